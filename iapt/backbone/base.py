@@ -1,0 +1,381 @@
+"""A frozen decoder, run block by block, that methods extend through five verbs.
+
+    on_linear    (x, y) -> y            at a projection: reparametrise, shift, rescale
+    on_sublayer  (x, y) -> y            at "attn" or "ffn", before the residual addition
+    on_block     (h_in, h_out) -> h     beside the whole block
+    soft_prompt  (h, mask) -> (B, P, D) soft tokens made from the stream entering a block
+    kv_prefix    () -> K, V             constant key/value prefix of a block
+
+and `detach`, which undoes them all exactly.  Two facts shape this file.
+
+*A soft token whose output is thrown away is a key/value pair.*  It acts on its block only through
+its key and its value, so "concatenate, run the block, drop" (paper, footnote 2) equals adding
+``k_proj(norm(p)), v_proj(norm(p))`` to the block's attention.  Tokens that live on through later
+blocks (`keep=True`) are really concatenated.
+
+*The engine is right-padded inside.*  Rows arrive padded on either side; real tokens are moved to
+the front, so that positions are 0..n-1 and "after the first token" is the same column for all.
+
+Nothing is stored on a module between calls: two forwards may precede two backwards.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import DynamicCache
+
+from iapt.backbone.dims import Dims
+from iapt.backbone.family import Family, FixedPrefix
+from iapt.errors import BackboneError
+
+PairFn = Callable[[Tensor, Tensor], Tensor]
+PromptFn = Callable[[Tensor, Tensor], Tensor]
+PrefixFn = Callable[[], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class SoftPrompt:
+    """One `soft_prompt` verb: see `Backbone.soft_prompt`."""
+
+    fn: PromptFn
+    keep: bool
+    after_first: bool
+    hide_from_first: bool
+
+
+@dataclass
+class State:
+    """What decoding carries from step to step, for B rows.
+
+    Attributes:
+        cache: keys and values of every block, soft ones included.
+        mask: (B, T) real text tokens so far, prompt and generated.
+        lengths: (B,) how many of them.
+        prefix: per block, the number of key/value-only soft tokens in front.
+        kept: per block, the number of soft tokens living in the stream there.
+        place: column of the stream where kept soft tokens stand (0 or 1).
+    """
+
+    cache: DynamicCache
+    mask: Tensor
+    lengths: Tensor
+    prefix: list[int] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    place: int = 0
+
+    def repeat(self, n: int) -> None:
+        """Repeat every row n times (B -> B*n, copies adjacent), for beams."""
+        self.cache.batch_repeat_interleave(n)
+        self.mask = self.mask.repeat_interleave(n, dim=0)
+        self.lengths = self.lengths.repeat_interleave(n, dim=0)
+
+    def reorder_cache(self, rows: Tensor) -> None:
+        """Take rows (B',) in the given order, for beam search."""
+        self.cache.reorder_cache(rows)
+        self.mask = self.mask.index_select(0, rows)
+        self.lengths = self.lengths.index_select(0, rows)
+
+
+class Backbone:
+    """A frozen causal language model with five places for a method to act."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self.model = family.model
+        self.dims: Dims = family.dims()
+        self.checkpointing = False
+        self._off = 0
+        self._handles: list[Any] = []
+        self.detach()
+        self.model.requires_grad_(False)
+        self.model.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.model.parameters()).device
+
+    # ---------------------------------------------------------------- verbs
+
+    def on_linear(self, layer: int, site: str, fn: PairFn) -> None:
+        """Replace the output of a projection: fn(x (B,T,in), y (B,T,out)) -> (B,T,out)."""
+        place = self.family.site(layer, site)
+
+        def hook(module: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> Tensor | None:
+            return None if self._off else place.put(y, fn(args[0], place.take(y)))
+
+        self._handles.append(place.module.register_forward_hook(hook))
+
+    def on_sublayer(self, layer: int, part: str, fn: PairFn) -> None:
+        """Replace what "attn" or "ffn" adds to the stream: fn(x, y) -> (B,T,D), x its normed input."""
+
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
+            if self._off:
+                return None
+            x = args[0] if args else kwargs["hidden_states"]
+            return (fn(x, out[0]), *out[1:]) if isinstance(out, tuple) else fn(x, out)
+
+        module = self.family.sublayer(layer, part)
+        self._handles.append(module.register_forward_hook(hook, with_kwargs=True))
+
+    def on_block(self, layer: int, fn: PairFn) -> None:
+        """Replace a block's output: fn(h_in (B,T,D), h_out (B,T,D)) -> (B,T,D)."""
+        self._block_fns[layer].append(fn)
+
+    def soft_prompt(
+        self,
+        layer: int,
+        fn: PromptFn,
+        *,
+        keep: bool = False,
+        after_first: bool = False,
+        hide_from_first: bool = False,
+    ) -> None:
+        """Put P soft tokens in front of the text at a block.
+
+        Args:
+            layer: 0-based block; the stream entering it is what `fn` sees.
+            fn: (text stream (B,T,D), instruction mask (B,T)) -> soft tokens (B,P,D).  Called once
+                per full sequence (training, prefill), never while decoding.
+            keep: soft tokens live on through the later blocks; otherwise this block alone sees them.
+            after_first: with `keep`, stand behind the first real token (BOS) instead of in front.
+            hide_from_first: without `keep`, the first real token may not attend to them.  A decoder
+                uses its first token as attention sink; letting it see the prompt disturbs the sink.
+        """
+        self._prompts[layer].append(SoftPrompt(fn, keep, after_first, hide_from_first))
+
+    def kv_prefix(self, layer: int, fn: PrefixFn) -> None:
+        """Give a block constant keys and values: fn() -> two tensors (H_kv, P, K), not rotated."""
+        self._prefixes[layer] = fn
+
+    def detach(self) -> None:
+        """Undo every verb: afterwards the backbone is exactly the bare model."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        layers = range(self.dims.num_layers)
+        self._block_fns: list[list[PairFn]] = [[] for _ in layers]
+        self._prompts: list[list[SoftPrompt]] = [[] for _ in layers]
+        self._prefixes: list[PrefixFn | None] = [None for _ in layers]
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """Inside, the bare model runs; nests, and survives exceptions."""
+        self._off += 1
+        try:
+            yield
+        finally:
+            self._off -= 1
+
+    # ---------------------------------------------------------------- running
+
+    def __call__(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        instruction_mask: Tensor | None = None,
+        *,
+        select: Tensor | None = None,
+    ) -> Tensor:
+        """Logits of whole sequences (training, scoring).
+
+        Args:
+            input_ids: (B, T) tokens, padded on either side.
+            attention_mask: (B, T), 1 on real tokens; default all real.
+            instruction_mask: (B, T), true on the instruction's tokens, what soft-prompt generators
+                may see (never the response); default every real token.
+            select: (B, T) bool; only these positions pay for the language-model head.
+
+        Returns:
+            (B, T, V), or (N, V) in row-major order of the N selected positions.
+
+        Raises:
+            BackboneError: an empty row, an empty instruction, or more positions than there are.
+        """
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        mask = mask.bool()
+        instruction = mask if instruction_mask is None else instruction_mask.bool() & mask
+        order = torch.sort(
+            (~mask).to(torch.int8), dim=1, stable=True
+        ).indices  # real tokens to the front
+        text, _ = self._run(
+            input_ids.gather(1, order),
+            mask.gather(1, order),
+            instruction.gather(1, order),
+            decoding=False,
+        )
+        text = text.gather(1, order.argsort(1)[..., None].expand_as(text))
+        return self.family.head(text if select is None else text[select])
+
+    def prefill(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Read whole instructions once; return next-token logits (B, V) and the decoding state."""
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        mask = mask.bool()
+        order = torch.sort((~mask).to(torch.int8), dim=1, stable=True).indices
+        mask = mask.gather(1, order)
+        text, state = self._run(input_ids.gather(1, order), mask, mask, decoding=True)
+        assert state is not None
+        last = text[torch.arange(len(text), device=text.device), state.lengths - 1]
+        return self.family.head(last), state
+
+    def step(self, tokens: Tensor, state: State) -> Tensor:
+        """Feed one token per row (B,); return next-token logits (B, V). Advances `state`."""
+        h = self.family.embed(tokens[:, None], state.lengths[:, None])
+        state.mask = torch.cat([state.mask, torch.ones_like(state.mask[:, :1])], dim=1)
+        ready: dict[tuple[int, int], tuple[Tensor, Any]] = {}
+        for layer in range(self.dims.num_layers):
+            key = (state.prefix[layer], state.kept[layer])
+            if key not in ready:  # one mask and one rotary table serve all blocks of equal shape
+                ready[key] = (
+                    self._step_mask(h, state, *key),
+                    self.family.rotary(h, state.lengths[:, None] + sum(key)),
+                )
+            mask, rotary = ready[key]
+            out = self.family.run(layer, h, mask, rotary, state.cache)
+            h = self._beside(layer, h, out)
+        state.lengths = state.lengths + 1
+        return self.family.head(self.family.final_norm(h[:, 0]))
+
+    def final_states(self, h: Tensor, mask: Tensor) -> Tensor:
+        """Bare model from embeddings: (B,T,D) right-padded -> final-norm states (B,T,D), no gradient."""
+        with torch.no_grad(), self.disabled():
+            return self._blocks(h, mask, mask, None)
+
+    def train(self, mode: bool = True) -> None:
+        """Switch the backbone's own dropout on or off (weights stay frozen)."""
+        self.model.train(mode)
+
+    # ---------------------------------------------------------------- inside
+
+    def _run(
+        self, ids: Tensor, mask: Tensor, instruction: Tensor, decoding: bool
+    ) -> tuple[Tensor, State | None]:
+        if not bool(mask.any(1).all()):
+            raise BackboneError(
+                "a row of the batch has no real token; attention_mask needs at least one 1 per row."
+            )
+        if any(self._prompts) and not self._off and not bool(instruction.any(1).all()):
+            raise BackboneError(
+                "a row of the batch has an empty instruction; soft prompts are made from instructions."
+            )
+        longest = int(mask.sum(1).max())
+        if longest > self.dims.max_positions:
+            raise BackboneError(
+                f"a sequence of {longest} tokens exceeds the backbone's {self.dims.max_positions} positions; "
+                "lower hparams.max_length."
+            )
+        positions = torch.arange(ids.shape[1], device=ids.device).clamp(
+            max=self.dims.max_positions - 1
+        )[None]
+        h = self.family.embed(ids, positions)
+        state = State(DynamicCache(), mask, mask.sum(1)) if decoding else None
+        return self._blocks(h, mask, instruction, state), state
+
+    def _blocks(self, h: Tensor, mask: Tensor, instruction: Tensor, state: State | None) -> Tensor:
+        """All blocks over right-padded rows, then the final norm of the text positions."""
+        kept, place = 0, 0  # soft tokens in the stream, and the column where they stand
+        ready: dict[tuple[int, int, bool], tuple[Tensor, Any]] = {}
+        stream = mask
+
+        def block(layer: int, h: Tensor) -> Tensor:
+            prompt, prefix = self._prefix(layer, _text(h, kept, place), instruction)
+            size = 0 if prefix is None else prefix[0].shape[-2]
+            hide = prompt is not None and prompt.hide_from_first
+            key = (kept, size, hide)
+            if key not in ready:
+                where = torch.arange(size, size + h.shape[1], device=h.device)[None]
+                ready[key] = _causal_mask(h, stream, size, hide), self.family.rotary(h, where)
+            additive, rotary = ready[key]
+            cache: Any = None
+            if state is not None:
+                state.prefix.append(size)
+                state.kept.append(kept)
+                cache = state.cache
+                if prefix is not None:
+                    cache.update(*prefix, layer)
+            elif prefix is not None:
+                cache = FixedPrefix(*prefix)
+            return self._beside(layer, h, self.family.run(layer, h, additive, rotary, cache))
+
+        for layer in range(self.dims.num_layers):
+            for prompt in [] if self._off else self._prompts[layer]:
+                if prompt.keep:
+                    soft = prompt.fn(_text(h, kept, place), instruction).to(h.dtype)
+                    if kept:
+                        raise BackboneError(
+                            "two methods keep soft tokens in the stream; attach one at a time."
+                        )
+                    kept, place = soft.shape[1], int(prompt.after_first)
+                    h = torch.cat([h[:, :place], soft, h[:, place:]], dim=1)
+                    ones = mask.new_ones(len(mask), kept)
+                    stream = torch.cat([mask[:, :place], ones, mask[:, place:]], dim=1)
+            if self.checkpointing and state is None and torch.is_grad_enabled():
+                h = checkpoint(block, layer, h, use_reentrant=False)
+            else:
+                h = block(layer, h)
+        if state is not None:
+            state.place = place
+        return self.family.final_norm(_text(h, kept, place))
+
+    def _prefix(
+        self, layer: int, text: Tensor, instruction: Tensor
+    ) -> tuple[SoftPrompt | None, tuple[Tensor, Tensor] | None]:
+        """Keys and values (B, H_kv, P, K) that this block alone sees in front of the text."""
+        if self._off:
+            return None, None
+        fixed = self._prefixes[layer]
+        if fixed is not None:
+            keys, values = (t.to(text.dtype).expand(len(text), *t.shape) for t in fixed())
+            return None, (keys, values)
+        for prompt in self._prompts[layer]:
+            if not prompt.keep:
+                soft = prompt.fn(text, instruction).to(text.dtype)  # (B, P, D)
+                where = torch.arange(soft.shape[1], device=soft.device)[None]
+                rotary = self.family.rotary(soft, where)
+                return prompt, self.family.keys_values(layer, self.family.ln1(layer)(soft), rotary)
+        return None, None
+
+    def _beside(self, layer: int, h: Tensor, out: Tensor) -> Tensor:
+        for fn in [] if self._off else self._block_fns[layer]:
+            out = fn(h, out)
+        return out
+
+    def _step_mask(self, h: Tensor, state: State, prefix: int, kept: int) -> Tensor:
+        """Additive mask (B, 1, 1, S) of one new token over everything cached in a block."""
+        ones = state.mask.new_ones
+        rows, place = len(state.mask), state.place
+        allowed = torch.cat(
+            [ones(rows, prefix), state.mask[:, :place], ones(rows, kept), state.mask[:, place:]],
+            dim=1,
+        )
+        return _additive(allowed[:, None, None], h.dtype)
+
+
+def _text(h: Tensor, kept: int, place: int) -> Tensor:
+    """The text positions of a stream that holds `kept` soft tokens at column `place`."""
+    return torch.cat([h[:, :place], h[:, place + kept :]], dim=1) if kept else h
+
+
+def _causal_mask(h: Tensor, stream: Tensor, prefix: int, hide_from_first: bool) -> Tensor:
+    """Additive mask (B, 1, S, prefix + S): causal over real tokens, everything sees the prefix."""
+    size = stream.shape[1]
+    causal = torch.ones(size, size, dtype=torch.bool, device=h.device).tril()
+    allowed = causal[None] & stream[:, None]  # (B, S, S)
+    front = stream.new_ones(len(stream), size, prefix)
+    if hide_from_first:
+        front[:, 0] = False
+    return _additive(torch.cat([front, allowed], dim=2)[:, None], h.dtype)
+
+
+def _additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    # The smallest finite number, not -inf: a row of pads that sees nothing must stay finite.
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(
+        ~allowed, torch.finfo(dtype).min
+    )

@@ -1,0 +1,101 @@
+"""Sizes of a backbone and the logical names of the linear maps in one of its blocks.
+
+Everything a method needs to create its parameters, so that parameter counts and configuration
+checks need no weights.  Logical sites (methods.md 1.2 of our specification; Vaswani et al. 2017)::
+
+    q k v o        attention projections          gate up down   feed-forward projections
+    qkv            the fused projection of GPT-2 and GPT-NeoX (q, k, v are slices of its output)
+    act            the feed-forward activation's output (not a linear map; used to rescale it)
+"""
+
+from dataclasses import dataclass
+
+from iapt.errors import ConfigError, closest
+
+FAMILIES = ("llama", "gpt2", "gpt_neox")
+
+
+@dataclass(frozen=True)
+class Dims:
+    """Sizes of one decoder backbone.
+
+    Attributes:
+        family: "llama", "gpt2" or "gpt_neox": which block structure it has.
+        num_layers: number of blocks, L.
+        hidden_size: width of the residual stream, d.
+        ffn_size: inner width of the feed-forward part, f.
+        num_heads: attention heads.
+        num_kv_heads: key/value heads (fewer than `num_heads` under grouped-query attention).
+        head_dim: width of one head.
+        vocab_size: rows of the embedding table.
+        max_positions: longest sequence the backbone can take, soft tokens included.
+    """
+
+    family: str
+    num_layers: int
+    hidden_size: int
+    ffn_size: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    vocab_size: int
+    max_positions: int
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise ConfigError(
+                f"backbone.dims.family={self.family!r}: allowed are {', '.join(FAMILIES)}."
+                f"{closest(self.family, FAMILIES)}"
+            )
+        for field in ("num_layers", "hidden_size", "ffn_size", "num_heads", "head_dim"):
+            if getattr(self, field) < 1:
+                raise ConfigError(f"backbone.dims.{field}={getattr(self, field)}: must be >= 1.")
+
+    @property
+    def fused_qkv(self) -> bool:
+        """Whether q, k and v come out of one linear module."""
+        return self.family != "llama"
+
+    @property
+    def gated(self) -> bool:
+        """Whether the feed-forward part has a gate projection."""
+        return self.family == "llama"
+
+    @property
+    def linears(self) -> tuple[str, ...]:
+        """The linear modules of a block as they are stored, in forward order."""
+        return ("qkv", "o", "up", "down") if self.fused_qkv else self.sites
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The logical linear maps of a block, in forward order."""
+        return (
+            ("q", "k", "v", "o", "gate", "up", "down")
+            if self.gated
+            else ("q", "k", "v", "o", "up", "down")
+        )
+
+    def in_out(self, site: str) -> tuple[int, int]:
+        """Return (input width, output width) of a linear site.
+
+        Raises:
+            ConfigError: if this family has no such site.
+        """
+        q, kv = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+        widths = {
+            "q": (self.hidden_size, q),
+            "k": (self.hidden_size, kv),
+            "v": (self.hidden_size, kv),
+            "o": (q, self.hidden_size),
+            "up": (self.hidden_size, self.ffn_size),
+            "down": (self.ffn_size, self.hidden_size),
+        }
+        if self.gated:
+            widths["gate"] = widths["up"]
+        else:
+            widths["qkv"] = (self.hidden_size, q + 2 * kv)
+        if site not in widths:
+            raise ConfigError(
+                f"site {site!r}: a {self.family} block has {', '.join(widths)}.{closest(site, widths)}"
+            )
+        return widths[site]

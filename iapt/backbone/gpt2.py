@@ -1,0 +1,90 @@
+"""GPT-2: learned absolute positions, fused q|k|v, linear maps stored as Conv1D (in x out).
+
+    u = h + Attn(LN1(h));  y = u + c_proj(gelu(c_fc x)) with x = LN2(u)
+
+Soft tokens have no position embedding here and text keeps positions 0.. (decision D23).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from iapt.backbone.dims import Dims
+from iapt.backbone.family import Family, Rotary, Site
+
+
+class ThirdOfQKV(Site):
+    """q, k or v inside the contiguous output [q | k | v] of `c_attn`."""
+
+    def __init__(self, module: nn.Module, index: int) -> None:
+        super().__init__(module)
+        self.index = index
+
+    def take(self, y: Tensor) -> Tensor:
+        return y.chunk(3, dim=-1)[self.index]
+
+    def put(self, y: Tensor, part: Tensor) -> Tensor:
+        thirds = list(y.chunk(3, dim=-1))
+        thirds[self.index] = part
+        return torch.cat(thirds, dim=-1)
+
+
+class GPT2(Family):
+    """Family "gpt2"."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.body = model.transformer
+        self.layers = self.body.h
+
+    def dims(self) -> Dims:
+        c = self.model.config
+        return Dims(
+            family="gpt2",
+            num_layers=c.n_layer,
+            hidden_size=c.n_embd,
+            ffn_size=c.n_inner or 4 * c.n_embd,
+            num_heads=c.n_head,
+            num_kv_heads=c.n_head,
+            head_dim=c.n_embd // c.n_head,
+            vocab_size=c.vocab_size,
+            max_positions=c.n_positions,
+        )
+
+    def embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
+        return self.body.drop(self.body.wte(input_ids) + self.body.wpe(positions))
+
+    def final_norm(self, h: Tensor) -> Tensor:
+        return self.body.ln_f(h)
+
+    def head(self, h: Tensor) -> Tensor:
+        return self.model.lm_head(h)
+
+    def ln1(self, layer: int) -> nn.Module:
+        return self.layers[layer].ln_1
+
+    def sublayer(self, layer: int, part: str) -> nn.Module:
+        return self.layers[layer].attn if part == "attn" else self.layers[layer].mlp
+
+    def site(self, layer: int, name: str) -> Site:
+        block = self.layers[layer]
+        if name in ("q", "k", "v"):
+            return ThirdOfQKV(block.attn.c_attn, "qkv".index(name))
+        return Site(
+            {
+                "qkv": block.attn.c_attn,
+                "o": block.attn.c_proj,
+                "up": block.mlp.c_fc,
+                "down": block.mlp.c_proj,
+                "act": block.mlp.act,
+            }[name]
+        )
+
+    def keys_values(self, layer: int, x: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
+        attn = self.layers[layer].attn
+        _, keys, values = attn.c_attn(x).split(attn.split_size, dim=2)
+        return self.split_heads(keys, attn.head_dim), self.split_heads(values, attn.head_dim)
+
+    def run(self, layer: int, h: Tensor, mask: Tensor, rotary: Rotary, cache: Any) -> Tensor:
+        return self.layers[layer](h, past_key_values=cache, attention_mask=mask)

@@ -1,0 +1,99 @@
+"""GPT-NeoX / Pythia: parallel residual, partial rotary positions, q, k, v interleaved per head.
+
+y = h + Attn(LN1(h)) + MLP(LN2(h))
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.models.gpt_neox.modeling_gpt_neox import apply_rotary_pos_emb
+
+from iapt.backbone.dims import Dims
+from iapt.backbone.family import Family, Rotary, Site
+
+
+class InterleavedThird(Site):
+    """q, k or v inside the fused output, where head j owns columns [3*K*j, 3*K*(j+1))."""
+
+    def __init__(self, module: nn.Module, index: int, head_dim: int) -> None:
+        super().__init__(module)
+        self.index, self.head_dim = index, head_dim
+
+    def take(self, y: Tensor) -> Tensor:
+        per_head = y.unflatten(-1, (-1, 3, self.head_dim))  # (B, T, H, 3, K)
+        return per_head[..., self.index, :].flatten(-2)
+
+    def put(self, y: Tensor, part: Tensor) -> Tensor:
+        thirds = list(y.unflatten(-1, (-1, 3, self.head_dim)).unbind(-2))
+        thirds[self.index] = part.unflatten(-1, (-1, self.head_dim))
+        return torch.stack(thirds, dim=-2).flatten(-3)
+
+
+class GPTNeoX(Family):
+    """Family "gpt_neox"."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.body = model.gpt_neox
+        self.layers = self.body.layers
+
+    def dims(self) -> Dims:
+        c = self.model.config
+        return Dims(
+            family="gpt_neox",
+            num_layers=c.num_hidden_layers,
+            hidden_size=c.hidden_size,
+            ffn_size=c.intermediate_size,
+            num_heads=c.num_attention_heads,
+            num_kv_heads=c.num_attention_heads,
+            head_dim=c.hidden_size // c.num_attention_heads,
+            vocab_size=c.vocab_size,
+            max_positions=c.max_position_embeddings,
+        )
+
+    def embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
+        return self.body.emb_dropout(self.body.embed_in(input_ids))
+
+    def final_norm(self, h: Tensor) -> Tensor:
+        return self.body.final_layer_norm(h)
+
+    def head(self, h: Tensor) -> Tensor:
+        return self.model.lm_head(h)
+
+    def ln1(self, layer: int) -> nn.Module:
+        return self.layers[layer].input_layernorm
+
+    def sublayer(self, layer: int, part: str) -> nn.Module:
+        return self.layers[layer].attention if part == "attn" else self.layers[layer].mlp
+
+    def site(self, layer: int, name: str) -> Site:
+        block = self.layers[layer]
+        if name in ("q", "k", "v"):
+            return InterleavedThird(
+                block.attention.query_key_value, "qkv".index(name), block.attention.head_size
+            )
+        return Site(
+            {
+                "qkv": block.attention.query_key_value,
+                "o": block.attention.dense,
+                "up": block.mlp.dense_h_to_4h,
+                "down": block.mlp.dense_4h_to_h,
+                "act": block.mlp.act,
+            }[name]
+        )
+
+    def rotary(self, h: Tensor, positions: Tensor) -> Rotary:
+        return self.body.rotary_emb(h, positions)
+
+    def keys_values(self, layer: int, x: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
+        attn = self.layers[layer].attention
+        qkv = self.split_heads(attn.query_key_value(x), 3 * attn.head_size)  # (B, H, P, 3K)
+        _, keys, values = qkv.chunk(3, dim=-1)
+        keys, _ = apply_rotary_pos_emb(keys, keys, *rotary)
+        return keys, values
+
+    def run(self, layer: int, h: Tensor, mask: Tensor, rotary: Rotary, cache: Any) -> Tensor:
+        return self.layers[layer](
+            h, attention_mask=mask, layer_past=cache, position_embeddings=rotary
+        )

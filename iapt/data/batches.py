@@ -1,0 +1,70 @@
+"""Which examples go through the model together.
+
+An optimizer batch is a set of examples fixed by (seed, epoch); a micro-batch is what fits the token
+budget at once.  Examples are sorted by length inside a window of several optimizer batches, so that
+micro-batches carry little padding, and micro-batches of one optimizer batch are accumulated, so its
+size stays exact.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+
+WINDOW = 8  # optimizer batches whose examples are sorted by length together
+
+
+def by_length(sizes: Sequence[int], budget: int) -> list[list[int]]:
+    """Group indices of similar size so that count * largest size stays within `budget` (or count is 1)."""
+    groups: list[list[int]] = []
+    for i in sorted(range(len(sizes)), key=lambda i: (sizes[i], i)):
+        if groups and (len(groups[-1]) + 1) * sizes[i] <= budget:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return groups
+
+
+class Sampler:
+    """An endless, resumable stream of optimizer batches (lists of example indices).
+
+    Every epoch visits each example once, in an order drawn from (seed, epoch) alone; a remainder
+    smaller than a batch is a smaller batch.  `position` counts batches drawn and is all the state.
+
+    Args:
+        sizes: length of each example in tokens.
+        batch_size: examples of an optimizer batch.
+        seed: of the shuffling.
+    """
+
+    def __init__(self, sizes: Sequence[int], batch_size: int, seed: int) -> None:
+        self.sizes, self.batch_size, self.seed = sizes, batch_size, seed
+        self.position = 0
+        self.batches_per_epoch = -(-len(sizes) // batch_size)
+        self._epoch: tuple[int, list[list[int]]] | None = None
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return self
+
+    def __next__(self) -> list[int]:
+        epoch, index = divmod(self.position, self.batches_per_epoch)
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = (epoch, self._draw(epoch))
+        self.position += 1
+        return self._epoch[1][index]
+
+    def _draw(self, epoch: int) -> list[list[int]]:
+        rng = random.Random(f"{self.seed}/{epoch}")
+        order = list(range(len(self.sizes)))
+        rng.shuffle(order)
+        span = self.batch_size * WINDOW
+        batches: list[list[int]] = []
+        for start in range(0, len(order), span):
+            window = sorted(order[start : start + span], key=lambda i: (self.sizes[i], i))
+            cut = [window[i : i + self.batch_size] for i in range(0, len(window), self.batch_size)]
+            rng.shuffle(cut)
+            batches += cut
+        return batches
+
+
+def micro_batches(batch: Sequence[int], sizes: Sequence[int], budget: int) -> list[list[int]]:
+    """Split an optimizer batch into micro-batches of at most `budget` padded tokens each."""
+    return [[batch[i] for i in group] for group in by_length([sizes[i] for i in batch], budget)]

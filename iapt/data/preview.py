@@ -1,0 +1,92 @@
+"""What a task's prompts look like as tokens, before any time is spent on training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from iapt.data.encode import Encoded, encode
+from iapt.data.template import render
+from iapt.tasks.base import RowTask, Source, Split
+
+TOKEN_BORDER = "·"
+RESPONSE_BORDER = " ‖ "
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """How a backbone reads text.
+
+    Attributes:
+        tokenizer: a transformers tokenizer.
+        template: the backbone's system wrapper, with one `{query}`.
+        bos: whether its BOS token goes in front.
+        max_length: tokens for instruction and response together.
+    """
+
+    tokenizer: Any
+    template: str
+    bos: bool
+    max_length: int
+
+
+def preview(task: RowTask, source: Source, tokens: Tokens, split: Split, n: int) -> str:
+    """Return the first n prompts of a split with their token borders, and its lengths.
+
+    Args:
+        task: whose examples to show.
+        source: where its rows are.
+        tokens: how they are encoded.
+        split: "train", "dev" or "test".
+        n: how many prompts to show; lengths are counted over the whole split.
+
+    Raises:
+        DataError: the split cannot be made, or a response does not fit.
+    """
+    examples = task.examples(split, source)
+    encoded = [
+        encode(
+            rendered.instruction,
+            rendered.response,
+            tokens.tokenizer,
+            tokens.max_length,
+            tokens.bos,
+        )
+        for rendered in (render(e, task.template, tokens.template) for e in examples)
+    ]
+    parts = [
+        f"[{i + 1}] {example.id}: {len(item.instruction)} + {len(item.response)} tokens"
+        f"{_cut(item)}\n{with_borders(item, tokens.tokenizer)}\n"
+        for i, (example, item) in enumerate(zip(examples[:n], encoded, strict=False))
+    ]
+    instructions = [len(item.instruction) for item in encoded]
+    responses = [len(item.response) for item in encoded]
+    cut = sum(item.truncated > 0 for item in encoded)
+    long = sum(size > task.max_new_tokens for size in responses)
+    parts.append(
+        f"{task.name}/{split} from {source.name!r}: {len(encoded)} examples\n"
+        f"  instruction  {_spread(instructions)}\n"
+        f"  response     {_spread(responses)}\n"
+        f"  truncated    {cut} instructions do not fit in {tokens.max_length} tokens\n"
+        f"  too long     {long} responses are longer than max_new_tokens={task.max_new_tokens}"
+    )
+    return "\n".join(parts)
+
+
+def with_borders(item: Encoded, tokenizer: Any) -> str:
+    """Return the text with a middle dot between tokens and a double bar before the response."""
+    instruction, response = (
+        TOKEN_BORDER.join(tokenizer.decode([token]) for token in part)
+        for part in (item.instruction, item.response)
+    )
+    return f"{instruction}{RESPONSE_BORDER}{response}"
+
+
+def _cut(item: Encoded) -> str:
+    return f", {item.truncated} cut" if item.truncated else ""
+
+
+def _spread(sizes: Sequence[int]) -> str:
+    ordered = sorted(sizes)
+    last = len(ordered) - 1
+    shares = (("min", 0.0), ("median", 0.5), ("95 %", 0.95), ("max", 1.0))
+    return ", ".join(f"{name} {ordered[round(share * last)]}" for name, share in shares) + " tokens"

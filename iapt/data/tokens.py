@@ -1,0 +1,85 @@
+"""Tokenised splits, made once and kept under a hash of everything they depend on."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from iapt.data.encode import Encoded, encode
+from iapt.data.template import Rendered
+from iapt.errors import DataError
+
+
+def encode_all(
+    rendered: Sequence[Rendered],
+    tokenizer: Any,
+    max_length: int,
+    bos: bool,
+    cache: Path | None = None,
+) -> list[Encoded]:
+    """Tokenise a split.
+
+    Args:
+        rendered: instructions and responses.
+        tokenizer: a transformers (fast) tokenizer.
+        max_length: see `encode`.
+        bos: see `encode`.
+        cache: folder for the tokens; the file's name is a hash of texts, tokenizer and arguments.
+
+    Raises:
+        DataError: a response alone is longer than `max_length`.
+    """
+    path = cache and cache / f"{_key(rendered, tokenizer, max_length, bos)}.safetensors"
+    if path and path.exists():
+        try:
+            return _unpack(load_file(path))
+        except (SafetensorError, KeyError, OSError):
+            path.unlink(missing_ok=True)  # damaged; made again below
+    examples = []
+    for number, item in enumerate(rendered):
+        try:
+            examples.append(encode(item.instruction, item.response, tokenizer, max_length, bos))
+        except ValueError as error:
+            raise DataError(f"example {number}: {error} Raise hparams.max_length.") from error
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        save_file(_pack(examples), partial)
+        os.replace(partial, path)
+    return examples
+
+
+def _key(rendered: Sequence[Rendered], tokenizer: Any, max_length: int, bos: bool) -> str:
+    digest = hashlib.sha256(f"1 {max_length} {bos} {tokenizer.eos_token_id}".encode())
+    digest.update(tokenizer.backend_tokenizer.to_str().encode())
+    for item in rendered:
+        digest.update(json.dumps([item.instruction, item.response]).encode())
+    return digest.hexdigest()[:32]
+
+
+def _pack(examples: Sequence[Encoded]) -> dict[str, torch.Tensor]:
+    return {
+        "tokens": torch.tensor(
+            [t for e in examples for t in e.instruction + e.response], dtype=torch.int32
+        ),
+        "sizes": torch.tensor(
+            [(len(e.instruction), len(e.response), e.truncated) for e in examples]
+        ),
+    }
+
+
+def _unpack(tensors: dict[str, torch.Tensor]) -> list[Encoded]:
+    tokens, examples, start = tensors["tokens"].tolist(), [], 0
+    for n, m, cut in tensors["sizes"].tolist():
+        middle = start + n
+        examples.append(
+            Encoded(tuple(tokens[start:middle]), tuple(tokens[middle : middle + m]), cut)
+        )
+        start = middle + m
+    return examples

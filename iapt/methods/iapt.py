@@ -1,0 +1,153 @@
+"""IAPT: instruction-aware prompt tuning (the paper's Section 3).
+
+Before block l, with h the instruction's hidden states (n x d), group g = l // share_every::
+
+    z = h D_g                 MLP_down, d x m, shared by the blocks of a group
+    U = z Q_l                 W_sa,     m x l_sp, the block's own queries           (Eq. 2)
+    A = softmax(U)            over the instruction's tokens
+    s = A^T z                 l_sp x m
+    p = R_g(s) E_g            rational activation, MLP_up m x d, shared             (Eq. 1, 3)
+
+p is put in front of the block's input and thrown away behind it (footnote 2).
+
+There is no non-linearity between MLP_down and the pooler, so A^T(h D) = (A^T h) D and
+(h D) Q = h (D Q): tokens are scored with the small matrix D Q (d x l_sp), and l_sp pooled vectors
+are projected down instead of n.  Exact, and about m / (2 l_sp) times cheaper.
+
+Symbols: l_sp -> prompt_len, m -> bottleneck_dim, L_s -> share_every, Theta -> `arch_parameters`.
+Unstated in the paper: no biases, D, E, Q ~ N(0, init_std^2).  What we found to decide whether it
+learns in few steps (`generator_norm`, `hide_from_first`, scales) is in DEVIATIONS.md.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from iapt.backbone.base import Backbone
+from iapt.backbone.dims import Dims
+from iapt.errors import ConfigError, closest
+from iapt.methods.base import Method
+from iapt.methods.pooling import MeanPooler, PromptGenerator
+from iapt.methods.rational import Rational
+
+ACTIVATIONS = {"rational": Rational, "gelu": nn.GELU, "relu": nn.ReLU}
+POOLERS = ("attention", "segment_mean", "mean")
+NORMS = ("none", "block")
+
+
+class AttentionPooler(nn.Module):
+    """s = softmax(h D Q)^T h D: one query per soft token, weights over the instruction (Eq. 2)."""
+
+    def __init__(self, bottleneck_dim: int, prompt_len: int, init_std: float) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(bottleneck_dim, prompt_len) * init_std)
+
+    def forward(self, h: Tensor, mask: Tensor, down: Tensor) -> Tensor:
+        """Weights (B,T,P), columns sum to 1, of h (B,T,D) under mask (B,T) with down (D,M)."""
+        scores = h @ (down @ self.queries).to(h.dtype)  # (B, T, P)
+        return torch.softmax(scores.float().masked_fill(~mask[..., None], -torch.inf), dim=1)
+
+
+class IAPT(Method):
+    """Instruction-aware prompt tuning.
+
+    Args:
+        dims: sizes of the backbone.
+        prompt_len: soft tokens per block, l_sp.
+        bottleneck_dim: m.
+        share_every: L_s consecutive blocks share D, E and the activation; poolers are never shared.
+        activation: "rational" (learned), "gelu" or "relu"; or two of them for the lower and upper
+            half of the blocks (variants IAPT-6 and -7).
+        pooler: "attention", "segment_mean" or "mean".
+        generator_norm: "none" feeds the raw residual stream (the paper's letter), "block" the
+            stream normalised by the block's own frozen input norm.
+        hide_from_first: the instruction's first token does not attend to the soft tokens.
+        tie_projections: E = D^T (the reading that halves the parameter count).
+        init_std: standard deviation of D, E and Q.
+        query_std: standard deviation of Q alone; default `init_std`.
+    """
+
+    def __init__(
+        self,
+        dims: Dims,
+        prompt_len: int = 4,
+        bottleneck_dim: int = 256,
+        share_every: int = 4,
+        activation: str | Sequence[str] = "rational",
+        pooler: str = "attention",
+        generator_norm: str = "none",
+        hide_from_first: bool = False,
+        tie_projections: bool = False,
+        init_std: float = 0.02,
+        query_std: float | None = None,
+    ) -> None:
+        super().__init__()
+        for field, number in (
+            ("prompt_len", prompt_len),
+            ("bottleneck_dim", bottleneck_dim),
+            ("share_every", share_every),
+        ):
+            if number < 1:
+                raise ConfigError(f"method.{field}={number}: must be a whole number >= 1.")
+        halves = [activation] * 2 if isinstance(activation, str) else list(activation)
+        for field, value, allowed in (
+            *(("activation", a, tuple(ACTIVATIONS)) for a in halves),
+            ("pooler", pooler, POOLERS),
+            ("generator_norm", generator_norm, NORMS),
+        ):
+            if value not in allowed:
+                raise ConfigError(
+                    f"method.{field}={value!r}: allowed are {', '.join(allowed)}.{closest(str(value), allowed)}"
+                )
+        if len(halves) != 2:
+            raise ConfigError(
+                f"method.activation={activation!r}: one name, or two (lower and upper half of the blocks)."
+            )
+        self.soft_tokens = prompt_len
+        self.share_every, self.generator_norm, self.hide_from_first = (
+            share_every,
+            generator_norm,
+            hide_from_first,
+        )
+        groups = math.ceil(dims.num_layers / share_every)
+        self.generators = nn.ModuleList(
+            PromptGenerator(dims.hidden_size, bottleneck_dim, init_std, tie_projections)
+            for _ in range(groups)
+        )
+        learned = halves == ["rational", "rational"]
+        self.activations = nn.ModuleList(
+            ACTIVATIONS[halves[2 * i >= dims.num_layers]]()
+            for i in range(groups if learned else dims.num_layers)
+        )
+        self.poolers = nn.ModuleList(
+            AttentionPooler(
+                bottleneck_dim, prompt_len, init_std if query_std is None else query_std
+            )
+            if pooler == "attention"
+            else MeanPooler(prompt_len, segments=pooler == "segment_mean")
+            for _ in range(dims.num_layers)
+        )
+
+    def generate(self, layer: int, norm: nn.Module, h: Tensor, mask: Tensor) -> Tensor:
+        """The soft tokens (B,P,D) of one block from the stream h (B,T,D) entering it."""
+        group = layer // self.share_every
+        activation = self.activations[
+            group if len(self.activations) == len(self.generators) else layer
+        ]
+        return self.generators[group](norm(h), mask, self.poolers[layer], activation)
+
+    def attach(self, backbone: Backbone) -> None:
+        for layer in range(backbone.dims.num_layers):
+            norm = backbone.family.ln1(layer) if self.generator_norm == "block" else nn.Identity()
+            backbone.soft_prompt(
+                layer, partial(self.generate, layer, norm), hide_from_first=self.hide_from_first
+            )
+
+    def arch_parameters(self) -> list[nn.Parameter]:
+        return [p for activation in self.activations for p in activation.parameters()]
+
+    def active_at_decode(self) -> int:
+        return 0

@@ -1,0 +1,76 @@
+"""Parallel-Adapter: a bottleneck map beside the whole block (He et al. 2022).
+
+    y = Block(h) + s * phi(x W_d) W_u        phi = ReLU, W_d in R^{d x m}, W_u in R^{m x d}, s = 4
+    x = LN1(h), the block's own frozen norm  (`input="ln1"`), or x = h (`input="raw"`)
+
+He et al. put it beside attention or feed-forward, where it reads what that sublayer reads; beside
+"the whole block" (the paper's Appendix F) exists in no public code, and a pre-norm block reads LN1.
+Raw streams of LLaMA models have a few huge channels at the first token, and s = 4 multiplies them.
+Start as in jxhe/unify-parameter-efficient-tuning: W_d Kaiming-uniform, W_u = 0; s = 4 from its run
+scripts.
+
+Symbols: m -> bottleneck_dim, s -> scale.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor, nn
+
+from iapt.backbone.base import Backbone
+from iapt.backbone.dims import Dims
+from iapt.errors import ConfigError, closest
+from iapt.methods.base import Method
+from iapt.methods.bottleneck import Bottleneck
+
+INPUTS = ("ln1", "raw")
+
+
+class ParallelAdapter(Method):
+    """One adapter beside every block.
+
+    Args:
+        dims: sizes of the backbone.
+        bottleneck_dim: m.
+        scale: s.
+        input: "ln1" or "raw", what the adapter reads.
+        bias: give both maps biases.
+        dropout: on the bottleneck, in training.
+    """
+
+    neutral = True
+
+    def __init__(
+        self,
+        dims: Dims,
+        bottleneck_dim: int = 36,
+        scale: float = 4.0,
+        input: str = "ln1",
+        bias: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if input not in INPUTS:
+            raise ConfigError(
+                f"method.input={input!r}: allowed are {', '.join(INPUTS)}.{closest(str(input), INPUTS)}"
+            )
+        self.scale, self.input = scale, input
+        self.blocks = nn.ModuleList(
+            Bottleneck(dims.hidden_size, bottleneck_dim, self.activation(layer), bias, dropout)
+            for layer in range(dims.num_layers)
+        )
+
+    def activation(self, layer: int) -> nn.Module:
+        """The non-linearity of one block's adapter."""
+        return nn.ReLU()
+
+    def attach(self, backbone: Backbone) -> None:
+        for layer, adapter in enumerate(self.blocks):
+            norm = backbone.family.ln1(layer) if self.input == "ln1" else nn.Identity()
+            backbone.on_block(layer, partial(self.beside, norm, adapter))
+
+    def beside(
+        self, norm: nn.Module, adapter: Callable[[Tensor], Tensor], h: Tensor, y: Tensor
+    ) -> Tensor:
+        """What a block with input h returns instead of y (both (B,T,d))."""
+        return y + self.scale * adapter(norm(h))

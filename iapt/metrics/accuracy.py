@@ -1,0 +1,31 @@
+"""Label accuracy: SST-2, RTE, QNLI, BoolQ, COPA (Appendix C.7, "acc").
+
+GLUE and SuperGLUE score a class index; here both sides are label texts that the task has
+already parsed, so the comparison is plain equality and nothing is normalised.
+"""
+
+from collections.abc import Sequence
+
+from iapt.metrics.percent import check_aligned, percent
+
+
+def accuracy(parsed: Sequence[str | None], references: Sequence[str]) -> float:
+    """Return the share of parsed labels that equal their reference.
+
+    Args:
+        parsed: one label per example; None is an unparsable output and counts as wrong.
+        references: the gold label of each example.
+
+    Returns:
+        Accuracy, 0-100.
+
+    Raises:
+        MetricError: the lengths differ, or there is no example.
+    """
+    check_aligned(parsed, references)
+    return percent(
+        [
+            label is not None and label == gold
+            for label, gold in zip(parsed, references, strict=True)
+        ]
+    )

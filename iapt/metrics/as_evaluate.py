@@ -1,0 +1,118 @@
+"""The metrics as Hugging Face `evaluate.Metric` objects that work offline and combine with others.
+
+`evaluate.load(...)` fetches a script from the hub at run time, so nothing is loaded:
+`local_metric("f1_em")` is a metric over the pure functions of this package. All of them take
+texts, so that one `evaluate.combine` can feed several; a reference is a text or a list of texts,
+where a metric of one reference takes the first. A reference of `wikisql` is the JSON text of
+`{"sql": ..., "table": ...}`. Scores are 0-100.
+
+    evaluate.combine([local_metric("accuracy"), local_metric("rouge_l")]).compute(
+        predictions=["yes"], references=["yes"]
+    )
+
+`evaluate` takes seconds to import, so it is imported by the first call and not by this module.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from iapt.errors import MetricError, closest
+from iapt.metrics.accuracy import accuracy
+from iapt.metrics.numeric import numeric_accuracy
+from iapt.metrics.percent import percent
+from iapt.metrics.rouge import MultiReference, rouge_l_percent
+from iapt.metrics.span import span_scores
+from iapt.metrics.sql_execution import execution_match
+
+if TYPE_CHECKING:
+    import evaluate
+
+Predictions = Sequence[str | None]
+References = Sequence[Sequence[str]]
+
+
+def _accuracy(predictions: Predictions, references: References) -> dict[str, float]:
+    return {"accuracy": accuracy(predictions, [texts[0] for texts in references])}
+
+
+def _f1_em(predictions: Predictions, references: References) -> dict[str, float]:
+    return span_scores(predictions, references)._asdict()
+
+
+def _rouge_l(
+    predictions: Predictions, references: References, multi_reference: MultiReference = "first"
+) -> dict[str, float]:
+    return {"rouge_l": rouge_l_percent(predictions, references, multi_reference)}
+
+
+def _gsm8k(predictions: Predictions, references: References) -> dict[str, float]:
+    return {"gsm8k_accuracy": numeric_accuracy(predictions, [texts[0] for texts in references])}
+
+
+def _wikisql(predictions: Predictions, references: References) -> dict[str, float]:
+    results = []
+    for text, (reference, *_) in zip(predictions, references, strict=True):
+        gold = json.loads(reference)
+        results.append(execution_match(text, gold["sql"], gold["table"]))
+    return {
+        "wikisql_accuracy": percent([result.correct for result in results]),
+        "wikisql_gold_empty": percent([result.gold_empty for result in results]),
+    }
+
+
+_COMPUTE: Mapping[str, tuple[Callable[..., dict[str, float]], str]] = {
+    "accuracy": (_accuracy, "Share of labels equal to their reference (GLUE, SuperGLUE)."),
+    "f1_em": (_f1_em, "SQuAD v1.1 exact match, F1 and their mean, best over the references."),
+    "rouge_l": (
+        _rouge_l,
+        "Mean ROUGE-L F-measure; multi_reference='max' keeps the best reference.",
+    ),
+    "gsm8k": (_gsm8k, "Share of outputs whose final number is the gold one."),
+    "wikisql": (_wikisql, "Share of SQL queries that run and obtain the gold query's result."),
+}
+NAMES = tuple(_COMPUTE)
+
+
+def local_metric(name: str) -> "evaluate.Metric":
+    """Return one of this package's metrics as an `evaluate.Metric`.
+
+    Args:
+        name: one of `NAMES`.
+
+    Returns:
+        A metric that keeps its inputs in memory, and reaches neither the hub nor the network.
+
+    Raises:
+        MetricError: there is no metric of that name.
+    """
+    if name not in _COMPUTE:
+        raise MetricError(
+            f"name: got {name!r}; allowed are {', '.join(NAMES)}.{closest(name, NAMES)}"
+        )
+    import datasets
+    import evaluate
+
+    compute, description = _COMPUTE[name]
+    text = datasets.Value("string")
+
+    class LocalMetric(evaluate.Metric):
+        def _info(self) -> evaluate.MetricInfo:
+            return evaluate.MetricInfo(
+                description=description,
+                citation="",
+                inputs_description="predictions: texts; references: a text or a list of texts each",
+                features=[
+                    datasets.Features({"predictions": text, "references": datasets.List(text)}),
+                    datasets.Features({"predictions": text, "references": text}),
+                ],
+            )
+
+        def _compute(
+            self, predictions: Predictions, references: Sequence[Any], **options: Any
+        ) -> dict[str, float]:
+            as_lists = [[item] if isinstance(item, str) else list(item) for item in references]
+            return compute(list(predictions), as_lists, **options)
+
+    LocalMetric.__name__ = name  # `evaluate` names a metric after its class
+    return LocalMetric(keep_in_memory=True)

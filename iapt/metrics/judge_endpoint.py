@@ -1,0 +1,236 @@
+"""Sends prompts to an OpenAI-compatible endpoint and keeps every reply on disk.
+
+The official `openai` client does the talking, and the retries with exponential back-off after 408,
+409, 429, 5xx, time-outs and cut connections. An answer of status 200 that is not a chat completion
+(some proxies send an error page that way) is asked for again here, with the same back-off.
+
+A reply is written to the cache as soon as it arrives, whole or not at all, in a file named by a
+hash of everything the reply depends on (endpoint, model, settings, prompt). So a run that was
+killed goes on where it was, and a judge is never paid twice for one question.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from iapt.errors import JudgeError
+from iapt.metrics.judge import Reply
+
+if TYPE_CHECKING:
+    import openai
+
+_FIRST_DELAY_SECONDS = 0.5
+_LONGEST_DELAY_SECONDS = 8.0
+
+
+@dataclass(frozen=True)
+class EndpointSettings:
+    """What a reply depends on, and how stubbornly to ask for it.
+
+    Attributes:
+        model: the judge's name at the endpoint.
+        base_url: the endpoint, ending in `/v1` as a rule.
+        temperature: sampling temperature; None leaves it to the endpoint.
+        max_tokens: longest reply in tokens; None leaves it to the endpoint.
+        retries: how often a failed request is repeated.
+        timeout_seconds: for one request.
+    """
+
+    model: str
+    base_url: str
+    temperature: float | None = 0.0
+    max_tokens: int | None = 1024
+    retries: int = 6
+    timeout_seconds: float = 120.0
+
+    def request(self, prompt: str) -> dict[str, Any]:
+        """Return the request's body."""
+        optional = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        return {
+            "model": self.model,
+            "messages": [{"role": "user", "content": prompt}],
+            **{name: value for name, value in optional.items() if value is not None},
+        }
+
+
+@dataclass
+class Usage:
+    """Tokens of the replies so far, those paid now and those found on disk apart."""
+
+    requests: int = 0
+    cached: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_prompt_tokens: int = 0
+    cached_completion_tokens: int = 0
+
+    def add(self, reply: Reply) -> None:
+        """Count one reply."""
+        if reply.cached:
+            self.cached += 1
+            self.cached_prompt_tokens += reply.prompt_tokens
+            self.cached_completion_tokens += reply.completion_tokens
+        else:
+            self.requests += 1
+            self.prompt_tokens += reply.prompt_tokens
+            self.completion_tokens += reply.completion_tokens
+
+
+@dataclass
+class Endpoint:
+    """A judge; use it in a `with` block, and call `ask`.
+
+    Attributes:
+        settings: the model and how to ask it.
+        api_key: the endpoint's key; it is sent, and never stored.
+        cache_dir: one JSON file per reply.
+        usage: counts, updated by `ask`.
+        sleep: waits between the attempts made here (a test replaces it).
+    """
+
+    settings: EndpointSettings
+    api_key: str
+    cache_dir: Path
+    usage: Usage = field(default_factory=Usage)
+    sleep: Callable[[float], None] = time.sleep
+    _client: "openai.OpenAI | None" = None
+
+    def __enter__(self) -> "Endpoint":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def ask(self, prompt: str) -> Reply:
+        """Return the judge's reply to a prompt, from disk if it was asked before.
+
+        Args:
+            prompt: the whole user message.
+
+        Raises:
+            JudgeError: the `openai` package is missing, the endpoint refuses the request, or it
+                still fails after all retries. Replies that had arrived are kept.
+        """
+        request = self.settings.request(prompt)
+        path = self.cache_dir / f"{_key(self.settings.base_url, request)}.json"
+        reply = _read(path)
+        if reply is None:
+            body = self._send(request)
+            reply = _reply(body, cached=False)
+            _write(path, {"base_url": self.settings.base_url, "request": request, "body": body})
+        self.usage.add(reply)
+        return reply
+
+    def _send(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        client = self._open()
+        import openai
+
+        create = client.chat.completions.with_raw_response.create
+        for attempt in range(self.settings.retries + 1):
+            try:
+                text = create(**request).text
+            except openai.APIStatusError as error:
+                raise JudgeError(self._refused(error)) from error
+            except openai.OpenAIError as error:
+                raise JudgeError(
+                    f"the judge at {self.settings.base_url} gave no answer after "
+                    f"{self.settings.retries} retries: {error}. Check base_url and the network, "
+                    "then run the same command again: replies that had arrived are kept."
+                ) from error
+            body = _completion(text)
+            if body is not None:
+                return body
+            if attempt < self.settings.retries:
+                self.sleep(min(_FIRST_DELAY_SECONDS * 2**attempt, _LONGEST_DELAY_SECONDS))
+        raise JudgeError(
+            f"the judge at {self.settings.base_url} answered {self.settings.retries + 1} times "
+            f"with something that is not a chat completion, at last {text[:80]!r}. Check "
+            "that base_url is the root of an OpenAI-compatible API (it ends in /v1 as a rule)."
+        )
+
+    def _open(self) -> "openai.OpenAI":
+        if self._client is None:
+            try:
+                import openai
+            except ImportError as error:
+                raise JudgeError(
+                    "iapt-judge needs the openai client: pip install 'iapt[judge]'."
+                ) from error
+            self._client = openai.OpenAI(
+                api_key=self.api_key,
+                base_url=self.settings.base_url,
+                max_retries=self.settings.retries,
+                timeout=self.settings.timeout_seconds,
+            )
+        return self._client
+
+    def _refused(self, error: "openai.APIStatusError") -> str:
+        advice = {
+            401: "Check OPENAI_API_KEY.",
+            403: "Check that the key may use this model.",
+            404: "Check base_url and model.",
+            400: "Some models refuse these: try temperature=null max_tokens=null.",
+        }.get(error.status_code, "Run the same command again later: replies are kept.")
+        return (
+            f"the judge at {self.settings.base_url} answered {error.status_code} for model "
+            f"{self.settings.model!r}: {str(error)[:300]} {advice}"
+        )
+
+
+def _key(base_url: str, request: Mapping[str, Any]) -> str:
+    content = json.dumps({"base_url": base_url, **request}, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _completion(text: str) -> dict[str, Any] | None:
+    """Return the body if a reply can be read from it, else None."""
+    try:
+        body = json.loads(text)
+        return body if isinstance(_reply(body, cached=False).text, str) else None
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None
+
+
+def _reply(body: Mapping[str, Any], cached: bool) -> Reply:
+    usage = body.get("usage") or {}
+    return Reply(
+        text=body["choices"][0]["message"].get("content") or "",
+        prompt_tokens=int(usage.get("prompt_tokens") or 0),
+        completion_tokens=int(usage.get("completion_tokens") or 0),
+        cached=cached,
+    )
+
+
+def _read(path: Path) -> Reply | None:
+    """Return a reply from disk; a file that was damaged counts as absent and is asked for again."""
+    try:
+        body = _completion(json.dumps(json.loads(path.read_text(encoding="utf-8"))["body"]))
+    except (OSError, ValueError, TypeError, LookupError):
+        return None
+    return None if body is None else _reply(body, cached=True)
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

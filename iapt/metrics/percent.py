@@ -1,0 +1,40 @@
+"""Aggregation shared by every metric: checked lengths, and a plain mean brought to 0-100.
+
+Per-example scores stay in 0-1 everywhere in this package; 0-100 appears here and nowhere else.
+"""
+
+from collections.abc import Sequence, Sized
+
+from iapt.errors import MetricError
+
+
+def percent(values: Sequence[float | bool]) -> float:
+    """Return the mean of per-example scores on the 0-100 scale.
+
+    Args:
+        values: one score in 0-1 per example.
+
+    Returns:
+        The plain mean, times 100.
+
+    Raises:
+        MetricError: there is no example, so there is no mean.
+    """
+    if not values:
+        raise MetricError(
+            "values: got 0 examples; a score needs at least one. Check the test split's size."
+        )
+    return 100.0 * sum(values) / len(values)
+
+
+def check_aligned(predictions: Sized, references: Sized) -> None:
+    """Raise unless there is exactly one reference (or set of references) per prediction.
+
+    Raises:
+        MetricError: the two lengths differ.
+    """
+    if len(predictions) != len(references):
+        raise MetricError(
+            f"predictions: got {len(predictions)}, but references has {len(references)}; "
+            "they must be aligned one to one. Pass None for an output that could not be parsed."
+        )

@@ -1,0 +1,171 @@
+"""One WikiSQL table: its column names, its typed values, and the SQLite sandbox around it.
+
+Follows the official evaluation (salesforce/WikiSQL, `lib/dbengine.py`): columns `col0`, `col1`,
+... of type text or real; text cells and text conditions in lower case; a condition on a real
+column is brought to a number, by its decimal reading or else by the first number in it.
+
+The sandbox: a fresh in-memory database per table, closed afterwards. An authorizer, set after the
+rows are in, lets a statement read this table and call the five aggregate functions, and nothing
+else: no other table, no write, no ATTACH, no PRAGMA, no extension. A progress handler ends a
+statement after `TIME_LIMIT_SECONDS`; at most as many rows as the table has are fetched. Values
+travel as bound parameters. Not covered: a table that is itself enormous (the data set's, not the
+model's), and memory, which is bounded only through the table's size and the length limit on the
+query.
+"""
+
+import math
+import re
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal, TypeAlias
+
+from iapt.errors import MetricError
+
+Value: TypeAlias = str | int | float | None
+ColumnType: TypeAlias = Literal["text", "real"]
+
+TABLE_NAME = "table"  # the name queries use; the data set has no other
+TIME_LIMIT_SECONDS = 0.5
+_INSTRUCTIONS_PER_CHECK = 1000
+_STORE = "store"  # the rows, in col0, col1, ...
+_AGGREGATE_FUNCTIONS = frozenset({"max", "min", "count", "sum", "avg"})
+_FIRST_NUMBER = re.compile(r"[-+]?\d*\.\d+|\d+")
+
+
+def column_names(table: Mapping[str, Any]) -> list[str]:
+    """Return one usable name per column: the header, made non-empty and unique.
+
+    White space is collapsed; an empty header becomes `column 3` (counted from 1); a name that has
+    occurred, compared without case, gets ` (2)`, ` (3)`, ... These names are what a query has to
+    use and what a prompt should show.
+
+    Raises:
+        MetricError: the table has no columns, or header and types differ in length.
+    """
+    header = [" ".join(str(name).replace("\0", " ").split()) for name in table.get("header", ())]
+    if not header or len(table.get("types", header)) != len(header):
+        raise MetricError(
+            f"table: got a header of {len(header)} names and {len(table.get('types', ()))} types; "
+            "it needs at least one column and one type ('text' or 'real') for each."
+        )
+    taken = {name.casefold() for name in header}
+    seen: set[str] = set()
+    names = []
+    for position, original in enumerate(header, start=1):
+        name = candidate = original or f"column {position}"
+        repeat = 2
+        while candidate.casefold() in seen or (
+            candidate != original and candidate.casefold() in taken
+        ):
+            candidate = f"{name} ({repeat})"
+            repeat += 1
+        seen.add(candidate.casefold())
+        names.append(candidate)
+    return names
+
+
+def column_types(table: Mapping[str, Any]) -> list[ColumnType]:
+    """Return "real" or "text" per column; a type the data set does not use counts as text."""
+    types = table.get("types") or ["text"] * len(table["header"])
+    return ["real" if kind == "real" else "text" for kind in types]
+
+
+def condition_value(value: Value, kind: ColumnType) -> Value:
+    """Return what a condition compares a column with, as the official engine binds it.
+
+    Args:
+        value: the condition as the data or the query gives it.
+        kind: the column's type.
+
+    Returns:
+        Lower-cased text, or a number; on a real column text becomes a number if it has one in it.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.lower()
+    if kind == "text":
+        return text
+    try:
+        number = float(Decimal(text.replace(",", "")))
+    except (InvalidOperation, OverflowError, ValueError):
+        found = _FIRST_NUMBER.search(text)
+        number = float(found.group()) if found else math.nan
+    return number if math.isfinite(number) else text
+
+
+@contextmanager
+def sandbox(table: Mapping[str, Any]) -> Iterator[sqlite3.Connection]:
+    """Open the table in memory for reading only; the module docstring says what is enforced."""
+    names, types = column_names(table), column_types(table)
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        columns = ", ".join(f"col{i} {kind}" for i, kind in enumerate(types))
+        connection.execute(f"CREATE TABLE {_STORE} ({columns})")
+        slots = ", ".join("?" * len(types))
+        connection.executemany(
+            f"INSERT INTO {_STORE} VALUES ({slots})",
+            [
+                [cell.lower() if isinstance(cell, str) else cell for cell in row]
+                for row in table["rows"]
+            ],
+        )
+        # An empty twin under the real names: SQLite itself is asked whether a query's text is
+        # valid.
+        quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
+        connection.execute(f'CREATE TABLE "{TABLE_NAME}" ({quoted})')
+        connection.set_authorizer(_authorise)
+        yield connection
+    finally:
+        connection.close()
+
+
+def run(
+    connection: sqlite3.Connection,
+    select: str,
+    where: str,
+    parameters: Sequence[Value],
+    max_rows: int,
+) -> list[Value]:
+    """Run one query over the stored rows and return its single column.
+
+    Args:
+        connection: an open sandbox.
+        select: the result expression over col0, col1, ..., made by this package and never by a
+            model.
+        where: what follows the FROM clause, likewise; may be empty.
+        parameters: the values for its `?`.
+        max_rows: rows to fetch at most.
+
+    Raises:
+        sqlite3.Error: the query failed, was not allowed or ran out of time.
+        OverflowError: an integer parameter exceeds 64 bits.
+    """
+    deadline = time.monotonic() + TIME_LIMIT_SECONDS
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS_PER_CHECK)
+    cursor = connection.execute(
+        f"SELECT {select} AS result FROM {_STORE} {where}", list(parameters)
+    )
+    return [row[0] for row in cursor.fetchmany(max_rows)]
+
+
+def is_valid_sqlite(connection: sqlite3.Connection, text: str) -> bool:
+    """Return whether SQLite compiles the text as one allowed statement; nothing is executed."""
+    try:
+        connection.execute(f"EXPLAIN {text}")
+    except (sqlite3.Error, sqlite3.Warning, ValueError):
+        return False
+    return True
+
+
+def _authorise(
+    action: int, argument: str | None, detail: str | None, database: str | None, inner: str | None
+) -> int:
+    allowed = (
+        action == sqlite3.SQLITE_SELECT
+        or (action == sqlite3.SQLITE_READ and argument in (_STORE, TABLE_NAME))
+        or (action == sqlite3.SQLITE_FUNCTION and detail in _AGGREGATE_FUNCTIONS)
+    )
+    return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY

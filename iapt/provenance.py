@@ -1,0 +1,74 @@
+"""Where a number came from: versions, commit, memory, time."""
+
+import resource
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import iapt
+
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "datasets",
+    "tokenizers",
+    "hydra-core",
+    "rouge-score",
+    "sqlglot",
+)
+
+
+def versions() -> dict[str, str]:
+    """Versions of iapt, Python and the libraries that can change a number."""
+    found = {"iapt": iapt.__version__, "python": sys.version.split()[0]}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of the checkout this package runs from, and whether it has changes; nulls outside one."""
+    here = Path(iapt.__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, timeout=20
+        )
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        if not git("ls-files", "--error-unmatch", "errors.py"):
+            return {"commit": None, "dirty": None}  # installed, or inside somebody else's checkout
+        return {
+            "commit": git("rev-parse", "HEAD"),
+            "dirty": bool(git("status", "--porcelain", "--", "*.py", "*.yaml")),
+        }
+    except (OSError, subprocess.TimeoutExpired):
+        return {"commit": None, "dirty": None}
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start measuring peak memory on a CUDA device."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Peak MiB: allocated on the CUDA device, or resident of this process on CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def utc_now() -> str:
+    """The time, as in 2026-01-31T09:00:00Z."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

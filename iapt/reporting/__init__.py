@@ -1,0 +1,1 @@
+"""Rows in, tables, figures, claims and reports out; reads JSON only."""

@@ -1,0 +1,114 @@
+"""Which cells may stand in one table: one setting per backbone, one basis per task, the rest named.
+
+Nothing is averaged over settings and nothing is dropped in silence: where several settings could
+fill a table, the one with the most rows does, and each cell of another is named with what sets it
+apart.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from iapt.reporting.aggregate import Cell
+from iapt.reporting.differences import count_of, differences
+from iapt.reporting.spec import MAIN_BACKBONE, load
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which rows count; the default is the paper's own setting."""
+
+    hparams: str = "paper"
+    data: str = "hub"
+    setting: str = ""
+    main_backbone: str = MAIN_BACKBONE
+
+    @property
+    def is_paper(self) -> bool:
+        """Whether this is the paper's setting (section 4.3, Appendix F)."""
+        return (self.hparams, self.data, self.main_backbone) == ("paper", "hub", MAIN_BACKBONE)
+
+    def names(self, cell: Cell) -> bool:
+        """Say whether a cell is called so; `takes` also asks whether it was run so."""
+        return (cell.hparams, cell.data) == (self.hparams, self.data) and cell.setting.startswith(
+            self.setting
+        )
+
+    def takes(self, cell: Cell) -> bool:
+        """Say whether a cell belongs here."""
+        return self.names(cell) and not (self.is_paper and strays(cell))
+
+
+def strays(cell: Cell) -> list[str]:
+    """List where a cell departs from the paper's setting in spite of its name: limits, App. F."""
+    found = ["a split is limited"] if cell.limited else []
+    for key, wanted in load("setting")["hparams"].items():
+        stated = cell.rows[0].get("config.hparams")
+        if isinstance(stated, Mapping) and key in stated and stated[key] != wanted:
+            found.append(f"hparams.{key}={stated[key]}, not {wanted}")
+    return found
+
+
+def is_paper(cell: Cell) -> bool:
+    """Say whether a cell was run in the paper's setting, on whichever backbone."""
+    return Scope().takes(cell)
+
+
+def majority(
+    cells: Sequence[Cell], key: Callable[[Cell], Hashable]
+) -> tuple[list[Cell], list[Cell]]:
+    """Split cells into those of the key with the most rows (the newest on a tie) and the others."""
+    groups: dict[Hashable, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        groups[key(cell)].append(cell)
+    if not groups:
+        return [], []
+    best = max(
+        groups.values(),
+        key=lambda group: (
+            sum(len(cell.rows) for cell in group),
+            max(row.created for cell in group for row in cell.rows),
+        ),
+    )
+    return best, [cell for cell in cells if cell not in best]
+
+
+def comparable(cells: Iterable[Cell], *, per_numbers: bool = False) -> tuple[list[Cell], list[str]]:
+    """Keep cells that can stand side by side: one setting in all, one basis on each task.
+
+    Args:
+        cells: Cells of one backbone.
+        per_numbers: Keep cells of one method with different numbers beside each other (a figure
+            that varies them); otherwise one cell per task, method and variant is kept.
+
+    Returns:
+        The cells kept, and a note for each other.
+    """
+    kept, others = majority(list(cells), lambda cell: cell.setting)
+    notes = [_left_out(cell, kept) for cell in others]
+    chosen = []
+    for task in sorted({cell.task for cell in kept}):
+        here = [cell for cell in kept if cell.task == task]
+        same_basis, others = majority(here, lambda cell: cell.basis)
+        notes += [_left_out(cell, same_basis) for cell in others]
+        if per_numbers:
+            chosen += same_basis
+            continue
+        for name in sorted({cell.name for cell in same_basis}):
+            alike = [cell for cell in same_basis if cell.name == name]
+            one, others = majority(alike, lambda cell: cell.run_ids)
+            notes += [_left_out(cell, one) for cell in others]
+            chosen += one
+    return chosen, notes
+
+
+def _left_out(cell: Cell, kept: Sequence[Cell]) -> str:
+    """Name a cell that is not shown and how it differs from the nearest one that is."""
+    nearest = sorted(
+        kept, key=lambda other: (other.task != cell.task, other.method != cell.method)
+    )[0]
+    what = differences([nearest.rows[0], cell.rows[0]])[1]
+    return (
+        f"Left out: {cell.label}, setting {cell.setting}, {count_of(cell.rows)} ({what}; "
+        f"the table shows setting {nearest.setting})"
+    )

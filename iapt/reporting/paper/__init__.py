@@ -1,0 +1,1 @@
+"""The paper's printed values and claims, as YAML data files."""

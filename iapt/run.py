@@ -1,0 +1,267 @@
+"""One run: examples, prompts, backbone and method, training, decoding, scores, one row.
+
+    config -> plan -> examples -> tokens -> backbone + method -> train -> decode -> parse, score -> row
+
+What each joint leaves in the run folder is named in the README.
+"""
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from iapt.backbone.load import Loaded, load_backbone, load_tokenizer
+from iapt.cache import cache_root
+from iapt.data.encode import Encoded
+from iapt.data.template import render
+from iapt.data.tokens import encode_all
+from iapt.display import show_plan, show_prompt, show_result
+from iapt.inference.generate import decode
+from iapt.plan import SPLITS, Plan, build, make_plan
+from iapt.provenance import git_state, peak_memory_mib, reset_peak_memory, utc_now, versions
+from iapt.reporting.row import row_path, write_row
+from iapt.tasks.base import Example, Scores, Split
+from iapt.training.checkpoint import save_adapter
+from iapt.training.loop import History, Run, train
+from iapt.training.step import Data
+
+
+def run(config: dict[str, Any]) -> dict[str, Any]:
+    """Run one configuration to its row.
+
+    Args:
+        config: a resolved configuration (plain dicts).
+
+    Returns:
+        The row, also when it was there already (then nothing runs, unless `force`); an empty dict
+        after a dry run.
+
+    Raises:
+        IaptError: something is wrong with the configuration, data, backbone or numbers.
+    """
+    started = time.perf_counter()
+    plan = make_plan(config)
+    row_file = row_path(Path(config["rows"]), plan.run_id)
+    folder = Path(config["out"]) / plan.run_id
+    if row_file.exists() and not config["force"] and not config["dry_run"]:
+        row: dict[str, Any] = json.loads(row_file.read_text())
+        print(f"Already finished: {row_file} (force=true runs it again).")
+        show_result(row, row_file, folder)
+        return row
+    examples = plan.examples()
+    show_plan(plan, {split: len(examples[split]) for split in SPLITS})
+    if config["dry_run"]:
+        return {}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "failed.txt").unlink(missing_ok=True)
+    checkpoint = folder / "checkpoint.safetensors"
+    if config["force"]:
+        checkpoint.unlink(missing_ok=True)
+    logger = build(config["logger"], "logger")
+    ok = False
+    try:
+        _write_json(folder / "config.json", plan.config)
+        _write_json(folder / "splits.json", plan.task.split_report(plan.source))
+        logger.start(folder, plan.run_id, plan.config)
+        row = _run(plan, examples, folder, checkpoint, logger, started)
+        write_row(row_file, row)
+        checkpoint.unlink(missing_ok=True)
+        ok = True
+    except BaseException:
+        (folder / "failed.txt").write_text(traceback.format_exc())
+        raise
+    finally:
+        logger.finish(ok)
+    show_result(row, row_file, folder)
+    return row
+
+
+def _run(
+    plan: Plan,
+    examples: dict[Split, list[Example]],
+    folder: Path,
+    checkpoint: Path,
+    logger: Any,
+    started: float,
+) -> dict[str, Any]:
+    tokenizer = load_tokenizer(plan.backbone)
+    encoded = {split: _encode(plan, examples[split], tokenizer) for split in SPLITS}
+    show_prompt(encoded["train"][0], tokenizer)
+
+    torch.manual_seed(plan.cell["seed"])
+    reset_peak_memory(plan.device)
+    loaded = load_backbone(plan.backbone, plan.device)
+    backbone = loaded.backbone
+    backbone.checkpointing = plan.hparams.gradient_checkpointing
+    method = plan.method().to(plan.device)
+    method.attach(backbone)
+
+    data = {
+        s: Data(encoded[s], tokenizer.pad_token_id, tokenizer.eos_token_id)
+        for s in ("train", "dev")
+    }
+    training = Run(backbone, method, data["train"], data["dev"], plan.hparams, plan.cell["seed"])
+    history = train(training, checkpoint, plan.config_hash, logger)
+    save_adapter(folder / "adapter", method, adapter_config(plan, loaded))
+
+    test_started = time.perf_counter()
+    num_beams = plan.hparams.num_beams or plan.task.num_beams
+    method.eval()
+    with tqdm(
+        total=len(encoded["test"]), desc="decoding", unit="example", dynamic_ncols=True
+    ) as bar:
+        outputs = decode(
+            backbone,
+            [e.instruction for e in encoded["test"]],
+            tokenizer,
+            num_beams=num_beams,
+            max_new_tokens=plan.task.max_new_tokens,
+            batch_tokens=plan.hparams.eval_batch_tokens,
+            on_batch=bar.update,
+        )
+    parsed = [
+        plan.task.parse(text, example)
+        for text, example in zip(outputs, examples["test"], strict=True)
+    ]
+    scores: Scores = plan.task.score(parsed, examples["test"])
+    _write_predictions(folder / "predictions.jsonl", outputs, parsed, examples["test"])
+    now = time.perf_counter()
+
+    row = {
+        "schema": 1,
+        "status": "finished",
+        "run_id": plan.run_id,
+        "cell": plan.cell,
+        "config": plan.config,
+        "config_hash": plan.config_hash,
+        "cell_hash": plan.cell_hash,
+        "setting_hash": plan.setting_hash,
+        "scores": {
+            "metric": scores.metric,
+            "value": scores.value,
+            "n": scores.n,
+            "n_unparsed": scores.n_unparsed,
+            "details": dict(scores.details),
+        },
+        "dev": {
+            "best_step": history.best_step,
+            "best_loss": history.best_loss,
+            "best_accuracy": history.best_accuracy,
+            "curve": history.curve,
+            "majority_accuracy": _majority(examples["dev"]),
+        },
+        "params": {
+            "trained": sum(p.numel() for p in method.parameters()),
+            "stored": sum(t.numel() for t in method.state_dict().values()),
+            "active_at_decode": method.active_at_decode(),
+        },
+        "data": {
+            "source": plan.cell["data"],
+            "fingerprint": plan.source.fingerprint(plan.task.dataset),
+            "sizes": {split: len(examples[split]) for split in SPLITS},
+            "truncated": {split: sum(e.truncated > 0 for e in encoded[split]) for split in SPLITS},
+            "task_version": plan.task.version,
+        },
+        "decoding": {
+            "num_beams": num_beams,
+            "max_new_tokens": plan.task.max_new_tokens,
+            "batch_tokens": plan.hparams.eval_batch_tokens,
+        },
+        "backbone": {
+            "name": plan.backbone.name,
+            "checkpoint": plan.backbone.checkpoint,
+            "revision": loaded.revision,
+            "fingerprint": loaded.fingerprint,
+            "dtype": str(backbone.model.dtype).removeprefix("torch."),
+            "attn": plan.backbone.attn,
+        },
+        "versions": versions(),
+        "git": git_state(),
+        "device": _device_name(plan.device),
+        "seconds": _seconds(history, now - test_started, now - started),
+        "tokens_per_second": history.trained_tokens / max(history.train_seconds, 1e-9),
+        "steps": history.step,
+        "peak_memory_mib": peak_memory_mib(plan.device),
+        "created": utc_now(),
+    }
+    _write_json(folder / "scores.json", row["scores"])
+    return row
+
+
+def adapter_config(plan: Plan, loaded: Loaded) -> dict[str, Any]:
+    """What a saved adapter says of itself; loading checks the entries under "requires"."""
+    return {
+        "method": plan.config["method"],
+        "backbone": {
+            "name": plan.backbone.name,
+            "checkpoint": plan.backbone.checkpoint,
+            "revision": loaded.revision,
+        },
+        "backbone_fingerprint": loaded.fingerprint,
+        "template": plan.backbone.template,
+        "task_template": plan.task.template,
+        "bos": plan.backbone.bos,
+        "run_id": plan.run_id,
+        "versions": versions(),
+    }
+
+
+def _encode(plan: Plan, examples: Sequence[Example], tokenizer: Any) -> list[Encoded]:
+    rendered = [render(e, plan.task.template, plan.backbone.template) for e in examples]
+    return encode_all(
+        rendered, tokenizer, plan.max_length, plan.backbone.bos, cache_root() / "tokens"
+    )
+
+
+def _majority(examples: Sequence[Example]) -> float:
+    """Percentage that answering the commonest response everywhere would get."""
+    counts: dict[str, int] = {}
+    for e in examples:
+        counts[e.response] = counts.get(e.response, 0) + 1
+    return 100 * max(counts.values()) / len(examples)
+
+
+def _write_predictions(
+    path: Path, outputs: Sequence[str], parsed: Sequence[str | None], examples: Sequence[Example]
+) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        for output, answer, example in zip(outputs, parsed, examples, strict=True):
+            line = {
+                "id": example.id,
+                "output": output,
+                "parsed": answer,
+                "references": example.references,
+            }
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    os.replace(partial, path)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(
+        json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8"
+    )
+    os.replace(partial, path)
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def _seconds(history: History, test: float, total: float) -> dict[str, float]:
+    return {
+        "train": history.train_seconds,
+        "per_step": history.train_seconds / max(history.step, 1),
+        "eval": history.eval_seconds,
+        "test": test,
+        "total": total,
+    }

@@ -1,0 +1,11 @@
+"""Reading an answer out of decoded text."""
+
+
+def first_line(text: str) -> str:
+    """Return the first line with anything in it, stripped; empty text gives an empty line."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def whole_text(text: str) -> str | None:
+    """Return the text, stripped, or None where nothing is left."""
+    return text.strip() or None

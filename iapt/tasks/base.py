@@ -1,0 +1,302 @@
+"""What a task is: rows in, examples out; decoded text in, scores out.
+
+A task knows the data set's field names, the answer format and the metric. It does not know models,
+tokenizers or system
+prompts: those live in `iapt.data` and `iapt.backbone`. The template is text with `{fields}` and
+comes from `configs/task/`; a task only fills the fields.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
+
+from iapt.errors import ConfigError, DataError, closest
+from iapt.tasks.fields import check_template
+from iapt.tasks.splits import SplitRule
+
+Split = Literal["train", "dev", "test"]
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One input with its target.
+
+    Attributes:
+        id: `<data set>/<official split>/<row number>`, stable for one data file.
+        fields: values for the template, outer whitespace removed.
+        response: the text the model learns to produce.
+        references: texts that count as right; the response is one of them, or scores like one.
+            Empty: unlabelled.
+        meta: what scoring needs beside the text (a table, a category).
+    """
+
+    id: str
+    fields: Mapping[str, str]
+    response: str
+    references: tuple[str, ...]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The result of one evaluation.
+
+    Attributes:
+        metric: the column head of the table: acc, f1-em, rouge-l.
+        value: 0-100.
+        n: number of examples scored.
+        n_unparsed: outputs that could not be parsed; they count as wrong.
+        details: further numbers, 0-100 unless the name starts with `n_`.
+    """
+
+    metric: str
+    value: float
+    n: int
+    n_unparsed: int
+    details: Mapping[str, float] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Where official rows come from: the shipped sample, a folder, the hub."""
+
+    name: str
+
+    def rows(self, dataset: str, split: str) -> Sequence[Row]:
+        """Return all rows of an official split, in file order."""
+
+    def fingerprint(self, dataset: str) -> str:
+        """Return 16 hex digits over the bytes of the data set's files."""
+
+    def at(self, folder: str) -> "Source":
+        """Return a source for one data set that lies in a folder of its own."""
+
+
+@runtime_checkable
+class Fetching(Protocol):
+    """A source that first brings the released files, and so promises the released sizes."""
+
+    def fetch(self, dataset: str, release: Mapping[str, Any] | None) -> None:
+        """Bring the pinned release to the local layout, unless it is there already."""
+
+
+class Task(Protocol):
+    """What the data path asks of a task; see `RowTask` for the shared part."""
+
+    name: str
+    metric: str
+    template: str
+    max_new_tokens: int
+    num_beams: int
+    version: int
+
+    def examples(self, split: Split, source: Source) -> list[Example]:
+        """Return the split's examples, the same ones on every call."""
+
+    def parse(self, output: str, example: Example) -> str | None:
+        """Return the answer found in a decoded text, or None; never raises."""
+
+    def score(self, parsed: Sequence[str | None], examples: Sequence[Example]) -> Scores:
+        """Score parsed answers, None counting as wrong."""
+
+
+class RowTask(ABC):
+    """A task over rows of one data set, split by a rule of Appendix C.
+
+    Args:
+        name: the task's name, as in `task=boolq`.
+        dataset: the folder name of its data.
+        template: text with `{fields}` (Appendix D).
+        split: keyword arguments of `SplitRule`.
+        max_new_tokens: longest answer decoded, in tokens.
+        num_beams: beam size; Section 4.3 says 3, Appendix C.7 says 5 for MT-Bench.
+        version: raised whenever a change here changes scores.
+        sizes: rows per official split as released; asserted for fetched data, reported for folders.
+        release: where the released files are (hub id and revision, or URLs and checksums); read by
+            fetching sources.
+        fields: the fields a template may ask for; None where only the rows will tell.
+    """
+
+    metric: str = "acc"
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        dataset: str,
+        template: str,
+        split: Mapping[str, Any],
+        max_new_tokens: int,
+        num_beams: int = 3,
+        version: int = 1,
+        sizes: Mapping[str, int] | None = None,
+        release: Mapping[str, Any] | None = None,
+        fields: Collection[str] | None = None,
+    ) -> None:
+        check_template(template, fields)
+        if max_new_tokens < 1:
+            raise ConfigError(
+                f"task.max_new_tokens={max_new_tokens} for {name!r}: must be at least 1."
+            )
+        if num_beams < 1:
+            raise ConfigError(f"task.num_beams={num_beams} for {name!r}: must be at least 1.")
+        self.name = name
+        self.dataset = dataset
+        self.template = template
+        self.max_new_tokens = max_new_tokens
+        self.num_beams = num_beams
+        self.version = version
+        self.sizes = dict(sizes or {})
+        self.release = release
+        self.split_rule = SplitRule(**split)
+
+    @abstractmethod
+    def example(self, row: Row, identity: str) -> Example:
+        """Turn a row into an example; an unlabelled row gives one without references."""
+
+    @abstractmethod
+    def parse(self, output: str, example: Example) -> str | None:
+        """Return the answer found in a decoded text, or None; never raises."""
+
+    @abstractmethod
+    def score(self, parsed: Sequence[str | None], examples: Sequence[Example]) -> Scores:
+        """Score parsed answers, None counting as wrong."""
+
+    def examples(self, split: Split, source: Source) -> list[Example]:
+        """Return the examples of a split, in official order.
+
+        Args:
+            split: "train", "dev" or "test" as the paper uses the words.
+            source: where the official rows are.
+
+        Raises:
+            DataError: the source lacks the data, has other sizes than the release, or rows without
+                a gold answer.
+        """
+        if split not in get_args(Split):
+            allowed = get_args(Split)
+            raise ConfigError(
+                f"split={split!r}: must be one of {', '.join(allowed)}.{closest(split, allowed)}"
+            )
+        source = self.source(source)
+        official, chosen = self._carve(split, source)
+        rows = self._official_rows(official, source)
+        examples = [self.example(rows[i], f"{self.dataset}/{official}/{i}") for i in chosen]
+        unlabelled = [e.id for e in examples if not e.references]
+        if unlabelled:
+            raise DataError(
+                f"{len(unlabelled)} of {len(examples)} rows for {self.name}/{split} have no gold "
+                f"answer (first: {unlabelled[0]}); official test splits are published without "
+                "labels. Train and score on labelled rows: leave the others out, or choose another "
+                "split rule."
+            )
+        return examples
+
+    def source(self, source: Source) -> Source:
+        """Return the source that the rows really come from; a task may have a folder of its own."""
+        return source
+
+    def fingerprint(self, source: Source) -> str:
+        """Return the fingerprint of all data that the task uses."""
+        return self.source(source).fingerprint(self.dataset)
+
+    def releases(self) -> dict[str, Mapping[str, Any]]:
+        """Return the pinned release of each data set that the task uses."""
+        return {} if self.release is None else {self.dataset: self.release}
+
+    def check_sizes(self, source: Source, dataset: str) -> dict[str, int]:
+        """Return the rows of each released split of a data set, as the source has them.
+
+        Raises:
+            DataError: the source fetches, and has another number than the release.
+        """
+        return {split: len(self._official_rows(split, source)) for split in self.sizes}
+
+    def split_report(self, source: Source) -> dict[str, Any]:
+        """Say how each split was made from what: for `splits.json` and the run's row."""
+        source = self.source(source)
+        report: dict[str, Any] = {
+            "dataset": self.dataset,
+            "source": source.name,
+            **self.split_rule.describe(),
+        }
+        for split in get_args(Split):
+            try:
+                official, chosen = self._carve(split, source)
+            except DataError as error:
+                report[split] = {"missing": str(error)}
+                continue
+            found = len(self._official_rows(official, source))
+            released = self.sizes.get(official)
+            report[split] = {
+                "from": official,
+                "rows": len(chosen),
+                "official_rows": found,
+                "released_rows": released,
+            }
+        return report
+
+    def _carve(self, split: Split, source: Source) -> tuple[str, list[int]]:
+        official = self.split_rule.official(split)
+        if official is None:
+            raise DataError(
+                f"{self.name} has no {split} split: its rule {self.split_rule.rule!r} makes "
+                f"{', '.join(self.split_rule.splits())}."
+            )
+        n = len(self._official_rows(official, source))
+        indices = self.split_rule.indices(split, n, exact=isinstance(source, Fetching))
+        if not indices:
+            raise DataError(
+                f"{self.name}/{split} is empty: {official} of {source.name!r} has {n} rows to take "
+                "it from."
+            )
+        return official, indices
+
+    def _official_rows(self, official: str, source: Source) -> Sequence[Row]:
+        if isinstance(source, Fetching):
+            source.fetch(self.dataset, self.release)
+        rows = source.rows(self.dataset, official)
+        released = self.sizes.get(official)
+        if isinstance(source, Fetching) and released is not None and len(rows) != released:
+            raise DataError(
+                f"{self.dataset}/{official} from {source.name!r} has {len(rows)} rows, the release "
+                f"has {released}: the download is broken or another version. Fetch it again, or "
+                "use data=<folder> for other data."
+            )
+        return rows
+
+
+def field_text(row: Row, name: str, identity: str) -> str:
+    """Return a text field of a row, stripped; numbers become text.
+
+    Raises:
+        DataError: the field is missing or not a scalar.
+    """
+    value = row.get(name)
+    if value is None or isinstance(value, (list, dict)):
+        have = ", ".join(sorted(row))
+        problem = "is missing" if value is None else f"is a {type(value).__name__}, not text"
+        raise DataError(
+            f"{identity}: field {name!r} {problem}. The row has: {have}.{closest(name, row)}"
+        )
+    return str(value).strip()
+
+
+def check_lengths(parsed: Sequence[str | None], examples: Sequence[Example], name: str) -> None:
+    """Refuse to score nothing, unequal numbers, or unlabelled examples.
+
+    Raises:
+        DataError: in these cases.
+    """
+    if not examples or len(parsed) != len(examples):
+        raise DataError(
+            f"{name}: {len(parsed)} answers for {len(examples)} examples; one each, and at least "
+            "one."
+        )
+    unlabelled = [e.id for e in examples if not e.references]
+    if unlabelled:
+        raise DataError(
+            f"{name}: {len(unlabelled)} examples have no gold answer and cannot be scored (first: "
+            f"{unlabelled[0]})."
+        )

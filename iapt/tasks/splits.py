@@ -1,0 +1,100 @@
+"""Train, dev and test out of the official splits (Appendix C.1 and C.2).
+
+The official test sets have no public labels, so the paper makes its own splits:
+
+- halve_validation (RTE, COPA, BoolQ): half of the official validation set is dev, half is test;
+- hold_out (SST-2, QNLI, ReCoRD, SQuAD, Alpaca: 1,000; GSM8K: 500): rows of train become dev;
+- official (E2E, WikiSQL): the released splits as they are.
+
+The choice of rows is fixed for good: it depends on the row number and `SPLIT_SEED`, never on the
+run's seed, so that five seeds of a run are compared on one test set. Rows keep their order.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from iapt.errors import ConfigError, closest
+
+SPLIT_SEED = 0
+RULES = ("halve_validation", "hold_out", "official")
+SLICE_SHARE = 10  # a slice gives at most one row in ten to dev
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How the three splits are made.
+
+    Args:
+        rule: "halve_validation", "hold_out" or "official".
+        rows: hold_out only: how many training rows become dev.
+        train: the official split used for training, or None.
+        dev: official only: the official split used as dev, or None.
+        test: the official split used as test, or None; halve_validation makes its own.
+    """
+
+    rule: str
+    rows: int | None = None
+    train: str | None = "train"
+    dev: str | None = "validation"
+    test: str | None = "validation"
+
+    def __post_init__(self) -> None:
+        """Check the rule once, at construction."""
+        if self.rule not in RULES:
+            raise ConfigError(
+                f"task.split.rule={self.rule!r}: must be one of "
+                f"{', '.join(RULES)}.{closest(str(self.rule), RULES)}"
+            )
+        if self.rule == "hold_out" and (self.rows is None or self.rows < 1):
+            raise ConfigError(
+                f"task.split.rows={self.rows!r}: hold_out needs the number of training rows for "
+                "dev."
+            )
+
+    def official(self, split: str) -> str | None:
+        """Return the official split that a split is taken from; None: there is no such split."""
+        if split == "train":
+            return self.train
+        if self.rule == "halve_validation":
+            return self.dev
+        if split == "dev":
+            return self.train if self.rule == "hold_out" else self.dev
+        return self.test
+
+    def splits(self) -> list[str]:
+        """Return the names of the splits that this rule makes."""
+        return [s for s in ("train", "dev", "test") if self.official(s) is not None]
+
+    def held_out(self, n: int, *, exact: bool) -> int:
+        """Return how many of n training rows become dev.
+
+        Args:
+            n: rows of the official training split.
+            exact: True for released data: the paper's number, whatever n is. False for folders and
+                samples: at most a tenth of the rows.
+        """
+        if self.rule != "hold_out" or self.rows is None:
+            return 0
+        return self.rows if exact else min(self.rows, n // SLICE_SHARE)
+
+    def indices(self, split: str, n: int, *, exact: bool) -> list[int]:
+        """Return the row numbers of a split within its official split of n rows, ascending."""
+        if self.rule == "halve_validation" and split != "train":
+            order = shuffled(n)
+            half = n // 2  # dev gets the smaller half of an odd number
+            return sorted(order[:half] if split == "dev" else order[half:])
+        if self.rule == "hold_out" and split != "test":
+            order = shuffled(n)
+            held = self.held_out(n, exact=exact)
+            return sorted(order[:held] if split == "dev" else order[held:])
+        return list(range(n))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the rule as plain values."""
+        return {"rule": self.rule, "rows_asked": self.rows, "split_seed": SPLIT_SEED}
+
+
+def shuffled(n: int, seed: int = SPLIT_SEED) -> list[int]:
+    """Return 0..n-1 in an order that is the same on every Python version and machine."""
+    return sorted(range(n), key=lambda i: sha256(f"{seed}/{i}".encode()).digest())

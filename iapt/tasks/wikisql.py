@@ -1,0 +1,113 @@
+"""WikiSQL: write the SQL query that answers a question about a table (Appendix C.5, D).
+
+The release has structured queries (a column, an aggregate, conditions). The model learns valid SQL
+made from them, such as `SELECT MIN("Total") FROM "table" WHERE "Crop" = 'oats'`, because the
+released `human_readable` quotes nothing and cannot be run. The prompt's table information is the
+table's name with its column names and types; rows are not shown.
+
+A query is right if it runs and obtains the gold result (Appendix C.7); `iapt.metrics.sql_execution`
+says how that is done safely. About 12 % of gold queries return nothing, so that any query without a
+result is right on them: `details` counts them and gives the accuracy over the others.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from iapt.errors import DataError, MetricError
+from iapt.metrics.percent import percent
+from iapt.metrics.sql_execution import execution_match, structured_to_sql
+from iapt.metrics.sql_table import TABLE_NAME, column_names, column_types
+from iapt.tasks.answer import whole_text
+from iapt.tasks.base import (
+    Example,
+    Row,
+    RowTask,
+    Scores,
+    Source,
+    Split,
+    check_lengths,
+    field_text,
+)
+
+TABLE_KEYS = ("id", "header", "types", "rows")
+
+
+class WikiSQL(RowTask):
+    """Questions to SQL, scored by execution."""
+
+    metric = "acc"
+
+    def __init__(self, **common: Any) -> None:
+        super().__init__(fields=("query", "table_info"), **common)
+
+    def example(self, row: Row, identity: str) -> Example:
+        """Turn a row into an example; `meta` has the table and the structured query."""
+        table, sql = row.get("table"), row.get("sql")
+        if not isinstance(table, Mapping) or not isinstance(sql, Mapping):
+            raise DataError(
+                f"{identity}: fields 'table' and 'sql' must be objects; the row has "
+                f"{', '.join(sorted(row))}."
+            )
+        try:
+            response = structured_to_sql(sql, table)
+            information = table_information(table)
+        except (MetricError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{identity}: not a WikiSQL query and table: {error!r}.") from error
+        fields = {"query": field_text(row, "question", identity), "table_info": information}
+        meta = {"table": {key: table[key] for key in TABLE_KEYS if key in table}, "sql": dict(sql)}
+        return Example(identity, fields, response, (response,), meta)
+
+    def examples(self, split: Split, source: Source) -> list[Example]:
+        """Return the examples; questions on one table share one copy of it."""
+        made = super().examples(split, source)
+        tables: dict[str, Mapping[str, Any]] = {}
+        for example in made:
+            table = example.meta["table"]
+            known = tables.setdefault(str(table.get("id")), table)
+            if known == table:
+                example.meta["table"] = known  # type: ignore[index]  # a dict of our own
+        return made
+
+    def parse(self, output: str, example: Example) -> str | None:
+        """Return the whole text, or None where it is empty; scoring reads the SQL."""
+        return whole_text(output)
+
+    def score(self, parsed: Sequence[str | None], examples: Sequence[Example]) -> Scores:
+        """Return the share of queries that obtain the gold result.
+
+        `details` counts what happened to the others and the gold queries that return nothing, and
+        has the accuracy over the gold queries that return something.
+        """
+        check_lengths(parsed, examples, self.name)
+        results = [
+            execution_match(text, example.meta["sql"], example.meta["table"])
+            for text, example in zip(parsed, examples, strict=True)
+        ]
+        kinds = [result.reason.partition(":")[0] for result in results]
+        details = {
+            f"n_{kind}": float(kinds.count(kind))
+            for kind in ("wrong", "refused", "unparsable", "failed")
+        }
+        telling = [result.correct for result in results if not result.gold_empty]
+        details["n_gold_empty"] = float(len(results) - len(telling))
+        if telling:
+            details["acc_gold_not_empty"] = percent(telling)
+        unparsed = sum(
+            text is None or kind == "unparsable" for text, kind in zip(parsed, kinds, strict=True)
+        )
+        value = percent([result.correct for result in results])
+        return Scores(self.metric, value, len(examples), unparsed, details)
+
+
+def table_information(table: Mapping[str, Any]) -> str:
+    """Return the table's name with its columns and their types, as the prompt shows them."""
+    columns = [
+        f"{quoted(name)} {kind}"
+        for name, kind in zip(column_names(table), column_types(table), strict=True)
+    ]
+    return f"{quoted(TABLE_NAME)} ({', '.join(columns)})"
+
+
+def quoted(name: str) -> str:
+    """Return the name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,114 @@
+"""Files that survive a kill at any moment: a run's checkpoint and a saved adapter.
+
+Both are safetensors with JSON beside or inside; nothing is pickled.  A file is written under another
+name and renamed, so it is either the old one or the new one, never half of one.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from iapt.errors import AdapterError, TrainingError
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON-able state to one safetensors file, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    save_file(
+        {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
+        partial,
+        {"state": json.dumps(state)},
+    )
+    os.replace(partial, path)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote.
+
+    Raises:
+        TrainingError: the file is not one of ours or is damaged; the message says what to do.
+    """
+    try:
+        with safe_open(path, "pt") as f:
+            metadata = f.metadata() or {}
+        return load_file(path), json.loads(metadata["state"])
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise TrainingError(
+            f"{path} cannot be read ({error}); delete it to start this run afresh."
+        ) from error
+
+
+def optimizer_tensors(
+    prefix: str, optimizer: torch.optim.Optimizer
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Split an optimizer's state into tensors (named prefix.index.name) and the JSON-able rest."""
+    state = optimizer.state_dict()
+    tensors = {
+        f"{prefix}.{i}.{k}": v for i, entry in state["state"].items() for k, v in entry.items()
+    }
+    return tensors, {"param_groups": state["param_groups"]}
+
+
+def restore_optimizer(
+    prefix: str,
+    optimizer: torch.optim.Optimizer,
+    tensors: Mapping[str, Tensor],
+    rest: Mapping[str, Any],
+) -> None:
+    """Undo `optimizer_tensors`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith(prefix + "."):
+            index, key = name[len(prefix) + 1 :].split(".", 1)
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": rest["param_groups"]})
+
+
+def save_adapter(folder: Path, method: nn.Module, config: Mapping[str, Any]) -> None:
+    """Write adapter.safetensors (the method's tensors only) and adapter_config.json into a folder."""
+    write_tensors(folder / "adapter.safetensors", method.state_dict(), {})
+    partial = folder / "adapter_config.json.partial"
+    partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    os.replace(partial, folder / "adapter_config.json")
+
+
+def load_adapter(folder: Path, method: nn.Module, expected: Mapping[str, Any]) -> None:
+    """Load a saved adapter into a method built with the same numbers.
+
+    Args:
+        folder: what `save_adapter` wrote.
+        method: freshly built; its tensors are overwritten.
+        expected: entries of adapter_config.json that must agree (backbone fingerprint, template, ...).
+
+    Raises:
+        AdapterError: an entry differs, or a tensor is missing, unexpected or of another shape; each is named.
+    """
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text())
+        tensors, _ = read_tensors(folder / "adapter.safetensors")
+    except (OSError, ValueError, TrainingError) as error:
+        raise AdapterError(f"{folder} is not a saved adapter: {error}") from error
+    own = method.state_dict()
+    faults = [
+        f"{key}: saved with {config.get(key)!r}, here it is {value!r}"
+        for key, value in expected.items()
+        if config.get(key) != value
+    ]
+    faults += [f"tensor {name} is missing from the file" for name in own if name not in tensors]
+    faults += [f"tensor {name} is not part of this method" for name in tensors if name not in own]
+    faults += [
+        f"tensor {name} has shape {tuple(tensors[name].shape)}, here it is {tuple(own[name].shape)}"
+        for name in own
+        if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    if faults:
+        raise AdapterError(f"the adapter in {folder} does not fit:\n  " + "\n  ".join(faults))
+    method.load_state_dict(tensors)

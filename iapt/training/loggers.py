@@ -1,0 +1,61 @@
+"""Where the numbers of a run go while it trains."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class Files:
+    """One JSON object a line into the run folder's metrics.jsonl."""
+
+    def __init__(self) -> None:
+        self._file: Any = None
+
+    def start(self, folder: Path, run_id: str, config: dict[str, Any]) -> None:
+        """Open the file; a resumed run appends."""
+        self._file = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        """Record values of one step."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+
+    def finish(self, ok: bool) -> None:
+        """Close the file."""
+        if self._file:
+            self._file.close()
+
+
+class Wandb(Files):
+    """The same, and Weights & Biases; one wandb run per run, resumed under the same id.
+
+    Args:
+        project: wandb project.
+        mode: "offline" (default), "online" or "disabled".
+    """
+
+    def __init__(self, project: str = "iapt", mode: str = "offline") -> None:
+        super().__init__()
+        self.project, self.mode = project, mode
+        self._run: Any = None
+
+    def start(self, folder: Path, run_id: str, config: dict[str, Any]) -> None:
+        """Start or resume the wandb run."""
+        super().start(folder, run_id, config)
+        import wandb
+
+        self._run = wandb.init(
+            project=self.project, id=run_id, name=run_id, config=config, dir=str(folder), mode=self.mode,  # type: ignore[arg-type]  # checked by wandb, which lists the allowed
+            resume="allow", reinit="finish_previous",
+        )  # fmt: skip
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        """Record values of one step."""
+        super().log(values, step)
+        self._run.log(values, step=step)
+
+    def finish(self, ok: bool) -> None:
+        """Close both, telling wandb whether the run went well."""
+        super().finish(ok)
+        if self._run:
+            self._run.finish(exit_code=0 if ok else 1)

@@ -1,0 +1,180 @@
+"""One optimizer step: plain, and bilevel (the paper's Appendix B).
+
+Bilevel optimisation is the alternation of DARTS without its second-order term: a step of the
+architecture parameters Θ on a batch of other data, then a step of the weights Ω on a training batch.
+Each touches its own parameters only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from iapt.backbone.base import Backbone
+from iapt.data.batches import micro_batches
+from iapt.data.encode import IGNORE, Batch, Encoded, collate
+from iapt.errors import TrainingError
+from iapt.methods.base import Method
+from iapt.training.hparams import HParams
+
+
+@dataclass(frozen=True)
+class Response:
+    """Sums over the response tokens of a batch: loss (nats), token count, and rows answered exactly."""
+
+    loss: Tensor
+    tokens: int
+    exact: int
+
+
+def response(backbone: Backbone, batch: Batch, eos_token_id: int) -> Response:
+    """Cross-entropy of the response tokens; logits exist at response positions only.
+
+    `exact` counts rows whose every response token but the end token is the arg max, which is what
+    greedy decoding would write.
+    """
+    select = torch.zeros_like(batch.attention_mask)
+    select[:, :-1] = batch.labels[:, 1:] != IGNORE
+    target = batch.labels[:, 1:][select[:, :-1]]  # (N,)
+    logits = backbone(batch.input_ids, batch.attention_mask, batch.instruction_mask, select=select)
+    loss = F.cross_entropy(logits.float(), target, reduction="sum")
+    wrong = (logits.detach().argmax(-1) != target) & (target != eos_token_id)
+    rows = select.nonzero()[:, 0]
+    bad = torch.zeros(len(select), dtype=torch.bool, device=rows.device)
+    bad[rows[wrong]] = True
+    return Response(loss, len(target), int((~bad).sum()))
+
+
+class Data:
+    """Encoded examples with what is needed to make padded batches of them."""
+
+    def __init__(self, examples: Sequence[Encoded], pad_token_id: int, eos_token_id: int) -> None:
+        self.examples, self.pad_token_id, self.eos_token_id = (
+            list(examples),
+            pad_token_id,
+            eos_token_id,
+        )
+        self.sizes = [len(e) for e in examples]
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """A right-padded batch of these examples."""
+        return collate([self.examples[i] for i in indices], self.pad_token_id)
+
+
+class Optimizer:
+    """AdamW with linear warm-up and decay over one set of parameters (Appendix F).
+
+    Warm-up reaches the peak at its last step; the first step is not spent at rate zero.
+    """
+
+    def __init__(
+        self,
+        named: Sequence[tuple[str, nn.Parameter]],
+        lr: float,
+        hparams: HParams,
+        total_steps: int,
+    ) -> None:
+        self.parameters = [p for _, p in named]
+        self.clip = hparams.clip
+        rates: dict[float, list[nn.Parameter]] = {}
+        for name, p in named:
+            special = [rate for key, rate in hparams.lr_by_name.items() if key in name]
+            rates.setdefault(special[-1] if special else lr, []).append(p)
+        groups = [{"params": params, "lr": rate} for rate, params in rates.items()]
+        self.adamw = torch.optim.AdamW(groups, lr=lr, weight_decay=hparams.weight_decay)
+        warmup = max(1, round(hparams.warmup * total_steps))
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.adamw,
+            lambda step: min(
+                (step + 1) / warmup, (total_steps - step) / max(1, total_steps - warmup)
+            ),
+        )
+
+    def apply(self) -> float:
+        """Clip, step, advance the schedule; gradients stay. Returns the gradient norm before clipping."""
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.clip))
+        if not torch.isfinite(torch.tensor(norm)):
+            raise TrainingError(
+                "the gradient is not finite; nothing was updated. Lower hparams.lr, or use float32 (backbone.dtype)."
+            )
+        self.adamw.step()
+        self.schedule.step()
+        return norm
+
+    def zero(self) -> None:
+        """Forget gradients."""
+        self.adamw.zero_grad(set_to_none=True)
+
+
+def weight_step(
+    backbone: Backbone, method: Method, data: Data, indices: Sequence[int], budget: int
+) -> float:
+    """Gradients of Ω for one optimizer batch, token-weighted over the whole batch; returns its loss."""
+    weights = method.weight_parameters()
+    total, tokens = _accumulate(backbone, data, indices, budget, weights)
+    penalty = method.penalty()
+    if penalty is not None:
+        for p, g in zip(
+            weights, torch.autograd.grad(penalty, weights, allow_unused=True), strict=True
+        ):
+            if g is not None:
+                p.grad = g if p.grad is None else p.grad + g
+        total += float(penalty) * tokens
+    return total / tokens
+
+
+def arch_step(
+    backbone: Backbone, method: Method, data: Data, indices: Sequence[int], budget: int
+) -> float:
+    """Gradients of Θ for one batch of the outer data set; Ω is not touched; returns the batch's loss."""
+    total, tokens = _accumulate(backbone, data, indices, budget, method.arch_parameters())
+    return total / tokens
+
+
+def _accumulate(
+    backbone: Backbone,
+    data: Data,
+    indices: Sequence[int],
+    budget: int,
+    parameters: list[nn.Parameter],
+) -> tuple[float, int]:
+    """Set `.grad` of these parameters only, over micro-batches; returns (summed loss, tokens)."""
+    tokens = sum(len(data.examples[i].response) for i in indices)
+    total = 0.0
+    for p in parameters:
+        p.grad = None
+    for group in micro_batches(indices, data.sizes, budget):
+        out = response(backbone, data.batch(group).to(backbone.device), data.eos_token_id)
+        if not torch.isfinite(out.loss):
+            raise TrainingError(
+                f"the loss is {float(out.loss)}; nothing was updated. "
+                "Lower hparams.lr, or use float32 (backbone.dtype)."
+            )
+        for p, g in zip(
+            parameters,
+            torch.autograd.grad(out.loss / tokens, parameters, allow_unused=True),
+            strict=True,
+        ):
+            if g is not None:
+                p.grad = g if p.grad is None else p.grad + g
+        total += float(out.loss.detach())
+    return total, tokens
+
+
+def evaluate(
+    backbone: Backbone, method: Method, data: Data, budget: int, advance: Any = None
+) -> tuple[float, float]:
+    """Dev loss (nats per response token) and the percentage of rows answered exactly (greedy)."""
+    backbone.train(False)
+    method.eval()
+    loss, tokens, exact = 0.0, 0, 0
+    with torch.no_grad():
+        for group in micro_batches(range(len(data.examples)), data.sizes, budget):
+            out = response(backbone, data.batch(group).to(backbone.device), data.eos_token_id)
+            loss, tokens, exact = loss + float(out.loss), tokens + out.tokens, exact + out.exact
+            if advance:
+                advance(len(group))
+    return loss / tokens, 100 * exact / len(data.examples)

@@ -1,0 +1,101 @@
+"""`iapt-data`, as typed."""
+
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from iapt.cli.data import main
+from iapt.data import hub
+from iapt.data.source import Sample
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("IAPT_CACHE", str(tmp_path / "cache"))
+
+
+def test_help_is_quick():
+    subprocess.run(
+        [sys.executable, "-m", "iapt.cli.data", "--help"], check=True, capture_output=True
+    )
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "iapt.cli.data", "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert time.perf_counter() - start < 0.5
+    assert "preview" in done.stdout
+
+
+def test_preview_prints_prompts_of_a_task(capsys):
+    assert main(["preview", "task=copa", "backbone=tiny_llama", "n=1", "split=dev"]) == 0
+    shown = capsys.readouterr().out
+    assert "P·r·e·m·i·s·e" in shown
+    assert "copa/dev from 'sample': 50 examples" in shown
+
+
+def test_preview_reads_a_folder(capsys, tmp_path):
+    shutil.copytree(Sample().path / "rte", tmp_path / "rows" / "rte")
+    words = ["preview", "task=rte", f"data={tmp_path / 'rows'}", "backbone=tiny_llama", "n=1"]
+    assert main(words) == 0
+    assert "400 examples" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["previw"], "Did you mean 'preview'"),
+        (["preview", "task=boolqq"], "there is no such task"),
+        (["preview", "task=boolq", "n=0"], "n=0: must be a whole number >= 1"),
+        (["preview", "task=boolq", "split=tset"], "Did you mean 'test'"),
+        (["preview", "task=boolq", "task.template=x"], "has no {field}"),
+        (["fetch"], "takes task= and out="),
+        (["fetch", "task=boolq", "seed=1"], "takes task= and out="),
+        (["fetch", "task=boollq"], "there is no such task"),
+        (["verify", "a", "b"], "takes one folder"),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_code_2(words, message, capsys):
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+
+
+def test_fetch_offline_says_so_with_exit_code_1(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert main(["fetch", "task=boolq", f"out={tmp_path / 'data'}"]) == 1
+    assert "HF_HUB_OFFLINE forbids fetching it" in capsys.readouterr().err
+    assert main(["fetch", "task=custom_example"]) == 1
+    assert "task=custom_example has no release" in capsys.readouterr().err
+
+
+def test_fetch_refuses_another_number_of_rows_than_released(capsys, monkeypatch, tmp_path):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.delenv("HF_DATASETS_OFFLINE", raising=False)
+    rows = [{"question": "q", "passage": "p", "label": 1}] * 3
+    monkeypatch.setattr(hub, "_hub_splits", lambda *a: {"train": rows, "validation": rows})
+    assert main(["fetch", "task=boolq", f"out={tmp_path / 'data'}"]) == 1
+    assert "has 3 rows, the release has 9427" in capsys.readouterr().err
+
+
+def test_verify_tells_whole_from_changed(capsys, monkeypatch, tmp_path):
+    assert main(["verify", str(tmp_path / "data")]) == 1
+    assert "has no data set. Fetch some" in capsys.readouterr().err
+    rows = [{"a": 1}]
+    monkeypatch.setattr(hub, "OFFLINE", ())
+    monkeypatch.setattr(hub, "_hub_splits", lambda *a: {"train": rows})
+    for name in ("one", "two"):
+        hub.fetch({"kind": "hub"}, name, tmp_path / "data" / name)
+    assert main(["verify", str(tmp_path / "data")]) == 0
+    assert capsys.readouterr().out == "one: whole\ntwo: whole\n"
+    (tmp_path / "data" / "two" / "train.jsonl").write_text("{}\n", "utf-8")
+    assert main(["verify", str(tmp_path / "data")]) == 1
+    captured = capsys.readouterr()
+    assert "two: train.jsonl has changed since it was fetched" in captured.out
+    assert "1 of 2 data sets" in captured.err

@@ -1,0 +1,169 @@
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from iapt.cli.report import main as report
+from iapt.cli.table import NAMES, main
+from tests.reporting.example_rows import raw_row, store
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    paper = [raw_row("boolq", "lora", seed, 86.0 + seed / 10) for seed in range(3)]
+    quick = [
+        raw_row(
+            "boolq",
+            "iapt",
+            seed,
+            70.0,
+            backbone="smollm2_135m",
+            hparams="quick",
+            data="sample",
+            setting="9uick000",
+        )
+        for seed in range(5)
+    ]
+    return store(tmp_path / "rows", paper + quick)
+
+
+def test_help_answers_at_once_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from iapt.cli.table import main; main(['--help']); "
+        "from iapt.cli.report import main as r; r(['-h']); "
+        "print(sorted({'torch','transformers','hydra','numpy','yaml'} & set(sys.modules)))"
+    )
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert time.perf_counter() - started < 5  # generous: a busy machine; alone it takes 0.1 s
+    assert "Usage: iapt-table" in done.stdout
+    assert done.stdout.rstrip().endswith("[]")
+
+
+def test_a_table_is_printed_and_written_three_ways(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["table1", f"rows={rows}", f"out={out}"]) == 0
+    printed = capsys.readouterr().out
+    assert "86.1 (3/5) [<u>86.7</u>]" in printed
+    assert "iapt-sweep +experiment=paper" in printed
+    assert sorted(path.name for path in out.iterdir()) == ["table1.csv", "table1.md", "table1.tex"]
+    assert printed.startswith((out / "table1.md").read_text())
+    records = list(csv.DictReader((out / "table1.csv").read_text().splitlines()))
+    assert sum(record["median"] != "" for record in records) == 1
+
+
+def test_every_name_works_with_and_without_rows(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "none").mkdir()
+    for folder in (rows, tmp_path / "none"):
+        assert main(["all", f"rows={folder}", f"out={tmp_path / 'out'}"]) == 0
+    assert {path.stem for path in (tmp_path / "out").glob("*.md")} == set(NAMES)
+    assert "KeyError" not in capsys.readouterr().err
+
+
+def test_the_summary_shows_the_other_setting_and_says_so(
+    rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["summary", f"rows={rows}", "out=none"]) == 0
+    printed = capsys.readouterr().out
+    assert "smollm2_135m, hparams quick, data sample, setting 9uick000 (NOT the paper's" in printed
+
+
+def test_a_broken_file_is_a_warning_on_stderr(
+    rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (rows / "broken.json").write_text("{")
+    (rows / "old.json").write_text(json.dumps({"schema": 0}))
+    assert main(["table2", f"rows={rows}", "out=none"]) == 0
+    error = capsys.readouterr().err
+    assert "broken.json" in error
+    assert "old.json" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tabel1"], "Did you mean 'table1'?"),
+        (["table9"], "unknown name 'table9'"),
+        (["table1", "row=x"], "Did you mean 'rows'?"),
+        (["table1", "rows="], "no value given"),
+        (["table1", "out=a", "out=b"], "given twice"),
+        (["rows=."], "no table named"),
+        (["table1", "rows=/no/such/folder"], "no such folder"),
+        (["table1", "backbone=gpt2_large"], "go with claims alone"),
+        (["table1", "rows=.", "out=none", "setting=zzz"], "setting=zzz: no row has it"),
+    ],
+)
+def test_a_wrong_word_is_answered_with_what_is_right(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_without_traceback(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["table1", f"rows={rows}", f"out={tmp_path / 'file'}"]) == 2
+    assert "cannot write there" in capsys.readouterr().err
+
+
+def test_claims_can_be_held_against_another_setting(
+    rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["claims", "backbone=smollm2_135m", "hparams=quick", "data=sample", "out=none"]
+    assert main([*words, f"rows={rows}"]) == 0
+    assert "NOT a reproduction" in capsys.readouterr().out
+
+
+def test_a_pipe_that_closes_early_is_no_error(rows: Path) -> None:
+    command = f"{sys.executable} -m iapt.cli.table all rows={rows} out=none | head -1; echo $?"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
+def test_the_report_is_one_file(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "deep" / "report.html"
+    assert report([f"rows={rows}", f"out={out}"]) == 0
+    assert "8 rows, 2 cells" in capsys.readouterr().out
+    assert out.read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["table1"], "unknown name 'table1'"),
+        (["run=x"], "Did you mean 'runs'?"),
+        (["samples=-1"], "expected a whole number"),
+        (["runs=/no/such/folder"], "no such folder"),
+    ],
+)
+def test_the_report_refuses_wrong_words(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(words) == 2
+    assert message in capsys.readouterr().err

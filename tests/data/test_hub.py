@@ -1,0 +1,145 @@
+"""Fetching and verifying, with files on this machine in place of the network."""
+
+import json
+import os
+
+import pytest
+
+from iapt.data import hub
+from iapt.data.hub import Hub, fetch, git_blob_id, verify
+from iapt.errors import ConfigError, DataError
+
+
+@pytest.fixture(autouse=True)
+def online(monkeypatch):
+    for name in hub.OFFLINE:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def release(tmp_path):
+    file = tmp_path / "site" / "q.jsonl"
+    file.parent.mkdir()
+    file.write_text('{"a": "ä"}\n{"a": "b"}\n', "utf-8")
+    return {
+        "kind": "jsonl",
+        "base": file.parent.as_uri(),
+        "files": {"test": {"name": "q.jsonl", "blob": git_blob_id(file)}},
+    }
+
+
+def test_a_release_lands_in_the_layout_with_a_manifest_and_is_read_like_a_folder(tmp_path, release):
+    source = Hub(tmp_path / "hub")
+    source.fetch("toy", release)
+    assert source.rows("toy", "test") == [{"a": "ä"}, {"a": "b"}]
+    manifest = json.loads((tmp_path / "hub" / "toy" / "manifest.json").read_text("utf-8"))
+    assert manifest["release"] == release
+    assert manifest["files"]["test.jsonl"]["rows"] == 2
+    assert sorted(os.listdir(tmp_path / "hub")) == ["toy"]
+    assert verify(tmp_path / "hub" / "toy", release) == []
+
+
+def test_what_is_there_and_whole_is_never_fetched_again(tmp_path, release, monkeypatch):
+    Hub(tmp_path / "hub").fetch("toy", release)
+    monkeypatch.setattr(hub, "fetch", lambda *a: pytest.fail("fetched again"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    Hub(tmp_path / "hub").fetch("toy", release)
+
+
+def test_changed_missing_and_added_files_are_told_apart(tmp_path, release):
+    folder = tmp_path / "hub" / "toy"
+    fetch(release, "toy", folder)
+    (folder / "extra.jsonl").write_text("{}\n", "utf-8")
+    assert verify(folder) == ["extra.jsonl is not in the manifest"]
+    (folder / "extra.jsonl").unlink()
+    (folder / "test.jsonl").write_text("{}\n", "utf-8")
+    assert verify(folder) == ["test.jsonl has changed since it was fetched"]
+    with pytest.raises(
+        DataError, match="has changed since it was fetched. Delete it and fetch again"
+    ):
+        Hub(tmp_path / "hub").fetch("toy", release)
+    (folder / "test.jsonl").unlink()
+    assert verify(folder) == ["test.jsonl is missing"]
+    (folder / "manifest.json").write_text("[]", "utf-8")
+    assert "is damaged" in verify(folder)[0]
+    (folder / "manifest.json").unlink()
+    assert verify(folder) == ["no manifest.json"]
+
+
+def test_another_pinned_release_than_the_fetched_one_is_noticed(tmp_path, release):
+    Hub(tmp_path / "hub").fetch("toy", release)
+    with pytest.raises(DataError, match="fetched from another release"):
+        Hub(tmp_path / "hub").fetch("toy", {**release, "base": "file:///elsewhere"})
+
+
+def test_another_file_than_the_pinned_one_leaves_nothing_behind(tmp_path, release):
+    release["files"]["test"]["blob"] = "0" * 40
+    with pytest.raises(DataError, match="is not the pinned file: git blob"):
+        fetch(release, "toy", tmp_path / "hub" / "toy")
+    assert os.listdir(tmp_path / "hub") == []
+
+
+def test_an_unreachable_file_is_named_with_what_to_do(tmp_path, release):
+    release["files"]["test"]["name"] = "missing.jsonl"
+    with pytest.raises(DataError, match=r"cannot fetch file:.*missing.jsonl.*use data=<folder>"):
+        fetch(release, "toy", tmp_path / "hub" / "toy")
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"])
+def test_offline_is_offline(name, tmp_path, release, monkeypatch):
+    monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(hub, "download", lambda *a: pytest.fail("downloaded"))
+    with pytest.raises(DataError, match=f"{name} forbids fetching it"):
+        Hub(tmp_path / "hub").fetch("toy", release)
+
+
+def test_a_folder_with_files_of_ones_own_is_not_overwritten(tmp_path, release):
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text("{}\n", "utf-8")
+    with pytest.raises(DataError, match="has files but no manifest.json"):
+        fetch(release, "toy", folder)
+    assert (folder / "train.jsonl").read_text("utf-8") == "{}\n"
+
+
+def test_releases_that_cannot_be_fetched_are_named(tmp_path, release):
+    with pytest.raises(DataError, match="toy has no released files"):
+        fetch(None, "toy", tmp_path / "toy")
+    with pytest.raises(ConfigError, match=r"task.release.kind='hubb'.*Did you mean 'hub'"):
+        fetch({**release, "kind": "hubb"}, "toy", tmp_path / "toy")
+
+
+def test_hub_data_sets_are_loaded_at_their_pinned_revision(tmp_path, monkeypatch):
+    import datasets
+
+    asked = {}
+
+    def load_dataset(name, config, *, revision, cache_dir):
+        asked.update(name=name, config=config, revision=revision)
+        rows = datasets.Dataset.from_list([{"label": 1}])
+        return datasets.DatasetDict({"train": rows, "validation": rows})
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    release = {"kind": "hub", "id": "org/toy", "config": "main", "revision": "f" * 40}
+    source = Hub(tmp_path / "hub")
+    source.fetch("toy", release)
+    assert asked == {"name": "org/toy", "config": "main", "revision": "f" * 40}
+    assert source.rows("toy", "validation") == [{"label": 1}]
+
+
+def test_a_hub_that_cannot_be_reached_is_one_clear_error(tmp_path, monkeypatch):
+    import datasets
+
+    def load_dataset(*arguments, **options):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    release = {"kind": "hub", "id": "org/toy", "config": "default", "revision": "f" * 40}
+    with pytest.raises(DataError, match=r"cannot fetch org/toy \(default\) at f+ .*no route"):
+        Hub(tmp_path / "hub").fetch("toy", release)
+    assert os.listdir(tmp_path / "hub") == []
+
+
+def test_git_blob_ids_are_gits_own(tmp_path):
+    (tmp_path / "a").write_bytes(b"")
+    assert git_blob_id(tmp_path / "a") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"

@@ -1,0 +1,167 @@
+"""The judge: Appendix E's prompt letter for letter, both orders, averages, Tables 3 and 9."""
+
+import pytest
+
+from iapt.errors import MetricError
+from iapt.metrics.judge import (
+    PROMPT,
+    Judgement,
+    Pair,
+    Reply,
+    averages,
+    both_turns,
+    build_prompt,
+    judge_pairs,
+)
+from iapt.metrics.judge_reply import Verdict
+from iapt.metrics.judge_tables import choose_case, gpt4_references, table3_rows, table9
+
+# As printed in the paper (Appendix E), with the printed column's line breaks.
+APPENDIX_E = """
+Task Introduction
+you will be given a query, and two responses from two assistants,
+could you compare the two responses, and do the following:
+(1) write a concise review for each assistant's response, on how well the response answers the query, and whether it will be helpful to humans users, and any issues in the response;
+(2) assigns a quantitative score on a scale
+of 10 to each response, reflecting
+your assessment of the two responses
+Query:
+[query]
+Response 1 from assistant 1:
+[response1]
+Response 2 from assistant 2:
+[response2]
+"""  # noqa: E501
+
+PAIRS = [
+    Pair("81", "Write a post.", "Aloha from Hawaii", "No"),
+    Pair("109", "One morning after sunrise, Suresh was standing facing a pole. Where?", "W", "E"),
+    Pair("120", "f(2)?", "4", "0"),
+]
+
+
+def judgement(number: str, order: str, score1: float | None, score2: float | None) -> Judgement:
+    return Judgement(number, order, Reply("text"), Verdict("r1", "r2", score1, score2))  # type: ignore[arg-type]
+
+
+def test_prompt_is_appendix_e_letter_for_letter() -> None:
+    assert PROMPT.split() == APPENDIX_E.split()
+    assert PROMPT.splitlines()[-6:] == [
+        "Query:",
+        "[query]",
+        "Response 1 from assistant 1:",
+        "[response1]",
+        "Response 2 from assistant 2:",
+        "[response2]",
+    ]
+
+
+def test_texts_fill_their_places_and_are_never_filled_themselves() -> None:
+    prompt = build_prompt("Use [response2] and {braces}?", r"\1 [query]", "yes")
+
+    assert "Query:\nUse [response2] and {braces}?\nResponse 1" in prompt
+    assert "assistant 1:\n\\1 [query]\nResponse 2" in prompt
+    assert prompt.endswith("assistant 2:\nyes")
+
+
+def test_swap_shows_the_answers_in_both_orders_and_gives_scores_back_to_their_systems() -> None:
+    prompts = []
+
+    def ask(prompt: str) -> Reply:
+        prompts.append(prompt)
+        return Reply("Assistant 1: 9\nAssistant 2: 5")  # a judge that loves whoever comes first
+
+    once = list(judge_pairs(PAIRS[:1], ask))
+    twice = list(judge_pairs(PAIRS[:1], ask, swap=True))
+
+    assert (averages(once).score_a, averages(once).score_b) == (9, 5)
+    fair = averages(twice, swap=True)
+    assert (fair.score_a, fair.score_b) == (7, 7)
+    assert (fair.wins_a, fair.wins_b) == (0, 0)
+    assert prompts[1] == prompts[0] == build_prompt("Write a post.", "Aloha from Hawaii", "No")
+    assert prompts[2] == build_prompt("Write a post.", "No", "Aloha from Hawaii")
+
+
+def test_unparsed_replies_enter_no_average_and_are_counted() -> None:
+    result = averages([judgement("1", "ab", 8, 6), judgement("2", "ab", 9, None)])
+
+    assert (result.score_a, result.score_b, result.n, result.n_unparsed) == (8, 6, 1, 1)
+
+
+def test_with_swap_a_query_needs_both_replies() -> None:
+    replies = [
+        judgement("1", "ab", 8, 6),
+        judgement("1", "ba", None, None),
+        judgement("2", "ab", 4, 2),
+        judgement("2", "ba", 2, 6),
+    ]
+
+    result = averages(replies, swap=True)
+
+    assert (result.score_a, result.score_b, result.n, result.n_unparsed) == (5, 2, 1, 1)
+    assert (result.wins_a, result.wins_b) == (1, 0)
+
+
+def test_nothing_parsed_gives_no_average_instead_of_zero() -> None:
+    assert averages([judgement("1", "ab", None, None)]).score_a is None
+
+
+def test_missing_order_is_an_error() -> None:
+    with pytest.raises(MetricError, match=r"query '1' has replies in the orders \['ab'\]"):
+        averages([judgement("1", "ab", 8, 6)], swap=True)
+
+
+def test_both_turns_are_numbered() -> None:
+    assert both_turns(["a", "b"]) == "Turn 1: a\n\nTurn 2: b"
+
+
+def test_table3_has_the_score_and_rouge_l_of_each_system() -> None:
+    replies = [judgement(pair.id, "ab", 8, 5) for pair in PAIRS]
+    references = gpt4_references(PAIRS, {"81": "Aloha from Hawaii", "109": "E", "120": "4"})
+
+    rows = table3_rows(("IAPT", "AdaLoRA"), PAIRS, averages(replies), references)
+
+    assert [row["name"] for row in rows] == ["IAPT", "AdaLoRA"]
+    assert [row["avg_score"] for row in rows] == [8, 5]
+    assert [row["rouge_l"] for row in rows] == pytest.approx([200 / 3, 100 / 3])
+    assert [row["wins"] for row in rows] == [3, 0]
+    assert table3_rows(("a", "b"), PAIRS, averages(replies), None)[0]["rouge_l"] is None
+
+
+def test_query_without_gpt4_answer_is_an_error() -> None:
+    with pytest.raises(MetricError, match="none to 2 of 3 queries, the first is '109'"):
+        gpt4_references(PAIRS, {"81": "x"})
+
+
+@pytest.mark.parametrize(
+    ("margins", "wanted", "expected"),
+    [
+        ({"81": (9, 1), "109": (7, 5), "120": (5, 5)}, "", "109"),  # the paper's own query
+        ({"81": (9, 1), "109": (7, 5), "120": (5, 5)}, "120", "120"),
+        ({"81": (6, 5), "109": (None, None), "120": (1, 9)}, "", "120"),  # the largest margin
+    ],
+)
+def test_case_for_table9(
+    margins: dict[str, tuple[float | None, float | None]], wanted: str, expected: str
+) -> None:
+    replies = [judgement(number, "ab", *scores) for number, scores in margins.items()]
+
+    assert choose_case(PAIRS, replies, wanted).id == expected
+
+
+def test_unknown_case_is_an_error() -> None:
+    with pytest.raises(MetricError, match="'7'; allowed are the ids"):
+        choose_case(PAIRS, [judgement("81", "ab", 1, 2)], "7")
+
+
+def test_table9_shows_answers_comments_and_scores_as_quotes() -> None:
+    pair = Pair("5", "Q?", "# not a heading\nsecond line", "B")
+
+    text = table9(judgement("5", "ab", 7.5, None), pair, ("IAPT", "AdaLoRA"))
+
+    assert "> Q?" in text
+    assert "## IAPT's response\n\n> # not a heading\n> second line" in text
+    assert "**Judge's comments**\n\n> r1" in text
+    assert "**Judge's score:** 7.5" in text
+    assert text.index("IAPT") < text.index("AdaLoRA's response")
+    assert "not found in the reply" in text

@@ -1,0 +1,83 @@
+"""Hand-made result rows."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from iapt.reporting.row import Row, parse_row, row_path, write_row
+
+CONFIG: dict[str, Any] = {
+    "limit": {"train": None, "dev": None, "test": None},
+    "hparams": {"lr": 1.0e-4, "batch_size": None},
+}
+
+
+def raw_row(
+    task: str = "boolq",
+    method: str = "iapt",
+    seed: int = 0,
+    value: float = 87.5,
+    *,
+    backbone: str = "llama2_7b",
+    hparams: str = "paper",
+    data: str = "hub",
+    variant: str = "",
+    setting: str = "5e771116aaaa",
+    created: str = "2026-11-23T22:50:00Z",
+    numbers: dict[str, Any] | None = None,
+    facts: dict[str, Any] | None = None,
+    **changes: Any,
+) -> dict[str, Any]:
+    """A row as a run writes it.
+
+    `numbers` are the method's, `facts` go under the row's "backbone", `changes` replace whole keys.
+    """
+    row: dict[str, Any] = {
+        "schema": 1,
+        "status": "finished",
+        "run_id": f"{task}--{backbone}--{method}{variant}--{hparams}--seed{seed}--{setting}",
+        "cell": {
+            "task": task,
+            "backbone": backbone,
+            "method": method,
+            "hparams": hparams,
+            "data": data,
+            "seed": seed,
+            "variant": variant,
+        },
+        "config": copy.deepcopy(CONFIG) | {"method": {"name": method, **(numbers or {})}},
+        "config_hash": "c0ffee",
+        "setting_hash": setting,
+        "scores": {"metric": "acc", "value": value, "n": 1635, "n_unparsed": 2, "details": {}},
+        "dev": {
+            "curve": [
+                {"step": 0, "loss": 2.1, "accuracy": 40.0},
+                {"step": 20, "loss": 0.4, "accuracy": value},
+            ],
+            "majority_accuracy": 62.0,
+        },
+        "params": {"trained": 9_994_240},
+        "data": {"fingerprint": "f00d", "sizes": {"train": 9427, "dev": 1635, "test": 1635}},
+        "backbone": facts or {"dtype": "float32"},
+        "decoding": {"num_beams": 3, "max_new_tokens": 4},
+        "seconds": {"per_step": 2.1},
+        "peak_memory_mib": 1500.0,
+        "created": created,
+    }
+    return row | changes
+
+
+def a_row(*arguments: Any, **changes: Any) -> Row:
+    raw = raw_row(*arguments, **changes)
+    return parse_row(raw, Path(raw["run_id"] + raw["created"]))
+
+
+def five(task: str, method: str, values: list[float], **changes: Any) -> list[Row]:
+    """Rows of seeds 0, 1, 2 … with the given scores."""
+    return [a_row(task, method, seed, value, **changes) for seed, value in enumerate(values)]
+
+
+def store(folder: Path, raws: list[dict[str, Any]]) -> Path:
+    for raw in raws:
+        write_row(row_path(folder, raw["run_id"]), raw)
+    return folder

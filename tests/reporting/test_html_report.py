@@ -1,0 +1,137 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from iapt.reporting.aggregate import collect
+from iapt.reporting.html_report import html_report
+from tests.reporting.example_rows import a_row, five
+
+QUICK = {"backbone": "smollm2_135m", "hparams": "quick", "data": "sample"}
+HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">\u202egnp\x00\ud800'
+
+
+class Tags(HTMLParser):
+    """Collects tags and attributes, and checks that what opens closes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in {"meta", "path", "rect", "circle"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def parsed(text: str) -> Tags:
+    tags = Tags()
+    tags.feed(text)
+    assert tags.open == []
+    return tags
+
+
+def run_folder(runs: Path, run_id: str, lines: list[object]) -> None:
+    (runs / run_id).mkdir(parents=True)
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    (runs / run_id / "predictions.jsonl").write_text(text)
+
+
+def test_the_file_needs_nothing_from_outside_and_runs_nothing() -> None:
+    rows = five("boolq", "iapt", [70.0] * 5, **QUICK)
+    text = html_report(rows, collect(rows)[0])
+    tags = parsed(text)
+    assert not {tag for tag, _ in tags.seen} & {"script", "link", "img", "iframe", "object"}
+    assert all(not {"src", "href"} & set(attributes) for _, attributes in tags.seen)
+    assert all(not name.startswith("on") for _, attributes in tags.seen for name in attributes)
+    assert "default-src 'none'" in text
+    assert re.findall(r"https?://[^\"' ]+", text) == ["http://www.w3.org/2000/svg"] * 2
+
+
+def test_the_table_and_the_curves_show_the_rows() -> None:
+    rows = five("boolq", "iapt", [70.0] * 5, **QUICK) + five("boolq", "lora", [60.0] * 3, **QUICK)
+    text = html_report(rows, collect(rows)[0])
+    assert "<td>60.0 (3/5)</td>" in text
+    assert "Not the paper's setting" in text
+    assert text.count("<svg") == 2
+    assert text.count("<title>boolq: dev accuracy</title>") == 1
+
+
+def test_hostile_output_is_shown_as_text(tmp_path: Path) -> None:
+    rows = [a_row(**QUICK)]
+    prediction = {
+        "id": HOSTILE,
+        "output": HOSTILE,
+        "parsed": HOSTILE,
+        "references": [HOSTILE],
+        "correct": False,
+    }
+    run_folder(tmp_path, rows[0].run_id, [prediction])
+    text = html_report(rows, collect(rows)[0], [HOSTILE], tmp_path)
+    tags = parsed(text)
+    assert not {tag for tag, _ in tags.seen} & {"script", "img"}
+    assert "&lt;script&gt;alert(1)" in text
+    assert not {"\u202e", "\x00", "\ud800"} & set(text)
+
+
+def test_wrong_predictions_come_first_and_only_a_few_are_shown(tmp_path: Path) -> None:
+    rows = [a_row(**QUICK)]
+    lines: list[object] = [
+        {
+            "id": f"e{i}",
+            "output": f"text {i}",
+            "parsed": None,
+            "references": "yes",
+            "correct": i != 7,
+        }
+        for i in range(9)
+    ]
+    run_folder(tmp_path, rows[0].run_id, ["no json", *lines, "[1]"])
+    text = html_report(rows, collect(rows)[0], runs=tmp_path, samples=3)
+    shown = re.findall(r"text (\d)", text)
+    assert shown == ["7", "0", "1"]
+    assert "unparsed" in text
+    assert "2 lines of" in text
+
+
+def test_a_long_output_is_cut_and_this_is_said(tmp_path: Path) -> None:
+    rows = [a_row(**QUICK)]
+    run_folder(tmp_path, rows[0].run_id, [{"id": "1", "output": "&" * 9_000, "references": []}])
+    text = html_report(rows, collect(rows)[0], runs=tmp_path)
+    parsed(text)
+    assert "(7000 more characters)" in text
+
+
+def test_failed_runs_are_listed_with_their_last_line(tmp_path: Path) -> None:
+    (tmp_path / "a<b>").mkdir()
+    (tmp_path / "a<b>" / "failed.txt").write_text("Traceback\nDataError: <i>no split</i>\n")
+    text = html_report([], [], runs=tmp_path)
+    parsed(text)
+    assert "1 failed runs" in text
+    assert "a&lt;b&gt;: DataError: &lt;i&gt;no split" in text
+
+
+def test_broken_curves_and_missing_keys_do_not_matter() -> None:
+    rows = [a_row(dev={"curve": [None, {"step": "x"}, {"step": 1, "loss": None}]}, **QUICK)]
+    text = html_report(rows, collect(rows)[0])
+    assert "<svg" not in text
+    parsed(html_report([], []))
+
+
+def test_an_output_that_was_not_parsed_counts_as_wrong(tmp_path: Path) -> None:
+    rows = [a_row(**QUICK)]
+    lines: list[object] = [
+        {"id": "a", "output": "fine", "parsed": "fine", "references": ["x"]},
+        {"id": "b", "output": "mumble", "parsed": None, "references": ["x"]},
+    ]
+    run_folder(tmp_path, rows[0].run_id, lines)
+    text = html_report(rows, collect(rows)[0], runs=tmp_path)
+    assert text.index("mumble") < text.index("<pre dir='auto'>fine")
+    assert text.count("class='wrong'") == 1

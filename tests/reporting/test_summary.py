@@ -1,0 +1,67 @@
+from iapt.reporting.aggregate import collect
+from iapt.reporting.render import markdown
+from iapt.reporting.summary import NOT_PAPER, sections, summary
+from tests.reporting.example_rows import a_row, five
+
+QUICK = {"backbone": "smollm2_135m", "hparams": "quick", "data": "sample", "setting": "9uick000"}
+
+
+def test_every_setting_has_its_own_section_titled_for_what_it_is() -> None:
+    rows = five("boolq", "iapt", [70.0] * 5, **QUICK) + five("boolq", "lora", [86.0] * 2)
+    found = sections(collect(rows)[0])
+    assert [section.setting for section in found] == ["9uick000", "5e771116"]
+    assert NOT_PAPER in found[0].title
+    assert "the paper's setting" in found[1].title
+    assert NOT_PAPER not in found[1].title
+
+
+def test_a_limited_paper_run_is_not_called_the_papers_setting() -> None:
+    section = sections(collect([a_row(config={"limit": {"test": 200, "dev": None}})])[0])[0]
+    assert NOT_PAPER in section.title
+    assert "limited to test 200" in section.title
+
+
+def test_medians_are_laid_out_methods_by_tasks_with_seeds_marked() -> None:
+    rows = five("sst2", "lora", [90.0] * 5, **QUICK) + five("boolq", "lora", [70.0] * 2, **QUICK)
+    rows += five("boolq", "iapt", [71.0] * 5, **QUICK)
+    text = markdown(summary(rows, collect(rows)[0]))
+    assert "| lora   | 90.0       | 70.0 (2/5)  |" in text
+    assert "| iapt   | –          | 71.0        |" in text
+
+
+def test_all_runs_of_all_tasks_are_aggregated_for_complete_methods_only() -> None:
+    rows = []
+    for task in ("sst2", "boolq"):
+        for method in ("lora", "iapt"):
+            rows += five(task, method, [80.0, 81.0, 82.0, 83.0, 84.0], **QUICK)
+    rows += five("boolq", "lpt", [80.0] * 5, **QUICK)
+    overall = summary(rows, collect(rows)[0]).grids[-1]
+    assert [(line[0], line[1], line[2]) for line in overall.lines] == [
+        ("lora", "10", "82.00"),
+        ("iapt", "10", "82.00"),
+    ]
+
+
+def test_two_number_sets_of_one_method_are_shown_side_by_side_never_averaged() -> None:
+    rows = five("boolq", "lora", [70.0] * 5, numbers={"rank": 4}, **QUICK)
+    rows += five("boolq", "lora", [80.0] * 5, numbers={"rank": 8}, **QUICK)
+    cells, messages = collect(rows)
+    text = markdown(summary(rows, cells, messages))
+    assert "70.0 ; 80.0" in text or "80.0 ; 70.0" in text
+    assert "75.0" not in text
+    assert "method.rank=8" in text
+
+
+def test_rows_without_optional_keys_and_no_rows_at_all_are_fine() -> None:
+    bare = a_row()
+    raw = {key: bare.raw[key] for key in ("schema", "status", "run_id", "cell", "scores")}
+    object.__setattr__(bare, "raw", raw)
+    assert "| – " in markdown(summary([bare], collect([bare])[0]))
+    assert "No rows yet" in markdown(summary([], []))
+
+
+def test_a_hostile_name_stays_text() -> None:
+    rows = [a_row(method="x|y\n# z<script>", **QUICK)]
+    text = markdown(summary(rows, collect(rows)[0]))
+    assert "<script>" not in text
+    assert "\n# z" not in text

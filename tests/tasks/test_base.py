@@ -1,0 +1,137 @@
+"""What every task gets from `RowTask`: errors, sizes, reports."""
+
+import pytest
+
+from iapt.data.source import Sample
+from iapt.errors import ConfigError, DataError
+from iapt.tasks.base import check_lengths, field_text
+from iapt.tasks.classification import Classification
+
+
+class Rows:
+    """A source in memory."""
+
+    name = "rows"
+
+    def __init__(self, **splits):
+        self.splits = splits
+
+    def rows(self, dataset, split):
+        if split not in self.splits:
+            raise DataError(f"no {split}")
+        return self.splits[split]
+
+    def fingerprint(self, dataset):
+        return "0" * 16
+
+    def at(self, folder):
+        return self
+
+
+class Released(Rows):
+    """The same, as a source that fetches."""
+
+    def fetch(self, dataset, release):
+        self.release = release
+
+
+def labelled(n, label=1):
+    return [{"text": f"row {i}", "label": label} for i in range(n)]
+
+
+def make(**overrides):
+    values = {
+        "name": "tiny",
+        "dataset": "tiny",
+        "template": "{text}?",
+        "fields": {"text": "text"},
+        "labels": ["no", "yes"],
+        "split": {"rule": "halve_validation"},
+        "sizes": {"train": 4, "validation": 6},
+        "max_new_tokens": 4,
+    }
+    return Classification(**{**values, **overrides})
+
+
+def test_rows_become_examples_with_stable_ids():
+    examples = make().examples("train", Rows(train=labelled(4)))
+    assert [e.id for e in examples] == [f"tiny/train/{i}" for i in range(4)]
+    assert examples[2].fields == {"text": "row 2"}
+    assert examples[2].response == "yes"
+
+
+def test_sizes_are_asserted_for_fetched_data_and_only_reported_for_a_folder():
+    rows = {"train": labelled(4), "validation": labelled(5)}
+    task = make(release={"kind": "hub"})
+    assert len(task.examples("dev", Rows(**rows))) == 2
+    source = Released(**rows)
+    with pytest.raises(
+        DataError, match="tiny/validation from 'rows' has 5 rows, the release has 6"
+    ):
+        task.examples("dev", source)
+    assert source.release == {"kind": "hub"}
+    report = task.split_report(Rows(**rows))
+    assert report["dev"] == {
+        "from": "validation",
+        "rows": 2,
+        "official_rows": 5,
+        "released_rows": 6,
+    }
+    assert report["rule"] == "halve_validation"
+
+
+def test_unlabelled_rows_are_refused_for_training_and_scoring():
+    task, source = make(), Rows(train=labelled(3) + labelled(1, label=-1))
+    with pytest.raises(DataError, match=r"1 of 4 rows for tiny/train have no gold .*tiny/train/3"):
+        task.examples("train", source)
+    example = task.example({"text": "a", "label": -1}, "tiny/test/0")
+    with pytest.raises(DataError, match="have no gold answer and cannot be scored"):
+        task.score(["yes"], [example])
+
+
+def test_a_split_that_comes_out_empty_is_an_error():
+    with pytest.raises(DataError, match="tiny/dev is empty: validation of 'rows' has 1 rows"):
+        make().examples("dev", Rows(validation=labelled(1)))
+
+
+def test_a_missing_split_is_reported_and_raised():
+    task, source = make(), Rows(train=labelled(4))
+    assert task.split_report(source)["test"] == {"missing": "no validation"}
+    with pytest.raises(DataError, match="no validation"):
+        task.examples("test", source)
+    with pytest.raises(ConfigError, match=r"split='tets'.*Did you mean 'test'"):
+        task.examples("tets", source)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"max_new_tokens": 0}, "task.max_new_tokens=0"),
+        ({"num_beams": 0}, "task.num_beams=0"),
+        ({"template": "{txet}"}, r"asks for \{txet\}; the fields are text. Did you mean 'text'"),
+        ({"template": "nothing"}, r"has no \{field\}"),
+    ],
+)
+def test_a_wrong_setting_is_found_at_construction(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        make(**overrides)
+
+
+def test_a_missing_field_names_the_row_and_the_nearest_field():
+    with pytest.raises(DataError, match=r"a/0: field 'passge' is missing.*Did you mean 'passage'"):
+        field_text({"passage": "x"}, "passge", "a/0")
+    with pytest.raises(DataError, match="is a list, not text"):
+        field_text({"passage": ["x"]}, "passage", "a/0")
+    assert field_text({"n": 3}, "n", "a/0") == "3"
+    assert field_text({"s": " a b \n"}, "s", "a/0") == "a b"
+
+
+def test_nothing_is_scored_without_one_answer_per_example():
+    with pytest.raises(DataError, match="0 answers for 0 examples"):
+        check_lengths([], [], "tiny")
+    with pytest.raises(DataError, match="2 answers for 1 examples"):
+        check_lengths(["a", "b"], make().examples("train", Rows(train=labelled(1))), "tiny")
+
+
+def test_the_fingerprint_is_the_sources_own():
+    assert make(dataset="boolq").fingerprint(Sample()) == Sample().fingerprint("boolq")

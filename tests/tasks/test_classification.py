@@ -1,0 +1,114 @@
+"""Labels to words and words to labels."""
+
+import pytest
+
+from iapt.data.source import Sample
+from iapt.errors import ConfigError, DataError
+
+
+@pytest.fixture
+def boolq(task_of):
+    return task_of("boolq")
+
+
+@pytest.fixture
+def rte(task_of):
+    return task_of("rte")
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "response"),
+    [
+        ("boolq", {"question": "is it", "passage": "p", "label": 1}, "yes"),
+        ("boolq", {"question": "is it", "passage": "p", "label": 0}, "no"),
+        ("sst2", {"sentence": "good ", "label": 1}, "positive"),
+        ("sst2", {"sentence": "bad ", "label": 0}, "negative"),
+        ("rte", {"sentence1": "a", "sentence2": "b", "label": 0}, "entailment"),
+        ("rte", {"sentence1": "a", "sentence2": "b", "label": 1}, "not entailment"),
+        ("qnli", {"question": "a", "sentence": "b", "label": 1}, "not entailment"),
+        (
+            "copa",
+            {"premise": "p", "choice1": "a", "choice2": "b", "question": "cause", "label": 0},
+            "1",
+        ),
+        (
+            "copa",
+            {"premise": "p", "choice1": "a", "choice2": "b", "question": "cause", "label": 1},
+            "2",
+        ),
+    ],
+)
+def test_label_values_become_the_words_of_appendix_d(name, row, response, task_of):
+    assert task_of(name).example(row, "x/0").response == response
+
+
+def test_qnli_puts_the_question_first_and_the_sentence_second(task_of):
+    example = task_of("qnli").example({"question": "Q?", "sentence": "S.", "label": 0}, "x/0")
+    assert example.fields == {"sentence1": "Q?", "sentence2": "S."}
+
+
+@pytest.mark.parametrize(
+    ("output", "parsed"),
+    [
+        ("yes", "yes"),
+        (" Yes.\n", "yes"),
+        ("\n\nNO", "no"),
+        ("yes, it is", "yes"),
+        ("no\nyes", "no"),
+        ("nothing", None),
+        ("yesterday", None),
+        ("maybe yes", None),
+        ("", None),
+        ("   ", None),
+    ],
+)
+def test_boolq_answers_are_read_from_the_first_line(output, parsed, boolq):
+    assert boolq.parse(output, None) == parsed
+
+
+@pytest.mark.parametrize(
+    ("output", "parsed"),
+    [
+        ("entailment", "entailment"),
+        ("not entailment", "not entailment"),
+        ("Not entailment.", "not entailment"),
+        ("not_entailment", "not entailment"),
+        ("not", None),
+        ("not sure, entailment", None),
+        ("entailments", None),
+        ("entailment, not neutral", "entailment"),
+    ],
+)
+def test_not_entailment_is_never_read_as_entailment(output, parsed, rte):
+    assert rte.parse(output, None) == parsed
+
+
+def test_copa_12_is_neither_1_nor_2(task_of):
+    copa = task_of("copa")
+    assert [copa.parse(text, None) for text in ("1", "2.", "12", "choice 1")] == [
+        "1",
+        "2",
+        None,
+        None,
+    ]
+
+
+def test_accuracy_counts_unparsed_as_wrong_and_shows_each_labels_recall(boolq):
+    examples = boolq.examples("test", Sample())
+    yes = [i for i, e in enumerate(examples) if e.response == "yes"]
+    scores = boolq.score(["yes" if i in yes else None for i in range(len(examples))], examples)
+    assert scores.value == pytest.approx(100 * len(yes) / len(examples))
+    assert scores.n_unparsed == len(examples) - len(yes)
+    assert scores.details == {"recall_no": 0.0, "recall_yes": 100.0}
+
+
+@pytest.mark.parametrize("label", [2, -2, True, "1", None, 0.0])
+def test_a_label_that_is_none_of_the_values_is_refused(label, boolq):
+    with pytest.raises(DataError, match=r"x/0: field 'label' is .*allowed are 0-1 \(no, yes\)"):
+        boolq.example({"question": "q", "passage": "p", "label": label}, "x/0")
+
+
+def test_two_labels_with_one_spelling_are_refused(task_of):
+    with pytest.raises(Exception, match="at least two different words") as caught:
+        task_of("boolq", "labels=[yes,Yes]")
+    assert isinstance(caught.value.__cause__ or caught.value, ConfigError)

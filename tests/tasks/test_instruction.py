@@ -1,0 +1,68 @@
+"""Alpaca and MT-Bench."""
+
+import pytest
+
+from iapt.data.source import Folder, Sample
+from iapt.errors import ConfigError, DataError
+
+
+def test_the_input_follows_the_instruction_where_there_is_one(task_of):
+    task = task_of("alpaca")
+    row = {"instruction": "Sort.", "input": "b a", "output": "a b"}
+    assert task.example(row, "x/0").fields["query"] == "Sort.\n\nb a"
+    assert task.example({**row, "input": ""}, "x/0").fields["query"] == "Sort."
+
+
+def test_an_empty_output_is_an_answer_and_not_a_missing_one(task_of):
+    row = {"instruction": "Say nothing.", "input": "", "output": ""}
+    assert task_of("alpaca").example(row, "x/0").references == ("",)
+
+
+def test_alpaca_is_tested_on_the_first_questions_of_mt_bench_with_beam_5(task_of):
+    alpaca, mt_bench = task_of("alpaca"), task_of("mt_bench")
+    assert alpaca.num_beams == mt_bench.num_beams == 5
+    assert alpaca.examples("test", Sample()) == mt_bench.examples("test", Sample())
+    assert {e.id.split("/")[0] for e in alpaca.examples("dev", Sample())} == {"alpaca-cleaned"}
+    report = alpaca.split_report(Sample())
+    assert (report["dev"]["from"], report["test"]["dataset"]) == ("train", "mt_bench")
+    assert set(alpaca.releases()) == {"alpaca-cleaned", "mt_bench"}
+    prints = [Sample().fingerprint(name) for name in ("alpaca-cleaned", "mt_bench")]
+    assert alpaca.fingerprint(Sample()) == "+".join(prints)
+
+
+def test_the_second_question_comes_with_the_conversation_so_far(task_of):
+    task = task_of("alpaca")
+    examples = task.examples("test", Sample())[:2]
+    second = task.follow_ups(examples, ["  my answer \n", "other"])
+    questions = examples[0].meta["questions"]
+    assert second[0].fields["query"] == f"{questions[0]}\n\nmy answer\n\n{questions[1]}"
+    assert second[0].id == f"{examples[0].id}/2"
+    assert second[0].references == (examples[0].meta["answers"][1],)
+    assert [e.meta["turn"] for e in (examples[0], second[0])] == [1, 2]
+    assert task.follow_ups(second, ["a", "b"]) == []
+    parsed = [task.parse(e.response, e) for e in second]
+    assert task.score(parsed, second).value == 100.0
+
+
+def test_one_turn_asks_no_second_question(task_of):
+    task = task_of("mt_bench", "turns=1")
+    examples = task.examples("test", Sample())
+    assert task.follow_ups(examples, ["a"] * len(examples)) == []
+    with pytest.raises(Exception, match="MT-Bench has 1 or 2") as caught:
+        task_of("mt_bench", "turns=3")
+    assert isinstance(caught.value.__cause__ or caught.value, ConfigError)
+
+
+def test_questions_without_reference_answers_are_an_error(task_of, tmp_path):
+    questions = (Sample().path / "mt_bench" / "test.jsonl").read_text("utf-8")
+    answers = (Sample().path / "mt_bench" / "model_answer_gpt4.jsonl").read_text("utf-8")
+    folder = tmp_path / "mt_bench"
+    folder.mkdir()
+    (folder / "test.jsonl").write_text(questions, "utf-8")
+    with pytest.raises(DataError, match=r"has no model_answer_gpt4.jsonl; it has test"):
+        task_of("mt_bench").examples("test", Folder(tmp_path))
+    (folder / "model_answer_gpt4.jsonl").write_text(answers.split("\n", 1)[1], "utf-8")
+    with pytest.raises(
+        DataError, match=r"mt_bench/test/0: model_answer_gpt4 has no answer to .* 81"
+    ):
+        task_of("mt_bench").examples("test", Folder(tmp_path))

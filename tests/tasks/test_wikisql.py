@@ -1,0 +1,78 @@
+"""WikiSQL prompts, gold SQL and scoring."""
+
+import pytest
+
+from iapt.data.source import Sample
+from iapt.errors import DataError
+from iapt.tasks.wikisql import table_information
+
+TABLE = {
+    "id": "1-1-1",
+    "header": ["Crop (kt)", 'The "big" one', ""],
+    "types": ["text", "real", "real"],
+    "rows": [["s Lupin", "1323", "1"], ["Wheat", "20552", "2"]],
+}
+SQL = {
+    "human_readable": "SELECT MIN ... FROM table",
+    "sel": 1,
+    "agg": 2,
+    "conds": {"column_index": [0], "operator_index": [0], "condition": ["S lupin"]},
+}
+ROW = {"question": "what's the minimum", "table": TABLE, "sql": SQL, "phase": 1}
+
+
+def test_the_table_information_quotes_every_column_and_gives_its_type():
+    assert table_information(TABLE) == (
+        '"table" ("Crop (kt)" text, "The ""big"" one" real, "column 3" real)'
+    )
+
+
+def test_the_response_is_sql_that_can_be_run(task_of):
+    example = task_of("wikisql").example(ROW, "wikisql/train/0")
+    assert example.response == (
+        """SELECT MIN("The ""big"" one") FROM "table" WHERE "Crop (kt)" = 'S lupin'"""
+    )
+    assert example.references == (example.response,)
+
+
+def test_any_query_with_the_gold_result_is_right_and_the_rest_is_told_apart(task_of):
+    task = task_of("wikisql")
+    example = task.example(ROW, "wikisql/train/0")
+    outputs = [
+        'SELECT "The ""big"" one" FROM "table" WHERE "column 3" < 2;',  # another way to 1323
+        'SELECT "column 3" FROM "table"',  # runs, wrong
+        'DROP TABLE "table"',  # refused
+        "SELECT FROM WHERE",  # no SQL
+        None,
+    ]
+    scores = task.score(outputs, [example] * 5)
+    assert scores.value == 20.0
+    assert scores.details["n_wrong"] == 1
+    assert scores.n_unparsed == 1 + scores.details["n_unparsable"]
+    assert sum(scores.details[f"n_{k}"] for k in ("wrong", "refused", "unparsable", "failed")) == 4
+
+
+def test_gold_queries_without_a_result_are_counted_apart(task_of):
+    task = task_of("wikisql")
+    empty = {**SQL, "agg": 0, "conds": {**SQL["conds"], "condition": ["rye"]}}
+    examples = [task.example({**ROW, "sql": sql}, f"x/{i}") for i, sql in enumerate((SQL, empty))]
+    nothing = """SELECT "column 3" FROM "table" WHERE "Crop (kt)" = 'nowhere'"""
+    scores = task.score([nothing, nothing], examples)
+    assert scores.value == 50.0
+    assert scores.details["n_gold_empty"] == 1
+    assert scores.details["acc_gold_not_empty"] == 0.0
+
+
+def test_questions_on_one_table_share_one_copy(task_of):
+    first, second = task_of("wikisql").examples("test", Sample())[:2]
+    assert first.meta["table"]["id"] == second.meta["table"]["id"]
+    assert first.meta["table"] is second.meta["table"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"table": None}, {"sql": {**SQL, "sel": 9}}, {"sql": {"sel": 0}}, {"table": {"rows": []}}],
+)
+def test_a_malformed_row_is_named(broken, task_of):
+    with pytest.raises(DataError, match="wikisql/train/7"):
+        task_of("wikisql").example({**ROW, **broken}, "wikisql/train/7")
