@@ -46,6 +46,7 @@ class SoftPrompt:
     keep: bool
     after_first: bool
     hide_from_first: bool
+    add: bool
 
 
 @dataclass
@@ -135,6 +136,7 @@ class Backbone:
         keep: bool = False,
         after_first: bool = False,
         hide_from_first: bool = False,
+        add: bool = False,
     ) -> None:
         """Put P soft tokens in front of the text at a block.
 
@@ -146,8 +148,9 @@ class Backbone:
             after_first: with `keep`, stand behind the first real token (BOS) instead of in front.
             hide_from_first: without `keep`, the first real token may not attend to them.  A decoder
                 uses its first token as attention sink; letting it see the prompt disturbs the sink.
+            add: with `keep`, no new tokens: what `fn` returns is added to those that already live here.
         """
-        self._prompts[layer].append(SoftPrompt(fn, keep, after_first, hide_from_first))
+        self._prompts[layer].append(SoftPrompt(fn, keep, after_first, hide_from_first, add))
 
     def kv_prefix(self, layer: int, fn: PrefixFn) -> None:
         """Give a block constant keys and values: fn() -> two tensors (H_kv, P, K), not rotated."""
@@ -308,6 +311,10 @@ class Backbone:
             for prompt in [] if self._off else self._prompts[layer]:
                 if prompt.keep:
                     soft = prompt.fn(_text(h, kept, place), instruction).to(h.dtype)
+                    if prompt.add:
+                        old = h[:, place : place + kept]
+                        h = torch.cat([h[:, :place], old + soft, h[:, place + kept :]], dim=1)
+                        continue
                     if kept:
                         raise BackboneError(
                             "two methods keep soft tokens in the stream; attach one at a time."

@@ -48,6 +48,12 @@ class Family(ABC):
     def embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
         """Token ids (B, T) at absolute positions (B, T) -> residual stream (B, T, D)."""
 
+    def embedding_table(self) -> Tensor:
+        """The frozen token embeddings (V, D)."""
+        table = self.model.get_input_embeddings().weight
+        assert isinstance(table, Tensor)
+        return table
+
     @abstractmethod
     def final_norm(self, h: Tensor) -> Tensor:
         """The norm before the language-model head, (..., D) -> (..., D)."""

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from iapt.cli.configuration import CONFIG_DIR, check_keys, guarded, help_text, prepare
+from iapt.errors import IaptError
 
 EXAMPLES = (
     "iapt-train task=boolq method=iapt",
@@ -32,14 +33,21 @@ def _train(words: list[str]) -> None:
     check_keys(prepared)
     from omegaconf import DictConfig, OmegaConf
 
+    failures: list[IaptError] = []
+
     def task(config: DictConfig) -> None:
         from iapt.run import run
 
         values = OmegaConf.to_container(config, resolve=True)
         assert isinstance(values, dict)
-        run({str(k): v for k, v in values.items()})
+        try:
+            run({str(k): v for k, v in values.items()})
+        except IaptError as error:  # Hydra would print a report of its own above ours
+            failures.append(error)
 
     run_hydra(task, prepared)
+    if failures:
+        raise failures[0]
 
 
 def run_hydra(task: object, prepared: Sequence[str]) -> None:

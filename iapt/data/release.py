@@ -10,7 +10,6 @@ official split, in the Hugging Face field names:
 """
 
 import csv
-import io
 import json
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -108,7 +107,7 @@ def read_jsonl_files(files: Mapping[str, Path]) -> dict[str, Rows]:
 
 
 def _objects(lines: IO[bytes]) -> Iterator[dict[str, Any]]:
-    for line in io.TextIOWrapper(lines, encoding="utf-8"):
+    for line in lines:
         if line.strip():
             yield json.loads(line)
 

@@ -63,9 +63,8 @@ class Folder:
             have = sorted(p.stem for p in folder.glob("*.jsonl"))
             raise DataError(
                 f"{folder} has no {split}.jsonl; it has {', '.join(have) or 'no .jsonl file'}. Put "
-                f"the official {split} "
-                f"rows there, choose a task or split rule that does without, or use data=sample."
-                f"{closest(split, have)}"
+                f"the official {split} rows there, choose a task or split rule that does without, "
+                f"or use data=sample.{closest(split, have)}"
             )
         return path
 
@@ -83,9 +82,8 @@ class Folder:
     def _folder(self, dataset: str) -> Path:
         if not self.path.is_dir():
             raise DataError(
-                f"data folder {self.path} does not exist. Give a folder that holds <data "
-                "set>/train.jsonl and so on, or "
-                "use data=sample (ships with the package) or data=hub."
+                f"data folder {self.path} does not exist. Give one that holds <data set>/train.jsonl "
+                "and so on, or use data=sample (ships with the package) or data=hub."
             )
         folder = self.path / dataset
         if not folder.is_dir():
@@ -94,9 +92,8 @@ class Folder:
             )
             raise DataError(
                 f"data folder {self.path} has no data set {dataset!r}; it has "
-                f"{', '.join(have) or 'none'}. Make "
-                f"{folder}/train.jsonl and so on, or choose another task or data "
-                f"source.{closest(dataset, have)}"
+                f"{', '.join(have) or 'none'}. Make {folder}/train.jsonl and so on, or choose "
+                f"another task or data source.{closest(dataset, have)}"
             )
         return folder
 
@@ -136,38 +133,43 @@ def read_jsonl(path: Path, cache_dir: Path) -> list[dict[str, Any]]:
     where = str(cache_dir / sha256_of(path)[:16])
     try:
         rows = datasets.Dataset.from_json(str(path), cache_dir=where)
-        features = datasets.Features({name: _untimed(kind) for name, kind in rows.features.items()})
-        if features != rows.features:
-            rows = datasets.Dataset.from_json(str(path), cache_dir=where, features=features)
+        if _guesses_time(rows.features):
+            # Arrow reads 2020-01-01 as a time and would write it in another form.
+            rows = datasets.Dataset.from_list(_objects(path))
     except (ValueError, datasets.exceptions.DatasetGenerationError) as error:
         raise DataError(_what_is_wrong(path, error)) from error
     return rows.to_list()
 
 
-def _untimed(kind: Any) -> Any:
-    """Return the feature with strings for time types, which Arrow guesses from 2020-01-01."""
-    import datasets
-
-    if isinstance(kind, datasets.Value):
-        timed = kind.dtype.startswith(("timestamp", "date", "time", "duration"))
-        return datasets.Value("string") if timed else kind
-    if isinstance(kind, datasets.List):
-        return datasets.List(_untimed(kind.feature))
+def _guesses_time(kind: Any) -> bool:
     if isinstance(kind, dict):
-        return {name: _untimed(inner) for name, inner in kind.items()}
-    return kind
+        return any(map(_guesses_time, kind.values()))
+    inner = getattr(kind, "feature", None)
+    if inner is not None:
+        return _guesses_time(inner)
+    return str(getattr(kind, "dtype", "")).startswith(("timestamp", "date", "time", "duration"))
+
+
+def _objects(path: Path) -> list[dict[str, Any]]:
+    with path.open("rb") as lines:
+        return [json.loads(line) for line in lines if line.strip()]
 
 
 def _what_is_wrong(path: Path, error: Exception) -> str:
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
+    number = 0
+    with path.open("rb") as lines:
+        for position, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            number += 1
             try:
-                row = json.loads(line) if line.strip() else {}
+                row = json.loads(line)
             except ValueError as bad:
-                return f"{path}, line {number}: not JSON ({bad}). {FORM}"
+                return f"{path}, line {position}: not JSON ({bad}). {FORM}"
             if not isinstance(row, dict):
-                return f"{path}, line {number}: a {type(row).__name__}, not an object. {FORM}"
-    return f"{path} cannot be read: {error}"
+                kind = type(row).__name__
+                return f"{path}, line {position}: a {kind}, not an object. {FORM}"
+    return f"{path} cannot be read: {error}" if number else f"{path} has no rows. {FORM}"
 
 
 def sha256_of(path: Path) -> str:

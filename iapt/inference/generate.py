@@ -7,6 +7,7 @@ generators run once) and its cache is repeated, which makes prefill `num_beams` 
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -78,6 +79,10 @@ class Decoder(nn.Module, GenerationMixin):
 
     def _prepare_cache_for_generation(self, *args: Any, **kwargs: Any) -> None:
         """No cache is made here: prefill makes it."""
+
+    def _optimize_model_for_decode(self) -> AbstractContextManager[None]:
+        """Nothing to switch: greedy search would look for a mixture of experts."""
+        return nullcontext()
 
 
 def decode_batch(

@@ -56,13 +56,17 @@ class Method(nn.Module):
         neutral: whether the freshly attached method leaves every logit as it was.
         mergeable: whether it can be folded into the backbone's weights.
         soft_tokens: positions it takes from a sequence.
+        instruction_aware: whether what it adds depends on the instruction as a whole.
         search: the search for structure that is still to be done before training, if any.
+        uncounted: last names of parameters that the paper's column of sizes leaves out (latents, biases).
     """
 
     neutral: bool = False
     mergeable: bool = False
     soft_tokens: int = 0
+    instruction_aware: bool = False
     search: Search | None = None
+    uncounted: tuple[str, ...] = ()
 
     def attach(self, backbone: Backbone) -> None:
         """Wire the method into a backbone (creates no parameters)."""
@@ -135,11 +139,12 @@ class Method(nn.Module):
         )
 
     def counted_parameters(self) -> int:
-        """Size under the rule of the paper's "Tunable Params": no latents, biases or Θ; pruned methods by target.
-
-        See methods' own docstrings for what each leaves out; by default nothing.
-        """
-        return sum(p.numel() for p in self.parameters())
+        """Size under the rule of the paper's "Tunable Params": without `uncounted`, pruned methods by target."""
+        return sum(
+            p.numel()
+            for name, p in self.named_parameters()
+            if name.rpartition(".")[2] not in self.uncounted
+        )
 
     def active_at_decode(self) -> int:
         """Parameters that take part in every decoding step (0 for prompts that live in the cache)."""

@@ -3,21 +3,22 @@
     y_j = x W_j (+ frozen bias) + z_j V_j        z_j in R^r, V_j in R^{r x out_j}
 
 The original trains the biases a model has.  LLaMA has none, so each of a block's seven projections
-gets one, written as a short latent times a projection ("a vector of size 8 ... projected"):
-8 * 32 * 42,496 = 10,878,976 on LLaMA-2 7B, latents apart.  GPT-2's and GPT-NeoX's own biases stay frozen and
-q, k and v are counted as three projections there too.  Start: z ~ N(0, 1), V = 0, so the bias is zero.
+gets one, written as a latent of width 8 times a learned projection: 8 * 32 * 42,496 = 10,878,976 on
+LLaMA-2 7B, latents apart.  GPT-2's and GPT-NeoX's own biases stay frozen and q, k and v are three
+projections there too.  Start: z ~ N(0, 1), V = 0, so the bias is zero.
 
 Symbols: r -> latent_dim.
 """
 
 from functools import partial
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.errors import ConfigError
 from iapt.methods.merge import Mergeable
+from iapt.methods.per_site import PerSite
 from iapt.methods.reparam import Reparameterised
 
 
@@ -30,36 +31,28 @@ class BitFit(Mergeable):
     """
 
     neutral = True
+    uncounted = ("latent",)
 
     def __init__(self, dims: Dims, latent_dim: int = 8) -> None:
         super().__init__()
         if latent_dim < 1:
             raise ConfigError(f"method.latent_dim={latent_dim}: must be a whole number >= 1.")
-        self.blocks = nn.ModuleList(
-            nn.ModuleDict(
-                {
-                    site: Reparameterised(1, latent_dim, dims.in_out(site)[1])
-                    for site in dims.sites
-                }
-            )
-            for _ in range(dims.num_layers)
+        self.blocks = PerSite(
+            dims.num_layers,
+            dims.sites,
+            lambda site: Reparameterised(1, latent_dim, dims.in_out(site)[1]),
         )
 
     def attach(self, backbone: Backbone) -> None:
-        for layer, sites in enumerate(self.blocks):
-            for site, bias in sites.items():  # type: ignore[operator]  # ModuleList yields Module
-                backbone.on_linear(layer, site, partial(self.shift, bias))
+        for layer, site, bias in self.blocks.each():
+            backbone.on_linear(layer, site, partial(self.shift, bias))
 
     def shift(self, bias: Reparameterised, x: Tensor, y: Tensor) -> Tensor:
-        """y (B,T,out) plus the bias."""
+        """Return y (B,T,out) plus the bias."""
         return y + bias()[0].to(y.dtype)
 
     def merge_sites(self, backbone: Backbone) -> tuple[str, ...]:
         return backbone.dims.sites
 
     def fold(self, layer: int, site: str, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        return weight, bias + self.blocks[layer][site]()[0].to(bias)  # type: ignore[index]
-
-    def counted_parameters(self) -> int:
-        """Without the latents z."""
-        return sum(p.numel() for n, p in self.named_parameters() if not n.endswith("latent"))
+        return weight, bias + self.blocks.at(layer, site)()[0].to(bias)

@@ -49,6 +49,8 @@ class Houlsby(Method):
         bias: give both maps biases (b_d, b_u).
     """
 
+    uncounted = ("down_bias", "up_bias")
+
     def __init__(
         self, dims: Dims, bottleneck_dim: int = 18, init_std: float = 1e-2, bias: bool = False
     ) -> None:

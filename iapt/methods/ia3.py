@@ -19,13 +19,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.errors import ConfigError
 from iapt.methods.merge import Mergeable
 from iapt.methods.peft_format import module_name, stored_transposed, targets
+from iapt.methods.per_site import PerSite
 from iapt.methods.reparam import Reparameterised
 
 
@@ -38,6 +39,7 @@ class IA3(Mergeable):
     """
 
     neutral = True
+    uncounted = ("latent",)
 
     def __init__(self, dims: Dims, latent_dim: int = 16) -> None:
         super().__init__()
@@ -48,25 +50,21 @@ class IA3(Mergeable):
             "k": dims.in_out("k")[1],
             "up" if dims.gated else "act": dims.ffn_size,
         }
-        self.blocks = nn.ModuleList(
-            nn.ModuleDict(
-                {site: Reparameterised(1, latent_dim, width) for site, width in widths.items()}
-            )
-            for _ in range(dims.num_layers)
+        self.blocks = PerSite(
+            dims.num_layers, widths, lambda site: Reparameterised(1, latent_dim, widths[site])
         )
 
     def attach(self, backbone: Backbone) -> None:
-        for layer, sites in enumerate(self.blocks):
-            for site, offset in sites.items():  # type: ignore[operator]  # ModuleList yields Module
-                backbone.on_linear(layer, site, partial(self.rescale, offset))
+        for layer, site, offset in self.blocks.each():
+            backbone.on_linear(layer, site, partial(self.rescale, offset))
 
     def rescale(self, offset: Reparameterised, x: Tensor, y: Tensor) -> Tensor:
-        """y (B,T,out) times l = 1 + z V."""
+        """Return y (B,T,out) times l = 1 + z V."""
         return y * (1 + offset()[0]).to(y.dtype)
 
     def factors(self, layer: int, site: str) -> Tensor:
-        """l of one site, (out,)."""
-        return 1 + self.blocks[layer][site]()[0]  # type: ignore[index]
+        """Return l of one site, (out,)."""
+        return 1 + self.blocks.at(layer, site)()[0]
 
     def merge_sites(self, backbone: Backbone) -> Sequence[str]:
         return ("q", "k", "up") if backbone.dims.gated else ("q", "k", "down")
@@ -79,22 +77,17 @@ class IA3(Mergeable):
         factors = self.factors(layer, site).to(weight)
         return weight * factors, bias * factors
 
-    def counted_parameters(self) -> int:
-        """Without the latents z."""
-        return sum(p.numel() for n, p in self.named_parameters() if not n.endswith("latent"))
-
     @torch.no_grad()
     def peft_adapter(self, backbone: Backbone) -> tuple[dict[str, Any], dict[str, Tensor]]:
         tensors, inner = {}, []
         fused = {"q": "qkv", "k": "qkv"} if backbone.dims.fused_qkv else {}
-        for layer in range(backbone.dims.num_layers):
-            for site in ("q", "k", "up" if backbone.dims.gated else "act"):
-                name = module_name(backbone, layer, "down" if site == "act" else site) + ".ia3_l"
-                factors = self.factors(layer, site)
-                if site == "act":
-                    inner.append(name)
-                    tensors[name] = factors[None]
-                    continue
+        for layer, site, _ in self.blocks.each():
+            name = module_name(backbone, layer, "down" if site == "act" else site) + ".ia3_l"
+            factors = self.factors(layer, site)
+            if site == "act":  # peft scales the input of the next map
+                inner.append(name)
+                tensors[name] = factors[None]
+            else:  # q and k may be slices of one module, whose other outputs keep a factor of 1
                 ones = factors.new_ones(backbone.dims.in_out(fused.get(site, site))[1])
                 whole = tensors[name][:, 0] if name in tensors else ones
                 tensors[name] = backbone.family.site(layer, site).put(whole, factors)[:, None]

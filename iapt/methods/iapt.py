@@ -30,7 +30,7 @@ from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.errors import ConfigError, closest
 from iapt.methods.base import Method
-from iapt.methods.pooling import MeanPooler, PromptGenerator
+from iapt.methods.pooling import MeanPooler
 from iapt.methods.rational import Rational
 
 ACTIVATIONS = {"rational": Rational, "gelu": nn.GELU, "relu": nn.ReLU}
@@ -51,6 +51,25 @@ class AttentionPooler(nn.Module):
         return torch.softmax(scores.float().masked_fill(~mask[..., None], -torch.inf), dim=1)
 
 
+class PromptGenerator(nn.Module):
+    """What a group of blocks shares: D, E and the activation."""
+
+    def __init__(self, hidden_size: int, bottleneck_dim: int, init_std: float, tied: bool) -> None:
+        super().__init__()
+        self.down = nn.Parameter(torch.randn(hidden_size, bottleneck_dim) * init_std)
+        self.up = (
+            None if tied else nn.Parameter(torch.randn(bottleneck_dim, hidden_size) * init_std)
+        )
+
+    def forward(self, h: Tensor, mask: Tensor, pooler: nn.Module, activation: nn.Module) -> Tensor:
+        """Soft tokens p (B,P,D) from h (B,T,D) and the instruction mask (B,T)."""
+        A = pooler(h, mask, self.down)  # (B, T, P)
+        pooled = A.to(h.dtype).transpose(1, 2) @ h  # A^T h, (B, P, D)
+        s = pooled @ self.down.to(h.dtype)  # (B, P, M)
+        up = self.down.T if self.up is None else self.up
+        return activation(s) @ up.to(h.dtype)
+
+
 class IAPT(Method):
     """Instruction-aware prompt tuning.
 
@@ -69,6 +88,8 @@ class IAPT(Method):
         init_std: standard deviation of D, E and Q.
         query_std: standard deviation of Q alone; default `init_std`.
     """
+
+    instruction_aware = True
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ from iapt.backbone.dims import Dims
 from iapt.errors import ConfigError
 from iapt.methods.merge import Mergeable
 from iapt.methods.peft_format import lora_config, module_name
+from iapt.methods.per_site import PerSite
 
 
 class LowRank(nn.Module):
@@ -65,26 +66,23 @@ class LoRA(Mergeable):
         if not 0 <= dropout < 1:
             raise ConfigError(f"method.dropout={dropout}: must be in [0, 1).")
         self.rank, self.alpha = rank, alpha
-        self.blocks = nn.ModuleList(
-            nn.ModuleDict(
-                {site: LowRank(*dims.in_out(site), rank, alpha, dropout) for site in dims.linears}
-            )
-            for _ in range(dims.num_layers)
+        self.blocks = PerSite(
+            dims.num_layers,
+            dims.linears,
+            lambda site: LowRank(*dims.in_out(site), rank, alpha, dropout),
         )
 
     def attach(self, backbone: Backbone) -> None:
-        for layer, sites in enumerate(self.blocks):
-            for site, delta in sites.items():  # type: ignore[operator]  # ModuleList yields Module
-                backbone.on_linear(layer, site, delta)
+        for layer, site, delta in self.blocks.each():
+            backbone.on_linear(layer, site, delta)
 
     def fold(self, layer: int, site: str, weight: Tensor, bias: Tensor) -> tuple[Tensor, None]:
-        return weight + self.blocks[layer][site].change_of_weight().to(weight), None  # type: ignore[index]
+        return weight + self.blocks.at(layer, site).change_of_weight().to(weight), None
 
     def peft_adapter(self, backbone: Backbone) -> tuple[dict[str, Any], dict[str, Tensor]]:
         tensors = {}
-        for layer, sites in enumerate(self.blocks):
-            for site, delta in sites.items():  # type: ignore[operator]
-                name = module_name(backbone, layer, site)
-                tensors[f"{name}.lora_A.weight"] = delta.lora_A
-                tensors[f"{name}.lora_B.weight"] = delta.lora_B
+        for layer, site, delta in self.blocks.each():
+            name = module_name(backbone, layer, site)
+            tensors[f"{name}.lora_A.weight"] = delta.lora_A
+            tensors[f"{name}.lora_B.weight"] = delta.lora_B
         return lora_config(backbone, tensors, self.rank, self.alpha), tensors

@@ -39,6 +39,7 @@ class ParallelAdapter(Method):
     """
 
     neutral = True
+    uncounted = ("down_bias", "up_bias")
 
     def __init__(
         self,

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from iapt.errors import AdapterError, TrainingError
+from iapt.methods.base import Method
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -72,15 +73,15 @@ def restore_optimizer(
     optimizer.load_state_dict({"state": state, "param_groups": rest["param_groups"]})
 
 
-def save_adapter(folder: Path, method: nn.Module, config: Mapping[str, Any]) -> None:
+def save_adapter(folder: Path, method: Method, config: Mapping[str, Any]) -> None:
     """Write adapter.safetensors (the method's tensors only) and adapter_config.json into a folder."""
-    write_tensors(folder / "adapter.safetensors", method.state_dict(), {})
+    write_tensors(folder / "adapter.safetensors", method.serving_state(), {})
     partial = folder / "adapter_config.json.partial"
     partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     os.replace(partial, folder / "adapter_config.json")
 
 
-def load_adapter(folder: Path, method: nn.Module, expected: Mapping[str, Any]) -> None:
+def load_adapter(folder: Path, method: Method, expected: Mapping[str, Any]) -> None:
     """Load a saved adapter into a method built with the same numbers.
 
     Args:
@@ -96,6 +97,7 @@ def load_adapter(folder: Path, method: nn.Module, expected: Mapping[str, Any]) -
         tensors, _ = read_tensors(folder / "adapter.safetensors")
     except (OSError, ValueError, TrainingError) as error:
         raise AdapterError(f"{folder} is not a saved adapter: {error}") from error
+    method.adopt(tensors)
     own = method.state_dict()
     faults = [
         f"{key}: saved with {config.get(key)!r}, here it is {value!r}"

@@ -4,10 +4,12 @@ Everything a run's future depends on is in its checkpoint, so a run killed anywh
 again gives the same bits as one left alone.
 """
 
+import json
 import random
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +28,7 @@ from iapt.training.checkpoint import (
     write_tensors,
 )
 from iapt.training.hparams import HParams
+from iapt.training.second_order import unrolled_arch_step
 from iapt.training.step import Data, Optimizer, arch_step, evaluate, weight_step
 
 HELD_OUT = 0.1  # share of the training set that feeds Θ with hparams.arch_data=train_split
@@ -52,10 +55,16 @@ class History:
     train_seconds: float = 0.0
     eval_seconds: float = 0.0
     trained_tokens: int = 0
+    search_steps: int = 0
+    search_seconds: float = 0.0
 
 
 class Run:
-    """One training run: the objects whose state a checkpoint holds."""
+    """One training run: the objects whose state a checkpoint holds.
+
+    `held_out` is the share of the training set that feeds Θ with hparams.arch_data=train_split, `order`
+    that of Θ's gradient.
+    """
 
     def __init__(
         self,
@@ -65,15 +74,28 @@ class Run:
         dev: Data,
         hparams: HParams,
         seed: int,
+        held_out: float = HELD_OUT,
+        order: int = 1,
     ) -> None:
         self.backbone, self.method, self.hparams, self.dev = backbone, method, hparams, dev
+        self.full_train, self.seed, self.held_out, self.order = train, seed, held_out, order
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Samplers and optimizers for the parameters that the method has now; nothing done so far."""
+        method, hparams, seed, train, outer = (
+            self.method,
+            self.hparams,
+            self.seed,
+            self.full_train,
+            self.dev,
+        )
         arch = method.arch_parameters()
-        outer = dev
         if arch and hparams.arch_data == "train_split":
             order = random.Random(f"{seed}/arch_data").sample(
                 range(len(train.examples)), len(train.examples)
             )
-            cut = max(1, int(HELD_OUT * len(order)))
+            cut = max(1, int(self.held_out * len(order)))
             outer = Data(
                 [train.examples[i] for i in sorted(order[:cut])],
                 train.pad_token_id,
@@ -113,18 +135,24 @@ class Run:
         progress = Progress(self.history.step + 1, self.total_steps)
         self.backbone.train(True)
         self.method.train()
-        self.method.on_step_start(progress)
+        batch = next(self.sampler)
         if self.arch and self.history.step % self.hparams.arch_every == 0:
-            arch_step(
-                self.backbone,
-                self.method,
-                self.outer,
-                next(self.outer_sampler),
-                self.hparams.batch_tokens,
-            )
+            self.method.on_arch_step_start(progress)
+            backbone, outer = self.backbone, (self.outer, next(self.outer_sampler))
+            if self.order == 2:
+                unrolled_arch_step(
+                    backbone,
+                    self.method,
+                    outer,
+                    (self.train, batch),
+                    self.weights,
+                    self.hparams.batch_tokens,
+                )
+            else:
+                arch_step(backbone, self.method, *outer, self.hparams.batch_tokens)
             self.arch.apply()
             self.arch.zero()
-        batch = next(self.sampler)
+        self.method.on_step_start(progress)
         loss = weight_step(self.backbone, self.method, self.train, batch, self.hparams.batch_tokens)
         self.weights.apply()
         self.method.on_step_end(progress)
@@ -141,7 +169,7 @@ class Run:
         )
         point = {"step": h.step, "loss": loss, "accuracy": accuracy}
         h.curve.append(point)
-        if h.step > 0:
+        if h.step > 0 and self.method.ready(Progress(h.step, self.total_steps)):
             if loss < h.best_loss:
                 h.best_step, h.best_loss, h.best_accuracy, h.without_gain = (
                     h.step,
@@ -186,6 +214,8 @@ class Run:
         def part(prefix: str) -> dict[str, Tensor]:
             return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
 
+        self.method.adopt(part("method."))
+        self.prepare()
         self.method.load_state_dict(part("method."))
         device = self.backbone.device
         self.best = {k: v.to(device) for k, v in part("best.").items()}
@@ -209,6 +239,8 @@ def train(
 ) -> History:
     """Train to the end, from the checkpoint if there is one; leaves the best weights in the method.
 
+    A method that asks for a search gets it first; what was found lies beside the checkpoint.
+
     Args:
         run: what to train.
         checkpoint: file to resume from and to write to.
@@ -219,13 +251,75 @@ def train(
     Returns:
         The history, with the dev curve and the best step.
     """
+    if run.method.search is not None and not checkpoint.exists():
+        before = checkpoint.with_name("search.safetensors")
+        _search(run, before, identity, say)
+        run.save(checkpoint, identity)
+        before.unlink()
+    _train(run, checkpoint, identity, logger, say, "training")
+    found = run.method.structure()
+    if found:
+        checkpoint.with_name("structure.json").write_text(json.dumps(found, indent=2) + "\n")
+    return run.history
+
+
+class _Silent:
+    """A search's numbers go to the terminal only: a logger's steps must not go back to 0 behind it."""
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        pass
+
+
+def _search(run: Run, checkpoint: Path, identity: str, say: Callable[[str], None]) -> None:
+    """Bilevel steps until the method's structure is settled; `run` is then ready to train what is left."""
+    plan = run.method.search
+    assert plan is not None
+    steps = max(2, round(plan.fraction * run.total_steps))
+    hparams = replace(
+        run.hparams,
+        max_steps=steps,
+        max_epochs=steps,
+        batch_size=run.sampler.batch_size,
+        patience=sys.maxsize,
+        arch_lr=plan.arch_lr,
+        arch_every=1,
+        arch_data="train_split",
+        clip=plan.clip or run.hparams.clip,
+    )
+    search = Run(
+        run.backbone,
+        run.method,
+        run.full_train,
+        run.dev,
+        hparams,
+        run.seed,
+        plan.held_out,
+        plan.order,
+    )
+    history = _train(search, checkpoint, identity, _Silent(), say, "searching")
+    run.method.end_search()
+    run.backbone.detach()
+    run.method.attach(run.backbone)
+    run.prepare()
+    run.history.search_steps = history.step
+    run.history.search_seconds = history.train_seconds + history.eval_seconds
+
+
+def _train(
+    run: Run,
+    checkpoint: Path,
+    identity: str,
+    logger: Logger,
+    say: Callable[[str], None],
+    doing: str,
+) -> History:
     if checkpoint.exists():
         run.resume(checkpoint, identity)
         say(f"Resuming at step {run.history.step} of {run.total_steps} from {checkpoint}.")
     bar = tqdm(
         total=run.total_steps,
         initial=run.history.step,
-        desc="training",
+        desc=doing,
         unit="step",
         dynamic_ncols=True,
     )

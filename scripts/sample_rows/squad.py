@@ -13,18 +13,20 @@ def rows(draw: Draw, n: int, names: list[str]) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     for _ in range(n):
         name = names.pop()
-        told = world(draw, name)[: draw.between(3, 4)]
-        asked = draw.pick(told)
-        context = f"This is about the {name}. " + " ".join(sentence(f.sentence) for f in told)
-        before = context[: context.index(sentence(asked.sentence))]
-        start = context.index(asked.answer, len(before))
+        while True:
+            told = world(draw, name)[: draw.between(3, 4)]
+            asked = draw.pick(told)
+            facts = " ".join(sentence(fact.sentence) for fact in told)
+            context = f"This is about the {name}. {facts}"
+            if context.count(asked.answer) == 1:  # not the 93 of 1936
+                break
         made.append(
             {
                 "id": sha256(f"{name} {asked.kind}".encode()).hexdigest()[:24],
                 "title": sentence(name).replace(" ", "_"),
                 "context": context,
                 "question": asked.question,
-                "answers": {"text": [asked.answer], "answer_start": [start]},
+                "answers": {"text": [asked.answer], "answer_start": [context.index(asked.answer)]},
             }
         )
     return made

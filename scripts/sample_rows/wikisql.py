@@ -84,6 +84,8 @@ def rows(draw: Draw, n: int, first: int) -> list[dict[str, Any]]:
         if i % 2 == 0:
             data = table(draw, first + i)
         question, sql = query(draw, data)
+        while made and made[-1]["question"] == question:
+            question, sql = query(draw, data)
         made.append({"phase": 1, "question": question, "table": data, "sql": sql})
     return made
 

@@ -55,7 +55,7 @@ def test_changed_missing_and_added_files_are_told_apart(tmp_path, release):
     (folder / "test.jsonl").write_text("{}\n", "utf-8")
     assert verify(folder) == ["test.jsonl has changed since it was fetched"]
     with pytest.raises(
-        DataError, match="has changed since it was fetched. Delete it and fetch again"
+        DataError, match=r"has changed since it was fetched. Delete it and fetch again"
     ):
         Hub(tmp_path / "hub").fetch("toy", release)
     (folder / "test.jsonl").unlink()
@@ -97,7 +97,7 @@ def test_a_folder_with_files_of_ones_own_is_not_overwritten(tmp_path, release):
     folder = tmp_path / "toy"
     folder.mkdir()
     (folder / "train.jsonl").write_text("{}\n", "utf-8")
-    with pytest.raises(DataError, match="has files but no manifest.json"):
+    with pytest.raises(DataError, match=r"has files but no manifest.json"):
         fetch(release, "toy", folder)
     assert (folder / "train.jsonl").read_text("utf-8") == "{}\n"
 

@@ -81,7 +81,7 @@ def test_what_is_missing_and_what_is_there_are_both_named(tmp_path):
         DataError, match=r"no data set 'bolq'; it has boolq\..*Did you mean 'boolq'"
     ):
         source.rows("bolq", "train")
-    with pytest.raises(DataError, match="has no train.jsonl; it has no .jsonl file"):
+    with pytest.raises(DataError, match=r"has no train.jsonl; it has no .jsonl file"):
         source.rows("empty", "train")
     with pytest.raises(DataError, match=r"nowhere does not exist.*data=sample"):
         Folder(tmp_path / "nowhere").rows("boolq", "train")
@@ -124,6 +124,6 @@ def test_a_limit_takes_the_first_of_one_fixed_shuffle():
     assert len(set(ten)) == 10
     assert ten != items[:10]
     assert limited(items, 5) == ten[:5]
-    assert limited(items, 10) == ten == [69, 60, 52, 39, 84, 38, 6, 72, 29, 8]
+    assert limited(items, 10) == ten == [16, 46, 31, 87, 92, 96, 10, 93, 82, 74]
     with pytest.raises(ConfigError, match="limit=0: must be at least 1"):
         limited(items, 0)

@@ -4,6 +4,7 @@ import pytest
 
 from iapt.data.source import Sample
 from iapt.errors import ConfigError, DataError
+from iapt.tasks.classification import Classification
 
 
 @pytest.fixture
@@ -112,3 +113,16 @@ def test_two_labels_with_one_spelling_are_refused(task_of):
     with pytest.raises(Exception, match="at least two different words") as caught:
         task_of("boolq", "labels=[yes,Yes]")
     assert isinstance(caught.value.__cause__ or caught.value, ConfigError)
+
+
+def test_the_longest_label_wins_where_one_begins_with_another():
+    task = Classification(
+        name="toy",
+        dataset="toy",
+        template="{text}",
+        fields={"text": "text"},
+        labels=["new york", "new"],
+        split={"rule": "official"},
+        max_new_tokens=4,
+    )
+    assert [task.parse(text, None) for text in ("New York!", "new yorkers")] == ["new york", "new"]

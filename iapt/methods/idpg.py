@@ -1,0 +1,148 @@
+"""IDPG: instance-dependent prompt generation (Wu et al. 2022).
+
+The frozen backbone first reads the instruction without any prompt; from its last states a generator
+makes l_sp soft tokens, which stand behind BOS in the input of the pass that counts.
+
+    matched   p = GELU(A^T x W_d) W_u         x: the instruction's last states; A: segment means
+    phm       p = GELU(x_n W_1 + b_1) W_2 + b_2, cut into l_sp vectors   x_n: last token's last state
+
+`matched` is the reading with 8.4M parameters (2 * 4096 * 1024 = 8,388,608 on LLaMA-2 7B), which the
+original generator does not have.  `phm` is the original's (github.com/CSerxy/IDPG, there on the
+state of RoBERTa's <s>): W_1 and W_2 are hypercomplex maps (`phm.py`) of 1.32M weights at order 16;
+`multi_layer` is its M-IDPG, which also adds GELU(x_n W_1 + b_1) W_2 + b_2^l, with x_n the stream's
+last instruction token there, to the soft tokens entering every later block l.
+
+Symbols: l_sp -> prompt_len, m -> bottleneck_dim, n of phm -> phm_order.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from iapt.backbone.base import Backbone
+from iapt.backbone.dims import Dims
+from iapt.errors import ConfigError, closest
+from iapt.methods.base import Method
+from iapt.methods.bottleneck import Bottleneck
+from iapt.methods.phm import HypercomplexLinear
+from iapt.methods.pooling import segment_means
+
+GENERATORS = ("matched", "phm")
+
+
+class SegmentPrompt(Bottleneck):
+    """p = GELU(A^T x W_d) W_u, from all states of the instruction."""
+
+    def __init__(self, hidden_size: int, bottleneck_dim: int, prompt_len: int) -> None:
+        super().__init__(hidden_size, bottleneck_dim, nn.GELU())
+        self.prompt_len = prompt_len
+        for matrix in (self.down, self.up):
+            nn.init.normal_(matrix, std=0.02)
+
+    def forward(self, x: Tensor, mask: Tensor, layer: int) -> Tensor:  # type: ignore[override]
+        """Soft tokens (B,P,D) from states x (B,T,D) under the instruction mask (B,T)."""
+        return super().forward(segment_means(x, mask, self.prompt_len))
+
+
+class SentencePrompt(nn.Module):
+    """p = GELU(x_n W_1 + b_1) W_2 + b_2^l, from the state of the instruction's last token."""
+
+    def __init__(
+        self,
+        hidden_size: int,
+        bottleneck_dim: int,
+        prompt_len: int,
+        order: int,
+        dropout: float,
+        num_layers: int,
+    ) -> None:
+        super().__init__()
+        self.prompt_len, self.dropout = prompt_len, dropout
+        self.down = HypercomplexLinear(hidden_size, bottleneck_dim, order)
+        self.down_bias = nn.Parameter(torch.randn(bottleneck_dim) * 0.05)
+        self.up = HypercomplexLinear(bottleneck_dim, prompt_len * hidden_size, order)
+        self.up_bias = nn.Parameter(torch.rand(num_layers, prompt_len * hidden_size) - 0.5)
+
+    def forward(self, x: Tensor, mask: Tensor, layer: int) -> Tensor:
+        """Soft tokens (B,P,D) from states x (B,T,D) under the instruction mask (B,T)."""
+        last = mask.cumsum(1).argmax(1)  # (B,), the first column where the count is full
+        x_n = x[torch.arange(len(x), device=x.device), last]
+        z = F.gelu(
+            self.down(F.dropout(x_n, self.dropout, self.training)) + self.down_bias.to(x.dtype)
+        )
+        p = self.up(F.dropout(z, self.dropout, self.training)) + self.up_bias[layer].to(x.dtype)
+        return p.unflatten(-1, (self.prompt_len, -1))
+
+
+class IDPG(Method):
+    """Instance-dependent prompt generation.
+
+    Args:
+        dims: sizes of the backbone.
+        prompt_len: l_sp.
+        bottleneck_dim: m.
+        generator: "matched" or "phm".
+        phm_order: n of phm; has to divide d, m and l_sp d.
+        multi_layer: with phm, write to the soft tokens before every block, not only the first.
+        dropout: of phm, in training, on what enters W_1 and W_2.
+    """
+
+    instruction_aware = True
+    uncounted = ("down_bias", "up_bias")
+
+    def __init__(
+        self,
+        dims: Dims,
+        prompt_len: int = 4,
+        bottleneck_dim: int = 1024,
+        generator: str = "matched",
+        phm_order: int = 16,
+        multi_layer: bool = False,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        for field, number in (("prompt_len", prompt_len), ("bottleneck_dim", bottleneck_dim)):
+            if number < 1:
+                raise ConfigError(f"method.{field}={number}: must be a whole number >= 1.")
+        if generator not in GENERATORS:
+            raise ConfigError(
+                f"method.generator={generator!r}: allowed are {', '.join(GENERATORS)}.{closest(generator, GENERATORS)}"
+            )
+        if multi_layer and generator != "phm":
+            raise ConfigError("method.multi_layer=true: only with method.generator=phm.")
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"method.dropout={dropout}: must be in [0, 1).")
+        self.soft_tokens = prompt_len
+        self.prompted_blocks = dims.num_layers if multi_layer else 1
+        self.generator = (
+            SegmentPrompt(dims.hidden_size, bottleneck_dim, prompt_len)
+            if generator == "matched"
+            else SentencePrompt(
+                dims.hidden_size,
+                bottleneck_dim,
+                prompt_len,
+                phm_order,
+                dropout,
+                self.prompted_blocks,
+            )
+        )
+
+    def soft_prompt(self, backbone: Backbone, h: Tensor, mask: Tensor) -> Tensor:
+        """The soft tokens (B,P,D) of the input, from embeddings h (B,T,D) and the instruction mask (B,T)."""
+        width = int(mask.any(0).nonzero().max()) + 1  # the response is not read
+        h, mask = h[:, :width], mask[:, :width]
+        return self.generator(backbone.final_states(h, mask), mask, 0)
+
+    def later_prompt(self, layer: int, h: Tensor, mask: Tensor) -> Tensor:
+        """What block `layer` adds to its soft tokens, (B,P,D)."""
+        return self.generator(h, mask, layer)
+
+    def attach(self, backbone: Backbone) -> None:
+        backbone.soft_prompt(0, partial(self.soft_prompt, backbone), keep=True, after_first=True)
+        for layer in range(1, self.prompted_blocks):
+            backbone.soft_prompt(layer, partial(self.later_prompt, layer), keep=True, add=True)
+
+    def active_at_decode(self) -> int:
+        return 0

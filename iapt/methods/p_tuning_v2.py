@@ -1,0 +1,77 @@
+"""P-tuning v2: trained keys and values in front of every block's attention (Liu et al. 2022).
+
+    block l attends to [K_l ; RoPE(k)], [V_l ; v]      K_l = z U_l,  V_l = z W_l
+
+    z in R^{n x r}, one for all blocks;  U_l, W_l in R^{r x H_kv K}, no biases, no tanh
+
+The original has Embedding(n, 2 L d), or an MLP over Embedding(n, d) (github.com/THUDM/P-tuning-v2);
+Appendix F says "64 tokens" alone.  Latents of width 36, as for P-tuning, are the reading with 9.4M:
+36 * 2 * 32 * 4096 = 9,437,184 on LLaMA-2 7B (and 2,304 latents).  Prefix keys are not rotated: they
+enter as a cache's content, and the text's positions start behind them.
+
+Symbols: n -> prompt_len, r -> latent_dim.
+"""
+
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from iapt.backbone.base import Backbone
+from iapt.backbone.dims import Dims
+from iapt.errors import AdapterError
+from iapt.methods.prompt_vectors import PlainVectors, PromptVectors
+
+
+class PTuningV2(PromptVectors):
+    """Key/value prefixes in every block.
+
+    Args:
+        dims: sizes of the backbone.
+        prompt_len: n.
+        latent_dim: r; None trains the prefixes themselves (prefix tuning without an MLP).
+        init_std: standard deviation of the prefixes' entries at the start.
+    """
+
+    def __init__(
+        self,
+        dims: Dims,
+        prompt_len: int = 64,
+        latent_dim: int | None = 36,
+        init_std: float = 0.02,
+    ) -> None:
+        width = 2 * dims.num_kv_heads * dims.head_dim  # one block's keys and values
+        all_blocks = dims.num_layers * width
+        super().__init__(prompt_len, latent_dim, all_blocks, init_std, own_projection=False)
+        self._width, self._heads = width, (dims.num_kv_heads, dims.head_dim)
+
+    def keys_values(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Keys and values (H_kv, P, K) of one block; only its columns of the projection are used."""
+        columns = slice(layer * self._width, (layer + 1) * self._width)
+        vectors = self.vectors
+        part = self.weights[:, columns]
+        flat = part if isinstance(vectors, PlainVectors) else vectors.latent @ part  # (P, 2 H_kv K)
+        keys, values = flat.unflatten(-1, (2, *self._heads)).permute(1, 2, 0, 3)
+        return keys, values
+
+    def attach(self, backbone: Backbone) -> None:
+        for layer in range(backbone.dims.num_layers):
+            backbone.kv_prefix(layer, partial(self.keys_values, layer))
+
+    def peft_adapter(self, backbone: Backbone) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        dims = backbone.dims
+        if dims.family == "gpt2":
+            raise AdapterError(
+                "PTuningV2 on GPT-2 has no counterpart in peft: there a prefix shifts the text's learned positions, "
+                "here it does not."
+            )
+        config = {
+            "peft_type": "PREFIX_TUNING",
+            "num_virtual_tokens": self.soft_tokens,
+            "num_layers": dims.num_layers,
+            "num_attention_heads": dims.num_kv_heads,
+            "token_dim": dims.num_kv_heads * dims.head_dim,
+            "num_transformer_submodules": 1,
+            "prefix_projection": False,
+        }
+        return config, {"prompt_embeddings": self.vectors()}

@@ -1,0 +1,191 @@
+"""SSP: sparse structure search over small modules (Hu et al. 2022, "S3PET"; code thunlp/S3Delta).
+
+Every projection of every block gets two candidates, each with a gate g in (0, 1) (`gates.py`):
+
+    y <- x W;   y <- y + g_1 (alpha / r) x A B       LoRA, parallel
+                y <- y + g_2 b                       bias, sequential
+
+*Search*, before training: bilevel, the gates' alpha on one half of the training set, the candidates'
+weights on the other; the state with the lowest dev loss is kept.  *Cut*: by falling p, take every
+candidate that still fits into the budget.  *Training*: the chosen ones from a fresh start, g = 1.
+
+The original's rank-1 candidates (5.2M on LLaMA-2 7B in all) cannot reach the paper's 8.6M, so rank 8
+is used: 19,988,480 + 1,359,872 = 21,348,352 candidate parameters behind 448 gates, of which the budget
+is 40.3 %.  The budget is a share so that it means the same on every backbone.
+
+Symbols: r -> rank, C -> budget (share), order -> how the gates' gradient is taken.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from iapt.backbone.base import Backbone
+from iapt.backbone.dims import Dims
+from iapt.errors import AdapterError, ConfigError
+from iapt.methods.base import Progress, Search
+from iapt.methods.gates import BudgetedGates, cut
+from iapt.methods.lora import LowRank
+from iapt.methods.merge import Mergeable
+from iapt.methods.per_site import PerSite
+
+KINDS = ("lora", "bias")  # in the order in which they act
+
+
+class Bias(nn.Module):
+    """Delta = b, from zero."""
+
+    def __init__(self, out_dim: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(out_dim))
+
+    def delta(self, x: Tensor) -> Tensor:
+        """Return b, (out,)."""
+        return self.bias.to(x.dtype)
+
+
+class SSP(Mergeable):
+    """LoRA and bias modules where a search under a budget puts them.
+
+    Args:
+        dims: sizes of the backbone.
+        rank: r of the LoRA candidates.
+        alpha: numerator of their scaling.
+        budget: C as a share of all candidates' parameters, in (0, 1].
+        search_fraction: length of the search as a share of the training steps.
+        gate_lr: learning rate of the gates.
+        order: 1, or 2 for the gradient through one step of the weights (three more passes a step).
+    """
+
+    neutral = True
+
+    def __init__(
+        self,
+        dims: Dims,
+        rank: int = 8,
+        alpha: float = 16.0,
+        budget: float = 0.4028414,
+        search_fraction: float = 0.3,
+        gate_lr: float = 0.1,
+        order: int = 1,
+    ) -> None:
+        super().__init__()
+        if rank < 1:
+            raise ConfigError(f"method.rank={rank}: must be a whole number >= 1.")
+        for field, share in (("budget", budget), ("search_fraction", search_fraction)):
+            if not 0 < share <= 1:
+                raise ConfigError(f"method.{field}={share}: a share, must be in (0, 1].")
+        if order not in (1, 2):
+            raise ConfigError(f"method.order={order!r}: allowed are 1, 2.")
+        self.dims, self.rank, self.alpha = dims, rank, alpha
+        self.search = Search(search_fraction, gate_lr, held_out=0.5, clip=2.0, order=order)
+        self.blocks = PerSite(
+            dims.num_layers,
+            dims.linears,
+            lambda site: nn.ModuleDict({kind: self._fresh(site, kind) for kind in KINDS}),
+        )
+        self.names = [f"{n}.{site}.{kind}" for n, site, _ in self.blocks.each() for kind in KINDS]
+        self.index = {name: i for i, name in enumerate(self.names)}
+        self.sizes = [
+            sum(p.numel() for p in sites[kind].parameters())
+            for *_, sites in self.blocks.each()
+            for kind in KINDS
+        ]
+        self.budget = round(budget * sum(self.sizes))
+        self.gates: BudgetedGates | None = BudgetedGates(self.sizes, self.budget)
+        self.register_buffer("kept", torch.ones(len(self.names), dtype=torch.bool))
+        self.register_buffer("probabilities", self.gates.probabilities().detach())
+
+    def _fresh(self, site: str, kind: str) -> nn.Module:
+        in_dim, out_dim = self.dims.in_out(site)
+        if kind == "lora":
+            return LowRank(in_dim, out_dim, self.rank, self.alpha, dropout=0.0)
+        return Bias(out_dim)
+
+    def attach(self, backbone: Backbone) -> None:
+        for layer, site, candidates in self.blocks.each():
+            if candidates:
+                fn = partial(self.add, f"{layer}.{site}", candidates)
+                backbone.on_linear(layer, site, fn)
+
+    def add(self, place: str, candidates: nn.ModuleDict, x: Tensor, y: Tensor) -> Tensor:
+        """Return y (B,T,out) plus what the candidates of one projection make of x (B,T,in)."""
+        gates = None if self.gates is None else self.gates()
+        for kind, candidate in candidates.items():
+            delta = candidate.delta(x)  # type: ignore[operator]
+            gate = 1 if gates is None else gates[self.index[f"{place}.{kind}"]].to(y.dtype)
+            y = y + gate * delta
+        return y
+
+    # ---------------------------------------------------------------- search
+
+    def arch_parameters(self) -> list[nn.Parameter]:
+        return [] if self.gates is None else [self.gates.alpha]
+
+    def on_step_start(self, progress: Progress) -> None:
+        if self.gates is not None:
+            self.gates.redraw()
+
+    def on_arch_step_start(self, progress: Progress) -> None:
+        self.on_step_start(progress)
+
+    def end_search(self) -> None:
+        if self.gates is None:
+            return
+        self.probabilities.copy_(self.gates.probabilities().detach())
+        self._keep(cut(self.probabilities, self.sizes, self.budget))
+        for _, site, candidates in self.blocks.each():
+            for kind in candidates:
+                candidates[kind] = self._fresh(site, kind).to(self.probabilities)
+
+    def _keep(self, kept: Tensor) -> None:
+        self.kept.copy_(kept)
+        for layer, site, candidates in self.blocks.each():
+            for kind in list(candidates):
+                if not kept[self.index[f"{layer}.{site}.{kind}"]]:
+                    del candidates[kind]
+        self.gates = self.search = None
+
+    # ---------------------------------------------------------------- afterwards
+
+    def adopt(self, tensors: Mapping[str, Tensor]) -> None:
+        searched = not any(name.startswith("gates.") for name in tensors)
+        if self.gates is not None and searched and "kept" in tensors:
+            self._keep(tensors["kept"].bool())
+
+    def structure(self) -> dict[str, Any]:
+        if self.gates is not None:
+            return {}
+        chosen = [i for i, keep in enumerate(self.kept.tolist()) if keep]
+        return {
+            "chosen": [self.names[i] for i in chosen],
+            "parameters": sum(self.sizes[i] for i in chosen),
+            "budget": self.budget,
+            "probabilities": dict(zip(self.names, self.probabilities.tolist(), strict=True)),
+        }
+
+    @property
+    def mergeable(self) -> bool:  # type: ignore[override]
+        """Once the structure is settled."""
+        return self.gates is None
+
+    def merge(self, backbone: Backbone) -> None:
+        if self.gates is not None:
+            raise AdapterError("SSP cannot be merged before its search has ended; train it first.")
+        super().merge(backbone)
+
+    def merge_sites(self, backbone: Backbone) -> Sequence[str]:
+        return self.dims.linears
+
+    def fold(self, layer: int, site: str, weight: Tensor, bias: Tensor) -> tuple[Tensor, Any]:
+        candidates = self.blocks.at(layer, site)
+        if "lora" in candidates:
+            weight = weight + candidates["lora"].change_of_weight().to(weight)
+        return weight, bias + candidates["bias"].bias.to(bias) if "bias" in candidates else None
+
+    def counted_parameters(self) -> int:
+        """The budget while searching, afterwards what was chosen."""
+        return self.budget if self.gates is not None else super().counted_parameters()

@@ -1,0 +1,73 @@
+"""The architecture step of DARTS with its second-order term (Liu et al. 2019, Equations 7 and 8).
+
+    w' = w - AdamW's step on the training batch
+    grad Θ = d L_outer(w') / dΘ - xi * (d L_train(w+) / dΘ - d L_train(w-) / dΘ) / (2 eps)
+    w+- = w +- eps * d L_outer(w') / dw',        eps = 0.01 / (||d L_outer(w') / dw'|| + 1e-6)
+
+xi is the weights' current learning rate.  Weights and their optimizer come back as they were.
+"""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from iapt.backbone.base import Backbone
+from iapt.methods.base import Method
+from iapt.training.step import Data, Optimizer, arch_step, weight_step
+
+
+def unrolled_arch_step(
+    backbone: Backbone,
+    method: Method,
+    outer: tuple[Data, Sequence[int]],
+    inner: tuple[Data, Sequence[int]],
+    optimizer: Optimizer,
+    budget: int,
+) -> float:
+    """Leave the second-order gradient of Θ in `.grad`.
+
+    Args:
+        backbone: with the method attached.
+        method: has architecture parameters.
+        outer: data and batch whose loss Θ should lower.
+        inner: data and batch of the next step of the weights.
+        optimizer: the weights'.
+        budget: padded tokens that go through the model at once.
+
+    Returns:
+        The loss of the outer batch at w'.
+    """
+    weights, arch = method.weight_parameters(), method.arch_parameters()
+    before = [w.detach().clone() for w in weights]
+    state = copy.deepcopy(optimizer.adamw.state_dict())
+    xi = optimizer.schedule.get_last_lr()[0]
+
+    def arch_gradient(data: Data, batch: Sequence[int]) -> tuple[float, list[Tensor]]:
+        loss = arch_step(backbone, method, data, batch, budget)
+        return loss, [torch.zeros_like(a) if a.grad is None else a.grad.clone() for a in arch]
+
+    try:
+        weight_step(backbone, method, inner[0], inner[1], budget)
+        torch.nn.utils.clip_grad_norm_(weights, optimizer.clip)
+        optimizer.adamw.step()
+        loss, gradient = arch_gradient(*outer)
+        weight_step(backbone, method, outer[0], outer[1], budget)
+        slopes = [torch.zeros_like(w) if w.grad is None else w.grad.clone() for w in weights]
+        eps = 0.01 / (float(torch.stack([s.norm() for s in slopes]).norm()) + 1e-6)
+        for sign in (1, -1):
+            with torch.no_grad():
+                for w, start, slope in zip(weights, before, slopes, strict=True):
+                    w.copy_(start + sign * eps * slope)
+            _, moved = arch_gradient(*inner)
+            gradient = [g - sign * xi / (2 * eps) * m for g, m in zip(gradient, moved, strict=True)]
+    finally:
+        with torch.no_grad():
+            for w, start in zip(weights, before, strict=True):
+                w.copy_(start)
+                w.grad = None
+        optimizer.adamw.load_state_dict(state)
+    for a, g in zip(arch, gradient, strict=True):
+        a.grad = g
+    return loss

@@ -1,0 +1,188 @@
+"""Checks of decoding: invariants I11-I17."""
+
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from iapt.backbone.base import Backbone
+from iapt.inference import generate
+from iapt.inference.generate import Decoder, decode_batch
+from tests.contract.subject import ATOL, Subject, gap, whole
+from tests.tiny import PAD, padded
+
+NEW = 6
+NEVER = 10**6  # an end token that no model writes
+
+
+def new_tokens(
+    backbone: Backbone, rows: list[tuple[int, ...]], beams: int, eos: int, side: str = "right"
+) -> list[list[int]]:
+    """Decode in one padded batch; each row without its trailing pads."""
+    ids, mask = padded(rows, side)
+    out = decode_batch(
+        backbone,
+        ids,
+        mask,
+        num_beams=beams,
+        max_new_tokens=NEW,
+        eos_token_id=eos,
+        pad_token_id=PAD,
+    )
+    return [_stripped(row, eos) for row in out.tolist()]
+
+
+def _stripped(row: list[int], eos: int) -> list[int]:
+    return row[: row.index(eos) + 1] if eos in row else row
+
+
+def early_end(backbone: Backbone, rows: list[tuple[int, ...]]) -> int:
+    """A token that some row writes early when nothing stops it: as end token, lengths differ."""
+    return new_tokens(backbone, rows, 1, NEVER)[0][2]
+
+
+def greedy_is_argmax_of_forward(subject: Subject) -> None:
+    """I11, I12: greedy decoding equals an argmax loop over whole-sequence logits, nothing cached."""
+    backbone, rows = subject.backbone, subject.instructions()
+    subject.attach()
+    eos = early_end(backbone, rows)
+    found = new_tokens(backbone, rows, 1, eos)
+    for row, answer in zip(rows, found, strict=True):
+        expected: list[int] = []
+        while len(expected) < NEW and eos not in expected:
+            ids = torch.tensor([[*row, *expected]])
+            seen = torch.arange(ids.shape[1])[None] < len(row)
+            with torch.no_grad():
+                logits = backbone(ids, None, seen)[0, -1]
+            expected.append(int(logits.argmax()))
+        assert answer == expected
+
+
+class Uncached(Decoder):
+    """Reads everything anew for each token: what the cache must not be told from."""
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Any = None, **kwargs: Any
+    ) -> CausalLMOutputWithPast:
+        times = len(input_ids) // len(self._ids)
+        prompt, mask = (t.repeat_interleave(times, 0) for t in (self._ids, self._mask))
+        new = input_ids[:, 1:]
+        logits = self._backbone(
+            torch.cat([prompt, new], 1),
+            torch.cat([mask, torch.ones_like(new, dtype=torch.bool)], 1),
+            torch.cat([mask, torch.zeros_like(new, dtype=torch.bool)], 1),
+        )
+        return CausalLMOutputWithPast(logits=logits[:, -1:])
+
+
+def beams_need_no_cache(subject: Subject) -> None:
+    """I12, I13: three beams over the cache write what three beams without any cache write."""
+    backbone, rows = subject.backbone, subject.instructions()
+    subject.attach()
+    eos = early_end(backbone, rows)
+    found = new_tokens(backbone, rows, 3, eos)
+    with patch.object(generate, "Decoder", Uncached):
+        assert new_tokens(backbone, rows, 3, eos, "left") == found
+
+
+def batch_equals_alone(subject: Subject) -> None:
+    """I14: a padded batch writes what each row writes alone, greedy and with beams."""
+    backbone, rows = subject.backbone, subject.instructions()
+    subject.attach()
+    eos = early_end(backbone, rows)
+    for beams in (1, 3):
+        alone = [new_tokens(backbone, [row], beams, eos)[0] for row in rows]
+        for side in ("left", "right"):
+            assert new_tokens(backbone, rows, beams, eos, side) == alone
+
+
+def prompts_are_made_once(subject: Subject) -> None:
+    """I15: prompt functions run once, on unrepeated rows, at prefill; never for a new token."""
+    backbone, rows = subject.backbone, subject.instructions()
+    calls: list[int] = []
+    soft_prompt, kv_prefix = backbone.soft_prompt, backbone.kv_prefix
+
+    def counted(layer: int, fn: Any, **options: Any) -> None:
+        def once(h: Tensor, mask: Tensor) -> Tensor:
+            calls.append(len(h))
+            return fn(h, mask)
+
+        soft_prompt(layer, once, **options)
+
+    def counted_prefix(layer: int, fn: Any) -> None:
+        def once() -> tuple[Tensor, Tensor]:
+            calls.append(len(rows))
+            return fn()
+
+        kv_prefix(layer, once)
+
+    with (
+        patch.object(backbone, "soft_prompt", counted),
+        patch.object(backbone, "kv_prefix", counted_prefix),
+    ):
+        method = subject.attach()
+    places = sum(map(len, backbone._prompts)) + sum(p is not None for p in backbone._prefixes)
+    assert bool(places) == bool(method.soft_tokens)
+    for beams in (1, 3):
+        calls.clear()
+        new_tokens(backbone, rows, beams, NEVER)
+        assert calls == [len(rows)] * places
+
+
+def cache_holds_text_and_soft_tokens(subject: Subject) -> None:
+    """I16: T + P entries in blocks with soft tokens, one more for each new token; positions agree."""
+    backbone, rows = subject.backbone, subject.instructions()
+    method = subject.attach()
+    ids, mask = padded(rows)
+    with torch.no_grad():
+        logits, state = backbone.prefill(ids, mask)
+        soft = [a + b for a, b in zip(state.prefix, state.kept, strict=True)]
+        assert max(soft) == method.soft_tokens
+        for new in range(3):
+            sizes = [layer.keys.shape[-2] for layer in state.cache.layers]
+            assert sizes == [ids.shape[1] + new + p for p in soft]
+            assert state.lengths.tolist() == [len(row) + new for row in rows]
+            logits = backbone.step(torch.tensor([5, 6, 7, 8]) + new, state)
+    for row, text in enumerate(rows):
+        full = torch.tensor([[*text, *(5 + row + new for new in range(3))]])
+        seen = torch.arange(full.shape[1])[None] < len(text)
+        with torch.no_grad():
+            assert gap(backbone(full, None, seen)[0, -1], logits[row]) < ATOL
+
+
+def leaves_no_state(subject: Subject) -> None:
+    """I17: decoding twice agrees, also after a failure in the middle of a pass."""
+    backbone, rows = subject.backbone, subject.instructions()
+    subject.attach()
+    text = whole(subject.texts)
+    first, logits = new_tokens(backbone, rows, 3, NEVER), text.logits(backbone)
+    run = backbone.family.run
+
+    def fails(layer: int, *args: Any) -> Tensor:
+        if layer == 2:
+            raise KeyboardInterrupt
+        return run(layer, *args)
+
+    for interrupted in (
+        lambda: text.logits(backbone),
+        lambda: new_tokens(backbone, rows, 3, NEVER),
+    ):
+        try:
+            with patch.object(backbone.family, "run", fails):
+                interrupted()
+        except KeyboardInterrupt:
+            pass
+    assert torch.equal(text.logits(backbone), logits)
+    assert new_tokens(backbone, rows, 3, NEVER) == first
+
+
+CHECKS = (
+    greedy_is_argmax_of_forward,
+    beams_need_no_cache,
+    batch_equals_alone,
+    prompts_are_made_once,
+    cache_holds_text_and_soft_tokens,
+    leaves_no_state,
+)

@@ -1,0 +1,156 @@
+"""Checks of training and of saved adapters: invariants I6, I17, I19, I20, I25, I28."""
+
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from iapt.training.checkpoint import load_adapter, save_adapter
+from iapt.training.hparams import HParams
+from iapt.training.loop import Run
+from iapt.training.step import Optimizer, arch_step, response, weight_step
+from tests.contract.subject import ATOL, Subject, gap, whole
+from tests.tiny import EOS, data, new_backbone
+
+# A long schedule: methods that plan their training over it are at its beginning.
+LONG = HParams(name="contract", lr=1e-2, arch_lr=1e-2, batch_size=4, max_epochs=100)
+ALL = [0, 1, 2, 3]
+
+
+def trains_only_itself(subject: Subject) -> None:
+    """I6: two steps change no tensor of the backbone and reach every tensor of the method."""
+    backbone = subject.backbone
+    method = subject.attach(noise=0)
+    run = Run(backbone, method, data(), data(1), LONG, seed=0)
+    optimizers = [run.weights] + ([run.arch] if run.arch else [])
+    held = [id(p) for o in optimizers for g in o.adamw.param_groups for p in g["params"]]
+    assert sorted(held) == sorted(id(p) for p in method.parameters()), (
+        "the optimizers do not hold exactly the method's parameters"
+    )
+    frozen = {k: v.clone() for k, v in backbone.model.state_dict().items()}
+    before = {k: v.clone() for k, v in method.named_parameters()}
+    reached: set[str] = set()
+
+    def watched(optimizer: Optimizer) -> None:
+        apply = optimizer.apply
+
+        def note_and_apply() -> float:
+            own = {id(p) for p in optimizer.parameters}
+            for name, p in method.named_parameters():
+                if id(p) in own and p.grad is not None and bool(p.grad.any()):
+                    reached.add(name)
+            return apply()
+
+        optimizer.apply = note_and_apply  # type: ignore[method-assign]
+
+    for optimizer in optimizers:
+        watched(optimizer)
+    run.one_step()
+    run.one_step()
+    for name, tensor in backbone.model.state_dict().items():
+        assert torch.equal(tensor, frozen[name]), f"{name} of the backbone was trained"
+    assert not any(p.requires_grad or p.grad is not None for p in backbone.model.parameters())
+    assert reached == set(before), f"no gradient for {sorted(set(before) - reached)}"
+    for name, p in method.named_parameters():
+        assert not torch.equal(p, before[name]), f"{name} did not move"
+    backbone.train(False)
+
+
+def gradients(subject: Subject, seed: int, budget: int = 10**6) -> dict[str, Tensor]:
+    """All gradients of one batch, weights and architecture parameters alike."""
+    method = subject.attach()
+    weight_step(subject.backbone, method, data(seed), ALL, budget)
+    if method.arch_parameters():
+        arch_step(subject.backbone, method, data(seed), ALL, budget)
+    return {k: p.grad for k, p in method.named_parameters() if p.grad is not None}
+
+
+def two_forwards_then_two_backwards(subject: Subject) -> None:
+    """I17: forward A, forward B, backward A, backward B gives the gradients of separate passes."""
+    method = subject.attach()
+    parameters = list(method.parameters())
+
+    def loss(seed: int) -> Tensor:
+        batch = data(seed).batch(ALL)
+        return response(subject.backbone, batch, EOS).loss
+
+    separate = [
+        torch.autograd.grad(loss(seed), parameters, allow_unused=True) for seed in (1, 2)
+    ]
+    first, second = loss(1), loss(2)
+    for result, expected in ((first, separate[0]), (second, separate[1])):
+        found = torch.autograd.grad(result, parameters, allow_unused=True)
+        for a, b in zip(found, expected, strict=True):
+            assert (a is None) == (b is None)
+            assert a is None or torch.equal(a, b)
+
+
+def checkpointing_changes_no_gradient(subject: Subject) -> None:
+    """I19: gradient checkpointing gives the same gradients."""
+    plain = gradients(subject, 1)
+    method = subject.attach()
+    subject.backbone.checkpointing = True
+    try:
+        weight_step(subject.backbone, method, data(1), ALL, 10**6)
+        if method.arch_parameters():
+            arch_step(subject.backbone, method, data(1), ALL, 10**6)
+    finally:
+        subject.backbone.checkpointing = False
+    again = {k: p.grad for k, p in method.named_parameters() if p.grad is not None}
+    assert again.keys() == plain.keys()
+    for name, grad in plain.items():
+        assert _relative(again[name], grad) < ATOL, f"{name} has another gradient"
+
+
+def micro_batches_change_no_gradient(subject: Subject) -> None:
+    """I20: an optimizer batch in one piece or in four gives one gradient, weighted by tokens."""
+    one, four = gradients(subject, 1), gradients(subject, 1, budget=1)
+    assert one.keys() == four.keys()
+    for name, grad in one.items():
+        assert _relative(four[name], grad) < ATOL, f"{name} has another gradient"
+
+
+def saves_and_loads(subject: Subject) -> None:
+    """I25: in fresh objects the same logits; the file holds the method's tensors and no others."""
+    rows = whole(subject.texts)
+    method = subject.attach()
+    expected = rows.logits(subject.backbone)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save_adapter(folder, method, {"backbone_fingerprint": "f"})
+        with safe_open(folder / "adapter.safetensors", "pt") as file:
+            stored = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
+        backbone = new_backbone(subject.family)
+        other = subject.attach(seed=1, backbone=backbone)
+        assert gap(rows.logits(backbone), expected) > ATOL  # the seed decided, so loading will
+        load_adapter(folder, other, {"backbone_fingerprint": "f"})
+    assert gap(rows.logits(backbone), expected) < ATOL
+    own = {k: list(v.shape) for k, v in method.serving_state().items()}
+    assert stored == own
+    assert not set(own) & set(backbone.model.state_dict())
+
+
+def counts_its_parameters(subject: Subject) -> None:
+    """I28: what is active at every decoding step is a part of what is trained."""
+    method = subject.attach()
+    trained = sum(p.numel() for p in method.parameters())
+    assert trained > 0
+    assert 0 <= method.active_at_decode() <= trained
+    split = [*method.weight_parameters(), *method.arch_parameters()]
+    assert sorted(map(id, split)) == sorted(id(p) for p in method.parameters())
+
+
+def _relative(a: Tensor, b: Tensor) -> float:
+    return gap(a, b) / max(1.0, float(b.abs().max()))
+
+
+CHECKS = (
+    trains_only_itself,
+    two_forwards_then_two_backwards,
+    checkpointing_changes_no_gradient,
+    micro_batches_change_no_gradient,
+    saves_and_loads,
+    counts_its_parameters,
+)

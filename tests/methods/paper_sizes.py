@@ -1,0 +1,39 @@
+"""The paper's backbone as sizes alone, and a method's counts on it: no weights are made."""
+
+import inspect
+from typing import Any
+
+import torch
+import yaml
+
+from iapt.backbone.dims import Dims
+from iapt.cli.configuration import CONFIG_DIR
+from iapt.methods.base import Method
+from iapt.plan import build_method
+
+
+def llama2_7b() -> Dims:
+    entry = yaml.safe_load((CONFIG_DIR / "backbone" / "llama2_7b.yaml").read_text())
+    return Dims(**entry["dims"])
+
+
+def preset(name: str, **changes: Any) -> Method:
+    """A method of configs/method with the numbers of its file, on LLaMA-2 7B, on the meta device."""
+    entry = yaml.safe_load((CONFIG_DIR / "method" / f"{name}.yaml").read_text())
+    with torch.device("meta"):
+        return build_method(entry | changes, llama2_7b())
+
+
+def trained(method: Method) -> int:
+    return sum(p.numel() for p in method.parameters())
+
+
+def served(method: Method) -> int:
+    return sum(t.numel() for t in method.serving_state().values())
+
+
+def defaults_differ(name: str, method: type[Method]) -> list[str]:
+    """Constructor arguments whose default is not what the method's file says."""
+    entry = yaml.safe_load((CONFIG_DIR / "method" / f"{name}.yaml").read_text())
+    arguments = inspect.signature(method).parameters
+    return [a for a, p in arguments.items() if a != "dims" and p.default != entry[a]]
