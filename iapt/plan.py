@@ -80,6 +80,11 @@ def make_plan(config: dict[str, Any]) -> Plan:
         if n is not None and (not isinstance(n, int) or n < 1):
             raise ConfigError(f"limit.{split}={n!r}: must be a whole number >= 1, or null for all.")
     task = build(config["task"], "task")
+    if task.max_new_tokens >= max_length:
+        raise ConfigError(
+            f"task.max_new_tokens={task.max_new_tokens}: must be less than the {max_length} tokens of "
+            "hparams.max_length and the backbone."
+        )
     source = build(config["data"], "data")
     device = _device(config["device"])
     named = config["data"].get("path") is None
@@ -97,7 +102,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
     if not named:  # the same rows are the same data wherever the folder lies
         identity["data"] = {
             "name": data_name,
-            "fingerprint": source.fingerprint(config["task"]["dataset"]),
+            "fingerprint": task.fingerprint(source),
         }
     config_hash = _hash(identity)
     variant = f"--{cell['variant']}" if cell["variant"] else ""

@@ -10,6 +10,7 @@ import os
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from iapt.tasks.base import Example, Scores, Split
 from iapt.training.checkpoint import save_adapter
 from iapt.training.loop import History, Run, train
 from iapt.training.step import Data
+
+TRAINING: tuple[Split, ...] = ("train", "dev")
 
 
 def run(config: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +94,8 @@ def _run(
     started: float,
 ) -> dict[str, Any]:
     tokenizer = load_tokenizer(plan.backbone)
-    encoded = {split: _encode(plan, examples[split], tokenizer) for split in SPLITS}
+    encoded = {split: _encode(plan, examples[split], tokenizer) for split in TRAINING}
+    encoded["test"] = _encode_to_decode(plan, examples["test"], tokenizer)
     show_prompt(encoded["train"][0], tokenizer)
 
     torch.manual_seed(plan.cell["seed"])
@@ -102,10 +106,7 @@ def _run(
     method = plan.method().to(plan.device)
     method.attach(backbone)
 
-    data = {
-        s: Data(encoded[s], tokenizer.pad_token_id, tokenizer.eos_token_id)
-        for s in ("train", "dev")
-    }
+    data = {s: Data(encoded[s], tokenizer.pad_token_id, tokenizer.eos_token_id) for s in TRAINING}
     training = Run(backbone, method, data["train"], data["dev"], plan.hparams, plan.cell["seed"])
     history = train(training, checkpoint, plan.config_hash, logger)
     save_adapter(folder / "adapter", method, adapter_config(plan, loaded))
@@ -113,24 +114,17 @@ def _run(
     test_started = time.perf_counter()
     num_beams = plan.hparams.num_beams or plan.task.num_beams
     method.eval()
-    with tqdm(
-        total=len(encoded["test"]), desc="decoding", unit="example", dynamic_ncols=True
-    ) as bar:
-        outputs = decode(
-            backbone,
-            [e.instruction for e in encoded["test"]],
-            tokenizer,
-            num_beams=num_beams,
-            max_new_tokens=plan.task.max_new_tokens,
-            batch_tokens=plan.hparams.eval_batch_tokens,
-            on_batch=bar.update,
+    asked = list(examples["test"])
+    outputs = _decode(plan, loaded, encoded["test"], tokenizer, num_beams)
+    further = plan.task.follow_ups(asked, outputs)  # MT-Bench's second turn
+    if further:
+        outputs += _decode(
+            plan, loaded, _encode_to_decode(plan, further, tokenizer), tokenizer, num_beams
         )
-    parsed = [
-        plan.task.parse(text, example)
-        for text, example in zip(outputs, examples["test"], strict=True)
-    ]
-    scores: Scores = plan.task.score(parsed, examples["test"])
-    _write_predictions(folder / "predictions.jsonl", outputs, parsed, examples["test"])
+        asked += further
+    parsed = [plan.task.parse(text, example) for text, example in zip(outputs, asked, strict=True)]
+    scores: Scores = plan.task.score(parsed, asked)
+    _write_predictions(folder / "predictions.jsonl", outputs, parsed, asked)
     now = time.perf_counter()
 
     row = {
@@ -163,7 +157,7 @@ def _run(
         },
         "data": {
             "source": plan.cell["data"],
-            "fingerprint": plan.source.fingerprint(plan.task.dataset),
+            "fingerprint": plan.task.fingerprint(plan.source),
             "sizes": {split: len(examples[split]) for split in SPLITS},
             "truncated": {split: sum(e.truncated > 0 for e in encoded[split]) for split in SPLITS},
             "task_version": plan.task.version,
@@ -217,6 +211,31 @@ def _encode(plan: Plan, examples: Sequence[Example], tokenizer: Any) -> list[Enc
     return encode_all(
         rendered, tokenizer, plan.max_length, plan.backbone.bos, cache_root() / "tokens"
     )
+
+
+def _encode_to_decode(plan: Plan, examples: Sequence[Example], tokenizer: Any) -> list[Encoded]:
+    """Instructions alone, cut where needed to leave room for the longest answer, not for the gold one."""
+    rendered = [
+        replace(render(e, plan.task.template, plan.backbone.template), response="")
+        for e in examples
+    ]
+    room = plan.max_length - plan.task.max_new_tokens + 1  # the empty response is one end token
+    return encode_all(rendered, tokenizer, room, plan.backbone.bos)
+
+
+def _decode(
+    plan: Plan, loaded: Loaded, encoded: Sequence[Encoded], tokenizer: Any, num_beams: int
+) -> list[str]:
+    with tqdm(total=len(encoded), desc="decoding", unit="example", dynamic_ncols=True) as bar:
+        return decode(
+            loaded.backbone,
+            [e.instruction for e in encoded],
+            tokenizer,
+            num_beams=num_beams,
+            max_new_tokens=plan.task.max_new_tokens,
+            batch_tokens=plan.hparams.eval_batch_tokens,
+            on_batch=bar.update,
+        )
 
 
 def _majority(examples: Sequence[Example]) -> float:

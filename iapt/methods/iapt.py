@@ -36,6 +36,7 @@ from iapt.methods.rational import Rational
 ACTIVATIONS = {"rational": Rational, "gelu": nn.GELU, "relu": nn.ReLU}
 POOLERS = ("attention", "segment_mean", "mean")
 NORMS = ("none", "block")
+UP_INITS = ("normal", "transpose")
 
 
 class AttentionPooler(nn.Module):
@@ -54,12 +55,18 @@ class AttentionPooler(nn.Module):
 class PromptGenerator(nn.Module):
     """What a group of blocks shares: D, E and the activation."""
 
-    def __init__(self, hidden_size: int, bottleneck_dim: int, init_std: float, tied: bool) -> None:
+    def __init__(
+        self, hidden_size: int, bottleneck_dim: int, init_std: float, up_init: str, tied: bool
+    ) -> None:
         super().__init__()
         self.down = nn.Parameter(torch.randn(hidden_size, bottleneck_dim) * init_std)
-        self.up = (
-            None if tied else nn.Parameter(torch.randn(bottleneck_dim, hidden_size) * init_std)
+        # As D^T, R(s) E starts as a rough copy of the pooled states, which the block can read.
+        up = (
+            self.down.detach().T.clone()
+            if up_init == "transpose"
+            else torch.randn(bottleneck_dim, hidden_size) * init_std
         )
+        self.up = None if tied else nn.Parameter(up)
 
     def forward(self, h: Tensor, mask: Tensor, pooler: nn.Module, activation: nn.Module) -> Tensor:
         """Soft tokens p (B,P,D) from h (B,T,D) and the instruction mask (B,T)."""
@@ -84,7 +91,9 @@ class IAPT(Method):
         generator_norm: "none" feeds the raw residual stream (the paper's letter), "block" the
             stream normalised by the block's own frozen input norm.
         hide_from_first: the instruction's first token does not attend to the soft tokens.
-        tie_projections: E = D^T (the reading that halves the parameter count).
+        tie_projections: E = D^T throughout (the reading that halves the parameter count).
+        up_init: "normal" draws E like D; "transpose" starts E at D^T, so that soft tokens begin as
+            rough copies of the pooled states instead of noise.
         init_std: standard deviation of D, E and Q.
         query_std: standard deviation of Q alone; default `init_std`.
     """
@@ -102,6 +111,7 @@ class IAPT(Method):
         generator_norm: str = "none",
         hide_from_first: bool = False,
         tie_projections: bool = False,
+        up_init: str = "normal",
         init_std: float = 0.02,
         query_std: float | None = None,
     ) -> None:
@@ -118,6 +128,7 @@ class IAPT(Method):
             *(("activation", a, tuple(ACTIVATIONS)) for a in halves),
             ("pooler", pooler, POOLERS),
             ("generator_norm", generator_norm, NORMS),
+            ("up_init", up_init, UP_INITS),
         ):
             if value not in allowed:
                 raise ConfigError(
@@ -135,7 +146,7 @@ class IAPT(Method):
         )
         groups = math.ceil(dims.num_layers / share_every)
         self.generators = nn.ModuleList(
-            PromptGenerator(dims.hidden_size, bottleneck_dim, init_std, tie_projections)
+            PromptGenerator(dims.hidden_size, bottleneck_dim, init_std, up_init, tie_projections)
             for _ in range(groups)
         )
         learned = halves == ["rational", "rational"]

@@ -197,6 +197,10 @@ class RowTask(ABC):
         """Return the source that the rows really come from; a task may have a folder of its own."""
         return source
 
+    def follow_ups(self, examples: Sequence[Example], outputs: Sequence[str]) -> list[Example]:
+        """Return examples that can only be made from the answers to others; none by default."""
+        return []
+
     def fingerprint(self, source: Source) -> str:
         """Return the fingerprint of all data that the task uses."""
         return self.source(source).fingerprint(self.dataset)
