@@ -21,7 +21,7 @@ Nothing is stored on a module between calls: two forwards may precede two backwa
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ from transformers import DynamicCache
 
 from iapt.backbone.dims import Dims
 from iapt.backbone.family import Family, FixedPrefix
+from iapt.backbone.stream import Prefix, State, Stream
 from iapt.errors import BackboneError
 
 PairFn = Callable[[Tensor, Tensor], Tensor]
@@ -47,39 +48,6 @@ class SoftPrompt:
     after_first: bool
     hide_from_first: bool
     add: bool
-
-
-@dataclass
-class State:
-    """What decoding carries from step to step, for B rows.
-
-    Attributes:
-        cache: keys and values of every block, soft ones included.
-        mask: (B, T) real text tokens so far, prompt and generated.
-        lengths: (B,) how many of them.
-        prefix: per block, the number of key/value-only soft tokens in front.
-        kept: per block, the number of soft tokens living in the stream there.
-        place: column of the stream where kept soft tokens stand (0 or 1).
-    """
-
-    cache: DynamicCache
-    mask: Tensor
-    lengths: Tensor
-    prefix: list[int] = field(default_factory=list)
-    kept: list[int] = field(default_factory=list)
-    place: int = 0
-
-    def repeat(self, n: int) -> None:
-        """Repeat every row n times (B -> B*n, copies adjacent), for beams."""
-        self.cache.batch_repeat_interleave(n)
-        self.mask = self.mask.repeat_interleave(n, dim=0)
-        self.lengths = self.lengths.repeat_interleave(n, dim=0)
-
-    def reorder_cache(self, rows: Tensor) -> None:
-        """Take rows (B',) in the given order, for beam search."""
-        self.cache.reorder_cache(rows)
-        self.mask = self.mask.index_select(0, rows)
-        self.lengths = self.lengths.index_select(0, rows)
 
 
 class Backbone:
@@ -232,13 +200,13 @@ class Backbone:
         """Feed one token per row (B,); return next-token logits (B, V). Advances `state`."""
         h = self.family.embed(tokens[:, None], state.lengths[:, None])
         state.mask = torch.cat([state.mask, torch.ones_like(state.mask[:, :1])], dim=1)
-        ready: dict[tuple[int, int], tuple[Tensor, Any]] = {}
+        ready: dict[tuple[int, int, int], tuple[Tensor, Any]] = {}
         for layer in range(self.dims.num_layers):
-            key = (state.prefix[layer], state.kept[layer])
+            key = (state.prefix[layer], state.kept[layer], id(state.soft[layer]))
             if key not in ready:  # one mask and one rotary table serve all blocks of equal shape
                 ready[key] = (
-                    self._step_mask(h, state, *key),
-                    self.family.rotary(h, state.lengths[:, None] + sum(key)),
+                    state.attention(layer, h.dtype),
+                    self.family.rotary(h, state.positions(layer)),
                 )
             mask, rotary = ready[key]
             out = self.family.run(layer, h, mask, rotary, state.cache)
@@ -283,106 +251,75 @@ class Backbone:
 
     def _blocks(self, h: Tensor, mask: Tensor, instruction: Tensor, state: State | None) -> Tensor:
         """All blocks over right-padded rows, then the final norm of the text positions."""
-        kept, place = 0, 0  # soft tokens in the stream, and the column where they stand
-        ready: dict[tuple[int, int, bool], tuple[Tensor, Any]] = {}
-        stream = mask
+        ready: dict[tuple[int, ...], tuple[Tensor, Any, Tensor | None, Prefix | None]] = {}
 
-        def block(layer: int, h: Tensor) -> Tensor:
-            prompt, prefix = self._prefix(layer, _text(h, kept, place), instruction)
-            size = 0 if prefix is None else prefix[0].shape[-2]
-            hide = prompt is not None and prompt.hide_from_first
-            key = (kept, size, hide)
-            if key not in ready:
-                where = torch.arange(size, size + h.shape[1], device=h.device)[None]
-                ready[key] = _causal_mask(h, stream, size, hide), self.family.rotary(h, where)
-            additive, rotary = ready[key]
+        def block(layer: int, h: Tensor, stream: Stream) -> Tensor:
+            prefix = self._prefix(layer, stream.text(h), instruction)
+            key = (
+                stream.kept,
+                *((prefix.size, id(prefix.present), id(prefix.hidden)) if prefix else ()),
+            )
+            if key not in ready:  # the prefix is kept with them so that its ids stay taken
+                rotary = self.family.rotary(h, stream.positions(prefix))
+                soft = None if state is None else stream.soft_columns(prefix)
+                ready[key] = stream.attention(h, prefix), rotary, soft, prefix
+            additive, rotary, soft, _ = ready[key]
             cache: Any = None
             if state is not None:
-                state.prefix.append(size)
-                state.kept.append(kept)
+                state.prefix.append(prefix.size if prefix else 0)
+                state.kept.append(stream.kept)
+                state.soft.append(soft)
                 cache = state.cache
-                if prefix is not None:
-                    cache.update(*prefix, layer)
-            elif prefix is not None:
-                cache = FixedPrefix(*prefix)
+                if prefix:
+                    cache.update(prefix.keys, prefix.values, layer)
+            elif prefix:
+                cache = FixedPrefix(prefix.keys, prefix.values)
             return self._beside(layer, h, self.family.run(layer, h, additive, rotary, cache))
 
+        stream = Stream.of_text(mask)
         for layer in range(self.dims.num_layers):
-            for prompt in [] if self._off else self._prompts[layer]:
-                if prompt.keep:
-                    soft = prompt.fn(_text(h, kept, place), instruction).to(h.dtype)
-                    if prompt.add:
-                        old = h[:, place : place + kept]
-                        h = torch.cat([h[:, :place], old + soft, h[:, place + kept :]], dim=1)
-                        continue
-                    if kept:
-                        raise BackboneError(
-                            "two methods keep soft tokens in the stream; attach one at a time."
-                        )
-                    kept, place = soft.shape[1], int(prompt.after_first)
-                    h = torch.cat([h[:, :place], soft, h[:, place:]], dim=1)
-                    ones = mask.new_ones(len(mask), kept)
-                    stream = torch.cat([mask[:, :place], ones, mask[:, place:]], dim=1)
+            h, stream = self._grow(layer, h, stream, instruction)
             if self.checkpointing and state is None and torch.is_grad_enabled():
-                h = checkpoint(block, layer, h, use_reentrant=False)
+                h = checkpoint(block, layer, h, stream, use_reentrant=False)
             else:
-                h = block(layer, h)
-        if state is not None:
-            state.place = place
-        return self.family.final_norm(_text(h, kept, place))
+                h = block(layer, h, stream)
+        return self.family.final_norm(stream.text(h))
 
-    def _prefix(
-        self, layer: int, text: Tensor, instruction: Tensor
-    ) -> tuple[SoftPrompt | None, tuple[Tensor, Tensor] | None]:
-        """Keys and values (B, H_kv, P, K) that this block alone sees in front of the text."""
+    def _grow(
+        self, layer: int, h: Tensor, stream: Stream, instruction: Tensor
+    ) -> tuple[Tensor, Stream]:
+        """Let soft tokens into the stream, or add to those that live there."""
+        for prompt in [] if self._off else self._prompts[layer]:
+            if not prompt.keep:
+                continue
+            soft = prompt.fn(stream.text(h), instruction).to(h.dtype)
+            if prompt.add:
+                h = torch.cat([h[:, : stream.kept] + soft, stream.text(h)], dim=1)
+            elif stream.kept:
+                raise BackboneError(
+                    "two methods keep soft tokens in the stream; attach one at a time."
+                )
+            else:
+                h, stream = stream.insert(h, soft, int(prompt.after_first))
+        return h, stream
+
+    def _prefix(self, layer: int, text: Tensor, instruction: Tensor) -> Prefix | None:
+        """What this block alone sees in front of the text."""
         if self._off:
-            return None, None
+            return None
         fixed = self._prefixes[layer]
         if fixed is not None:
-            keys, values = (t.to(text.dtype).expand(len(text), *t.shape) for t in fixed())
-            return None, (keys, values)
+            return Prefix(*(t.to(text.dtype).expand(len(text), *t.shape) for t in fixed()))
         for prompt in self._prompts[layer]:
             if not prompt.keep:
                 soft = prompt.fn(text, instruction).to(text.dtype)  # (B, P, D)
                 where = torch.arange(soft.shape[1], device=soft.device)[None]
                 rotary = self.family.rotary(soft, where)
-                return prompt, self.family.keys_values(layer, self.family.ln1(layer)(soft), rotary)
-        return None, None
+                pair = self.family.keys_values(layer, self.family.ln1(layer)(soft), rotary)
+                return Prefix(*pair, hidden=prompt.hide_from_first)
+        return None
 
     def _beside(self, layer: int, h: Tensor, out: Tensor) -> Tensor:
         for fn in [] if self._off else self._block_fns[layer]:
             out = fn(h, out)
         return out
-
-    def _step_mask(self, h: Tensor, state: State, prefix: int, kept: int) -> Tensor:
-        """Additive mask (B, 1, 1, S) of one new token over everything cached in a block."""
-        ones = state.mask.new_ones
-        rows, place = len(state.mask), state.place
-        allowed = torch.cat(
-            [ones(rows, prefix), state.mask[:, :place], ones(rows, kept), state.mask[:, place:]],
-            dim=1,
-        )
-        return _additive(allowed[:, None, None], h.dtype)
-
-
-def _text(h: Tensor, kept: int, place: int) -> Tensor:
-    """The text positions of a stream that holds `kept` soft tokens at column `place`."""
-    return torch.cat([h[:, :place], h[:, place + kept :]], dim=1) if kept else h
-
-
-def _causal_mask(h: Tensor, stream: Tensor, prefix: int, hide_from_first: bool) -> Tensor:
-    """Additive mask (B, 1, S, prefix + S): causal over real tokens, everything sees the prefix."""
-    size = stream.shape[1]
-    causal = torch.ones(size, size, dtype=torch.bool, device=h.device).tril()
-    allowed = causal[None] & stream[:, None]  # (B, S, S)
-    front = stream.new_ones(len(stream), size, prefix)
-    if hide_from_first:
-        front[:, 0] = False
-    return _additive(torch.cat([front, allowed], dim=2)[:, None], h.dtype)
-
-
-def _additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
-    # The smallest finite number, not -inf: a row of pads that sees nothing must stay finite.
-    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(
-        ~allowed, torch.finfo(dtype).min
-    )

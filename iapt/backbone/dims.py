@@ -8,7 +8,9 @@ checks need no weights.  Logical sites (methods.md 1.2 of our specification; Vas
     act            the feed-forward activation's output (not a linear map; used to rescale it)
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from iapt.errors import ConfigError, closest
 
@@ -47,9 +49,26 @@ class Dims:
                 f"backbone.dims.family={self.family!r}: allowed are {', '.join(FAMILIES)}."
                 f"{closest(self.family, FAMILIES)}"
             )
-        for field in ("num_layers", "hidden_size", "ffn_size", "num_heads", "head_dim"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"backbone.dims.{field}={getattr(self, field)}: must be >= 1.")
+        for size in fields(self)[1:]:
+            value = getattr(self, size.name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ConfigError(
+                    f"backbone.dims.{size.name}={value!r}: must be a whole number >= 1."
+                )
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> "Dims":
+        """Build from a configuration mapping; unknown and missing keys are refused by name."""
+        known = [field.name for field in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise ConfigError(
+                    f"backbone.dims.{key}: unknown; allowed are {', '.join(known)}.{closest(key, known)}"
+                )
+        missing = [f"backbone.dims.{key}" for key in known if key not in values]
+        if missing:
+            raise ConfigError(f"{', '.join(missing)}: missing; a backbone needs all its sizes.")
+        return cls(**values)
 
     @property
     def fused_qkv(self) -> bool:

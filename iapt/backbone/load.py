@@ -63,7 +63,10 @@ class BackboneConfig:
                 raise ConfigError(
                     f"backbone.{key}: unknown; allowed are {', '.join(known)}.{closest(key, known)}"
                 )
-        return cls(**{**values, "dims": Dims(**values["dims"])})
+        missing = [f"backbone.{key}" for key in ("name", "kind", "dims", "template") if key not in values]
+        if missing:
+            raise ConfigError(f"{', '.join(missing)}: missing; a backbone needs them.")
+        return cls(**{**values, "dims": Dims.from_mapping(values["dims"])})
 
     def torch_dtype(self, device: torch.device) -> torch.dtype:
         """The dtype of the frozen weights on a device."""

@@ -200,59 +200,29 @@ def _peft_generate(
     mask: Any,
     length: dict[str, int],
 ) -> Any:
-    import torch
-
     from iapt.inference.efficiency import measure
+    from iapt.inference.peers import peft_lora
 
-    model = _peft_lora(backbone)
-
-    def go() -> None:
-        with torch.no_grad():
-            model.generate(input_ids=ids, attention_mask=mask, do_sample=False, **length)
-
-    timing = measure(
-        go, backbone.device, repeats=int(settings["repeats"]), warmup=int(settings["warmup"]),
-        tokens=length["max_new_tokens"],
-    )  # fmt: skip
-    model.unload()
-    backbone.model.requires_grad_(False)
-    return timing
-
-
-def _peft_lora(backbone: Any) -> Any:
-    """The paper's LoRA (rank 4, every projection) by peft, around the same weights."""
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise ConfigError(
-            "iapt-bench compares with peft: pip install peft (part of `make setup`)."
-        ) from error
-    names = {
-        "llama": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
-        "gpt2": ["c_attn", "c_proj", "c_fc"],
-        "gpt_neox": ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"],
-    }
-    family = backbone.dims.family
-    return get_peft_model(
-        backbone.model,
-        LoraConfig(
-            r=4, lora_alpha=8, target_modules=names[family], fan_in_fan_out=family == "gpt2"
-        ),
-    )
+    with peft_lora(backbone) as model:
+        return measure(
+            lambda: model.generate(input_ids=ids, attention_mask=mask, do_sample=False, **length),
+            backbone.device,
+            repeats=int(settings["repeats"]),
+            warmup=int(settings["warmup"]),
+            tokens=length["max_new_tokens"],
+        )
 
 
 def _train(
     settings: dict[str, str], plans: dict[str, Any], tokenizer: Any, backbone: Any
 ) -> list[dict[str, Any]]:
     """Seconds of one optimizer step on the same rows: ours, and Trainer over peft."""
-    import tempfile
     import time
-
-    import torch
-    from transformers import Trainer, TrainingArguments
+    from dataclasses import replace
 
     from iapt.data.template import render
     from iapt.data.tokens import encode_all
+    from iapt.inference.peers import trainer_seconds
     from iapt.training.loop import Run
     from iapt.training.step import Data
 
@@ -264,8 +234,6 @@ def _train(
     data = Data(encoded, tokenizer.pad_token_id, tokenizer.eos_token_id)
     seconds: dict[str, float] = {}
     for name, own in plans.items():
-        from dataclasses import replace
-
         hparams = replace(
             own.hparams, batch_size=batch, max_steps=steps + 1, max_epochs=2, arch_every=10**9
         )
@@ -280,40 +248,12 @@ def _train(
         seconds[f"iapt: {name}"] = (time.perf_counter() - started) / steps
     backbone.detach()
 
-    def pad(items: list[dict[str, Any]]) -> dict[str, Any]:
-        made = data.batch([item["index"] for item in items])
-        return {
-            "input_ids": made.input_ids,
-            "attention_mask": made.attention_mask.long(),
-            "labels": made.labels,
-        }
-
-    model = _peft_lora(backbone)
-    with tempfile.TemporaryDirectory() as folder:
-        stamps: list[float] = []
-        trainer = Trainer(
-            model=model,
-            args=TrainingArguments(
-                folder, per_device_train_batch_size=batch, max_steps=steps + 1, report_to="none", disable_tqdm=True,
-                save_strategy="no", remove_unused_columns=False, use_cpu=backbone.device.type == "cpu",
-                logging_strategy="no",
-            ),
-            train_dataset=[{"index": i % len(encoded)} for i in range(batch * (steps + 1))],  # type: ignore[arg-type]
-            data_collator=pad,
-        )  # fmt: skip
-        inner = trainer.training_step
-
-        def stamped(*args: Any, **kwargs: Any) -> Any:
-            stamps.append(time.perf_counter())
-            return inner(*args, **kwargs)
-
-        trainer.training_step = stamped  # type: ignore[method-assign]
-        trainer.train()
-        stamps.append(time.perf_counter())
-    seconds["transformers Trainer, peft LoRA"] = (stamps[-1] - stamps[1]) / steps
-    model.unload()
-    backbone.model.requires_grad_(False)
-    torch.set_grad_enabled(True)
+    order = [
+        [i % len(encoded) for i in range(k * batch, (k + 1) * batch)] for k in range(steps + 1)
+    ]
+    seconds["transformers Trainer, peft LoRA"] = trainer_seconds(
+        backbone, [data.batch(o) for o in order]
+    )
     print(f"\ntrain {steps} steps of {batch} examples, {sum(data.sizes)} tokens in all")
     peer = seconds["transformers Trainer, peft LoRA"]
     for name, value in seconds.items():

@@ -45,7 +45,7 @@ class Houlsby(Method):
     Args:
         dims: sizes of the backbone.
         bottleneck_dim: m.
-        init_std: standard deviation of both matrices; 0 makes the fresh method exactly neutral.
+        init_std: standard deviation of both matrices.
         bias: give both maps biases (b_d, b_u).
     """
 
@@ -55,9 +55,8 @@ class Houlsby(Method):
         self, dims: Dims, bottleneck_dim: int = 18, init_std: float = 1e-2, bias: bool = False
     ) -> None:
         super().__init__()
-        if init_std < 0:
-            raise ConfigError(f"method.init_std={init_std}: must be >= 0.")
-        self.neutral = init_std == 0
+        if not init_std > 0:
+            raise ConfigError(f"method.init_std={init_std}: must be > 0, or nothing could be learnt.")
         self.blocks = nn.ModuleDict(
             {
                 f"{layer}": nn.ModuleDict(

@@ -9,13 +9,12 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from iapt.backbone.dims import FAMILIES
-from iapt.cli.configuration import CONFIG_DIR, groups
+from iapt.cli.configuration import groups
 from iapt.methods.base import Method
 from iapt.plan import build_method
+from tests.composed import composed
 from tests.contract import decoding, forward, training
 from tests.contract.subject import Subject
 
@@ -26,11 +25,8 @@ CHECKS = (*forward.CHECKS, *decoding.CHECKS, *training.CHECKS)
 @cache
 def numbers(name: str) -> dict[str, Any]:
     """The method's entry, its defaults resolved as a run would."""
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        config = compose("config", overrides=[f"method={name}"])
-    values = OmegaConf.to_container(config.method, resolve=True)
-    assert isinstance(values, dict)
-    return {str(k): v for k, v in values.items()}
+    entry: dict[str, Any] = composed(f"method={name}")["method"]
+    return entry
 
 
 def method_subject(name: str, family: str) -> Subject:

@@ -19,7 +19,5 @@ def run_blocks(backbone: Backbone, h: Tensor, layers: Iterable[int]) -> Tensor:
         if backbone.dims.family == "gpt2":
             h = block(h, attention_mask=mask)
         else:
-            h = block(
-                h, attention_mask=mask, position_embeddings=body.rotary_emb(h, places)
-            )
+            h = block(h, attention_mask=mask, position_embeddings=body.rotary_emb(h, places))
     return h

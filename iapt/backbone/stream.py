@@ -1,0 +1,170 @@
+"""The columns of a running batch: which exist in a row, in what order, and who sees whom.
+
+Columns are stored as [prefix | soft tokens | text].  A prefix is keys and values of one block only;
+soft tokens live in the residual stream.  Where a soft token belongs among its row's tokens is a
+number, its place; attention asks the places, so a soft token that stands behind BOS is stored in
+front of it all the same.  Rows of a batch may have different soft columns: `present` says which.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """Keys and values that one block alone sees in front of its stream.
+
+    Attributes:
+        keys: (B, H_kv, P, K).
+        values: (B, H_kv, P, K).
+        present: (B, P), the columns a row has; None if every row has all.
+        hidden: whether the first text token does not see them; for all rows, or (B, 1).
+    """
+
+    keys: Tensor
+    values: Tensor
+    present: Tensor | None = None
+    hidden: Tensor | bool = False
+
+    @property
+    def size(self) -> int:
+        """P."""
+        return self.keys.shape[-2]
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """The columns of the residual stream (B, S, D) in one block.
+
+    Attributes:
+        seen: (B, S), columns that exist in a row (neither pads nor another row's soft tokens).
+        place: (1 or B, S), where a column belongs in its row's order.
+        kept: how many of the columns, the first ones, are soft tokens.
+    """
+
+    seen: Tensor
+    place: Tensor
+    kept: int = 0
+
+    @classmethod
+    def of_text(cls, mask: Tensor) -> "Stream":
+        """Right-padded text (B, T) without soft tokens."""
+        return cls(mask, torch.arange(mask.shape[1], device=mask.device)[None])
+
+    def text(self, h: Tensor) -> Tensor:
+        """The text part (B, T, D) of h (B, S, D)."""
+        return h[:, self.kept :]
+
+    def insert(
+        self, h: Tensor, soft: Tensor, behind: int, present: Tensor | None = None
+    ) -> tuple[Tensor, "Stream"]:
+        """Let soft tokens (B,P,D) into h (B,S,D), behind that many text tokens; `present` is (B,P)."""
+        size, kept = soft.shape[1], self.kept
+        count = size if present is None else present.sum(1, keepdim=True)
+        text = self.place[:, kept:]
+        text = text + count * (text >= behind)
+        new = (behind + torch.arange(size, device=h.device)).expand(len(text), -1)
+        old = self.place[:, :kept].expand(len(text), -1)
+        there = self.seen.new_ones(len(h), size) if present is None else present
+        return torch.cat([h[:, :kept], soft, h[:, kept:]], dim=1), Stream(
+            torch.cat([self.seen[:, :kept], there, self.seen[:, kept:]], dim=1),
+            torch.cat([old, new, text], dim=1),
+            kept + size,
+        )
+
+    def positions(self, prefix: Prefix | None) -> Tensor:
+        """Rotary positions (1 or B, S) of the columns behind a prefix."""
+        if prefix is None:
+            return self.place
+        present = prefix.present
+        return self.place + (prefix.size if present is None else present.sum(1, keepdim=True))
+
+    def soft_columns(self, prefix: Prefix | None) -> Tensor | None:
+        """Which prefix and soft columns (B, P + kept) a row has; None if every row has all."""
+        present = None if prefix is None else prefix.present
+        if present is None and bool(self.seen[:, : self.kept].all()):
+            return None
+        front = self._front(prefix)
+        return torch.cat([front, self.seen[:, : self.kept]], dim=1)
+
+    def attention(self, h: Tensor, prefix: Prefix | None) -> Tensor:
+        """Additive mask (B, 1, S, P + S): by place over columns that exist, everything sees the prefix."""
+        earlier = self.place[:, None, :] <= self.place[:, :, None]
+        allowed = earlier & self.seen[:, None]  # (B, S, S)
+        front = self._front(prefix)[:, None].repeat(1, allowed.shape[1], 1)
+        if prefix is not None and prefix.hidden is not False:
+            front[:, self.kept] &= ~torch.as_tensor(prefix.hidden, device=h.device)
+        return additive(torch.cat([front, allowed], dim=2)[:, None], h.dtype)
+
+    def _front(self, prefix: Prefix | None) -> Tensor:
+        if prefix is not None and prefix.present is not None:
+            return prefix.present
+        return self.seen.new_ones(len(self.seen), 0 if prefix is None else prefix.size)
+
+
+@dataclass
+class State:
+    """What decoding carries from step to step, for B rows.
+
+    Attributes:
+        cache: keys and values of every block, soft ones included.
+        mask: (B, T) real text tokens so far, prompt and generated.
+        lengths: (B,) how many of them.
+        prefix: per block, the number of key/value-only soft columns in front.
+        kept: per block, the number of soft columns living in the stream there.
+        soft: per block, which of both a row has, (B, prefix + kept); None if every row has all.
+        rows: whom the rows belong to, where they belong to different methods (`tenants.py`).
+    """
+
+    cache: DynamicCache
+    mask: Tensor
+    lengths: Tensor
+    prefix: list[int] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    soft: list[Tensor | None] = field(default_factory=list)
+    rows: Any = None
+
+    def repeat(self, n: int) -> None:
+        """Repeat every row n times (B -> B*n, copies adjacent), for beams."""
+        self.cache.batch_repeat_interleave(n)
+        index = torch.arange(len(self.mask), device=self.mask.device).repeat_interleave(n)
+        self._take(index)
+
+    def reorder_cache(self, rows: Tensor) -> None:
+        """Take rows (B',) in the given order, for beam search."""
+        self.cache.reorder_cache(rows)
+        self._take(rows)
+
+    def attention(self, layer: int, dtype: torch.dtype) -> Tensor:
+        """Additive mask (B, 1, 1, S) of one new token over everything cached in a block."""
+        soft = self.soft[layer]
+        if soft is None:
+            soft = self.mask.new_ones(len(self.mask), self.prefix[layer] + self.kept[layer])
+        return additive(torch.cat([soft, self.mask], dim=1)[:, None, None], dtype)
+
+    def positions(self, layer: int) -> Tensor:
+        """Rotary position (B, 1) of the new token in a block."""
+        soft = self.soft[layer]
+        count = self.prefix[layer] + self.kept[layer] if soft is None else soft.sum(1)
+        return (self.lengths + count)[:, None]
+
+    def _take(self, rows: Tensor) -> None:
+        self.mask = self.mask.index_select(0, rows)
+        self.lengths = self.lengths.index_select(0, rows)
+        # Blocks share these tensors, and must go on sharing them: masks are made once per tensor.
+        taken = {id(t): t.index_select(0, rows) for t in self.soft if t is not None}
+        self.soft = [t if t is None else taken[id(t)] for t in self.soft]
+        if self.rows is not None:
+            self.rows = self.rows.take(rows)
+
+
+def additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where attention is allowed, the smallest number elsewhere."""
+    # The smallest finite number, not -inf: a row of pads that sees nothing must stay finite.
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(
+        ~allowed, torch.finfo(dtype).min
+    )

@@ -1,0 +1,91 @@
+"""The usual libraries doing the same work, to be timed beside ours: peft, Trainer, `generate`."""
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from iapt.backbone.base import Backbone
+from iapt.data.encode import Batch
+from iapt.errors import ConfigError
+
+TARGETS = {
+    "llama": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+    "gpt2": ["c_attn", "c_proj", "c_fc"],
+    "gpt_neox": ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"],
+}
+
+
+@contextmanager
+def peft_lora(backbone: Backbone) -> Iterator[Any]:
+    """The paper's LoRA (rank 4, every projection) by peft around a backbone's weights; undone on leaving.
+
+    Raises:
+        ConfigError: peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise ConfigError(
+            "iapt-bench compares with peft: pip install peft (`make setup` does)."
+        ) from error
+    backbone.detach()
+    family = backbone.dims.family
+    config = LoraConfig(
+        r=4, lora_alpha=8, target_modules=TARGETS[family], fan_in_fan_out=family == "gpt2"
+    )
+    model = get_peft_model(backbone.model, config)
+    try:
+        yield model
+    finally:
+        model.unload()
+        backbone.model.requires_grad_(False)
+
+
+def trainer_seconds(backbone: Backbone, batches: Sequence[Batch]) -> float:
+    """Seconds of one optimizer step of transformers' Trainer over a peft LoRA.
+
+    Args:
+        backbone: its weights are used.
+        batches: one for each step; the first is not timed.
+    """
+    from transformers import Trainer, TrainingArguments
+
+    def load(items: list[dict[str, int]]) -> dict[str, Any]:
+        batch = batches[items[0]["index"]]
+        return {
+            "input_ids": batch.input_ids,
+            "attention_mask": batch.attention_mask.long(),
+            "labels": batch.labels,
+        }
+
+    with tempfile.TemporaryDirectory() as folder, peft_lora(backbone) as model:
+        trainer = Trainer(
+            model=model,
+            args=TrainingArguments(
+                folder,
+                per_device_train_batch_size=1,  # an item is a whole batch
+                max_steps=len(batches),
+                report_to="none",
+                disable_tqdm=True,
+                save_strategy="no",
+                logging_strategy="no",
+                remove_unused_columns=False,
+                use_cpu=backbone.device.type == "cpu",
+            ),
+            train_dataset=[{"index": i} for i in range(len(batches))],  # type: ignore[arg-type]
+            data_collator=load,
+        )
+        model.train()
+        started: list[float] = []
+        inner = trainer.training_step
+
+        def stamped(*args: Any, **kwargs: Any) -> Any:
+            started.append(time.perf_counter())
+            return inner(*args, **kwargs)
+
+        trainer.training_step = stamped  # type: ignore[method-assign]
+        trainer.train()
+        ended = time.perf_counter()
+    return (ended - started[1]) / (len(batches) - 1)

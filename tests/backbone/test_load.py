@@ -1,0 +1,111 @@
+"""Configurations of backbones, and what is refused on loading."""
+
+import pytest
+import torch
+
+from iapt.backbone.load import BackboneConfig, family_of, fingerprint, load_backbone, load_tokenizer
+from iapt.cli.configuration import groups
+from iapt.errors import BackboneError, ConfigError
+from tests.composed import composed
+from tests.tiny import new_backbone
+
+CPU = torch.device("cpu")
+
+
+def config(name: str = "tiny_llama", **changes: object) -> BackboneConfig:
+    return BackboneConfig.from_mapping({**composed(f"backbone={name}")["backbone"], **changes})
+
+
+@pytest.mark.parametrize("name", groups()["backbone"])
+def test_every_entry_is_complete(name: str):
+    entry = config(name)
+    assert entry.name == name
+    assert "{query}" in entry.template
+    if entry.kind == "hub":
+        assert entry.revision is not None
+        assert len(entry.revision) == 40, "a hub checkpoint is pinned to a commit"
+
+
+@pytest.mark.parametrize("name", [n for n in groups()["backbone"] if n.startswith("tiny")])
+def test_tiny_twins_load_frozen_and_the_same_each_time(name: str):
+    entry = config(name)
+    one, two = load_backbone(entry, CPU), load_backbone(entry, CPU)
+    assert one.fingerprint == two.fingerprint
+    assert one.backbone.dims == entry.dims
+    assert not any(p.requires_grad for p in one.backbone.model.parameters())
+    tokenizer = load_tokenizer(entry)
+    text = "Ünïcode, and a question?"
+    assert tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids) == text
+
+
+def test_loading_draws_nothing_from_the_random_state():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    load_backbone(config(), CPU)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_dtype_and_attention_are_taken():
+    loaded = load_backbone(config(dtype="bfloat16", attn="eager"), CPU)
+    assert loaded.backbone.model.dtype == torch.bfloat16
+    assert loaded.backbone.model.config._attn_implementation == "eager"
+    assert config(dtype="auto").torch_dtype(CPU) == torch.float32
+    assert config(dtype="auto").torch_dtype(torch.device("cuda")) == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "hubs"}, r"backbone\.kind='hubs'.*embedded, hub, tiny.*Did you mean 'hub'"),
+        ({"dtype": "float23"}, r"backbone\.dtype='float23'.*Did you mean 'float32'"),
+        ({"attn": "flash"}, r"backbone\.attn='flash'.*sdpa, eager"),
+        ({"attn": 3}, r"backbone\.attn=3"),
+        ({"checkpont": "x"}, r"backbone\.checkpont.*Did you mean 'checkpoint'"),
+        ({"kind": "hub"}, r"backbone\.checkpoint is empty"),
+        ({"dims": {"family": "llama"}}, r"backbone\.dims\.num_layers.* missing"),
+        ({"dims": {"layers": 3}}, r"backbone\.dims\.layers.*Did you mean 'num_layers'"),
+    ],
+)
+def test_a_wrong_entry_is_named(changes: dict[str, object], message: str):
+    with pytest.raises(ConfigError, match=message):
+        config(**changes)
+
+
+def test_sizes_other_than_configured_are_refused(monkeypatch: pytest.MonkeyPatch):
+    other = new_backbone("llama").model
+    monkeypatch.setattr("iapt.backbone.tiny.tiny_model", lambda dims: other)
+    with pytest.raises(BackboneError, match="correct the YAML"):
+        load_backbone(config(), CPU)
+
+
+def test_an_unknown_architecture_names_the_supported():
+    model = new_backbone("llama").model
+    model.config.model_type = "gpt3"
+    with pytest.raises(BackboneError, match=r"'gpt3' is not supported.*llama.*Did you mean 'gpt2'"):
+        family_of(model)
+
+
+def test_a_missing_checkpoint_says_what_to_do(tmp_path):
+    entry = config(kind="hub", checkpoint=str(tmp_path / "nothing"), revision=None)
+    with pytest.raises(BackboneError, match=r"cannot be loaded.*backbone\.checkpoint=<folder>"):
+        load_backbone(entry, CPU)
+
+
+def test_a_local_folder_loads_as_a_checkpoint(tmp_path):
+    original = new_backbone("llama")
+    original.model.save_pretrained(tmp_path)
+    dims = {k: getattr(original.dims, k) for k in original.dims.__dataclass_fields__}
+    entry = config(kind="hub", checkpoint=str(tmp_path), revision=None, dims=dims)
+    loaded = load_backbone(entry, CPU)
+    ids = torch.tensor([[0, 5, 9]])
+    assert torch.equal(loaded.backbone(ids), original(ids))
+    assert loaded.revision == "local"
+
+
+def test_a_changed_weight_changes_the_fingerprint():
+    model = new_backbone("llama").model
+    before = fingerprint(model)
+    with torch.no_grad():
+        model.lm_head.weight[0, 0] += 1
+    assert fingerprint(model) != before

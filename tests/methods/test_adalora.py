@@ -1,0 +1,231 @@
+"""AdaLoRA: importance, schedule, masks and penalty, against formulas and against peft."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from iapt.errors import ConfigError
+from iapt.methods.adalora import AdaLoRA
+from iapt.methods.base import Progress
+from iapt.training.checkpoint import load_adapter, save_adapter
+from tests.methods import by_hand
+from tests.methods.other_backbones import trained_on
+from tests.methods.paper_sizes import defaults_differ, preset, served, trained
+from tests.methods.short_runs import STEPS, assert_same_after_a_kill, short_run
+from tests.tiny import new_backbone, shared_backbone, tiny_dims
+
+SITES = ("q", "k", "v", "o", "gate", "up", "down")
+MATRICES = 5 * len(SITES)
+
+
+def small(dims):
+    return AdaLoRA(dims, init_rank=4, target_rank=2)
+
+
+def kept(method):
+    return sum(int(delta.kept.sum()) for *_, delta in method.blocks.each())
+
+
+def alive(method):
+    return sum(int((delta.lora_E != 0).sum()) for *_, delta in method.blocks.each())
+
+
+def test_the_update_is_p_lambda_q_with_the_initial_rank_in_the_denominator():
+    backbone = shared_backbone("llama")
+    method = by_hand.disturbed(small(backbone.dims))
+
+    def update(delta):
+        P, lam, Q = delta.lora_A.T, delta.lora_E[:, 0], delta.lora_B.T
+        return lambda x, y: y + 16 / (4 + 1e-5) * ((x @ P) * lam) @ Q
+
+    hooks = [
+        (by_hand.module(backbone, layer, site), update(delta))
+        for layer, site, delta in method.blocks.each()
+    ]
+    expected = by_hand.logits(backbone, hooks)
+    torch.testing.assert_close(by_hand.own_logits(backbone, method), expected, atol=1e-5, rtol=0)
+
+
+def test_fifty_steps_are_pefts():
+    peft = pytest.importorskip("peft")
+    steps = 50
+    ids, mask = by_hand.tokens()
+    target = ids[:, 1:][mask[:, 1:]]
+
+    def cross_entropy(logits, **_):
+        return F.cross_entropy(logits[:, :-1][mask[:, 1:]], target)
+
+    torch.manual_seed(0)
+    backbone = new_backbone("llama", dtype=torch.float64)
+    ours = small(backbone.dims).double().train()
+    ours.attach(backbone)
+    config = peft.AdaLoraConfig(
+        init_r=4,
+        target_r=2,
+        tinit=int(0.12 * steps),
+        tfinal=int(0.5 * steps),
+        deltaT=1,
+        beta1=0.85,
+        beta2=0.85,
+        orth_reg_weight=0.1,
+        total_step=steps,
+        lora_alpha=16,
+        lora_dropout=0.0,
+        target_modules=[by_hand.PATHS["llama"][site] for site in SITES],
+    )
+    theirs = peft.get_peft_model(new_backbone("llama").model, config).double().train()
+    layers = theirs.base_model.model.model.layers
+    pairs = [
+        (delta, layers[layer].get_submodule(by_hand.PATHS["llama"][site]))
+        for layer, site, delta in ours.blocks.each()
+    ]
+    assert len(pairs) == MATRICES
+    with torch.no_grad():
+        for delta, module in pairs:
+            for part in ("lora_A", "lora_E", "lora_B"):
+                getattr(module, part)["default"].copy_(getattr(delta, part))
+    theirs.base_model.model.loss_function = cross_entropy  # Hugging Face's own computes in fp32
+    mine = torch.optim.AdamW(ours.parameters(), lr=1e-2, weight_decay=0.0)
+    peers = torch.optim.AdamW(
+        [p for p in theirs.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.0
+    )
+    ranks = []
+    for step in range(1, steps + 1):
+        loss = cross_entropy(backbone(ids, mask)) + ours.penalty()
+        loss.backward()
+        mine.step()
+        ours.on_step_end(Progress(step, steps))
+        mine.zero_grad()
+        ranks.append(alive(ours))
+
+        their_loss = theirs(input_ids=ids, attention_mask=mask, labels=ids).loss
+        their_loss.backward()
+        peers.step()
+        theirs.base_model.update_and_allocate(step)
+        peers.zero_grad()
+        assert abs(float(loss) - float(their_loss)) < 1e-8, step
+        for delta, module in pairs:
+            same = (delta.lora_E != 0) == (module.lora_E["default"] != 0)
+            assert bool(same.all()), step
+    assert ranks[:6] == [4 * MATRICES] * 6
+    assert ranks[6:25] == sorted(ranks[6:25], reverse=True)
+    assert len(set(ranks)) > 8  # it falls in many steps, not at once
+    assert ranks[24:] == [2 * MATRICES] * 26
+    for delta, module in pairs:
+        for part in ("lora_A", "lora_E", "lora_B"):
+            torch.testing.assert_close(
+                getattr(delta, part), getattr(module, part)["default"], atol=1e-8, rtol=0
+            )
+
+
+def test_importance_follows_the_formulas():
+    torch.manual_seed(0)
+    delta = small(tiny_dims("llama")).blocks.at(0, "q")
+    smooth = {part: [0.0, 0.0] for part in ("lora_A", "lora_E", "lora_B")}
+    for _ in range(3):
+        for part, (mean, spread) in smooth.items():
+            w = getattr(delta, part)
+            w.data.normal_()
+            w.grad = torch.randn_like(w)
+            now = (w * w.grad).abs().detach()
+            mean = 0.85 * mean + 0.15 * now
+            spread = 0.7 * spread + 0.3 * (now - mean).abs()
+            smooth[part] = [mean, spread]
+        delta.smooth_importance(0.85, 0.7)
+    s = {part: mean * spread for part, (mean, spread) in smooth.items()}
+    for i in range(4):
+        expected = s["lora_E"][i, 0] + s["lora_A"][i].mean() + s["lora_B"][:, i].mean()
+        torch.testing.assert_close(delta.scores()[i], expected)
+
+
+def test_the_budget_is_cubic_between_warm_up_and_final_phase():
+    method = AdaLoRA(tiny_dims("llama"), init_rank=8, target_rank=4)
+    b = {t: method.budget(Progress(t, 1000)) for t in range(1, 1001)}
+    assert {b[t] for t in range(1, 121)} == {8 * MATRICES}
+    assert b[310] == int(4 * MATRICES + 4 * MATRICES * 0.5**3)  # half way between 120 and 500
+    assert {b[t] for t in range(500, 1001)} == {4 * MATRICES}
+    assert [b[t] for t in range(1, 1001)] == sorted(b.values(), reverse=True)
+
+
+def test_the_penalty_is_the_mean_distance_from_orthonormal():
+    method = AdaLoRA(tiny_dims("llama"), init_rank=4, target_rank=2, orthogonality=0.3)
+    grams = []
+    for *_, delta in method.blocks.each():
+        P, Q = delta.lora_A.T, delta.lora_B.T
+        grams += [P.T @ P, Q @ Q.T]
+    distances = [((gram - torch.eye(4)) ** 2).sum().sqrt() for gram in grams]
+    torch.testing.assert_close(method.penalty(), 0.3 * sum(distances) / len(distances))
+    assert AdaLoRA(tiny_dims("llama"), orthogonality=0.0).penalty() is None
+
+
+def test_ranks_fall_to_the_budget_and_only_then_a_checkpoint_may_be_the_best(tmp_path):
+    ranks = {}
+    _, method, history = short_run(
+        small, tmp_path, seen=lambda m, p: ranks.__setitem__(p.step, alive(m))
+    )
+    stop = STEPS // 2
+    assert ranks[1] == 4 * MATRICES
+    assert all(ranks[step] == 2 * MATRICES for step in range(stop, STEPS + 1))
+    assert [method.ready(Progress(t, STEPS)) for t in (1, stop - 1, stop, STEPS)] == [
+        *(False, False, True, True)
+    ]
+    assert history.best_step >= stop
+    assert alive(method) == kept(method) == 2 * MATRICES
+    assert method.structure()["total_rank"] == 2 * MATRICES
+    assert len(set(method.structure()["ranks"].values())) > 1
+
+
+def test_a_run_killed_before_and_after_the_freeze_resumes_to_the_same_bits(tmp_path):
+    assert_same_after_a_kill(small, tmp_path, kill_after=(4, 5))
+
+
+def test_a_saved_adapter_holds_the_kept_triplets_and_gives_the_same_logits(tmp_path):
+    backbone, method, _ = short_run(small, tmp_path)
+    expected = by_hand.own_logits(backbone, method)
+    save_adapter(tmp_path / "adapter", method, {})
+    stored = method.serving_state()
+    assert sum(len(t) for name, t in stored.items() if name.endswith("lora_E")) == 2 * MATRICES
+    loaded = small(backbone.dims).eval()
+    load_adapter(tmp_path / "adapter", loaded, {})
+    torch.testing.assert_close(
+        by_hand.own_logits(backbone, loaded), expected, atol=1e-6, rtol=0
+    )
+    assert trained(loaded) == sum(t.numel() for t in stored.values()) == loaded.active_at_decode()
+
+
+def test_a_matrix_may_lose_all_its_ranks(tmp_path):
+    backbone = shared_backbone("llama")
+    method = by_hand.disturbed(small(backbone.dims))
+    for layer, site, delta in method.blocks.each():
+        delta.kept.fill_(site != "q" or layer != 2)
+    method._mask()
+    expected = by_hand.own_logits(backbone, method)
+    assert method.serving_state()["blocks.2.q.lora_B"].shape == (32, 0)
+    save_adapter(tmp_path, method, {})
+    loaded = small(backbone.dims).eval()
+    load_adapter(tmp_path, loaded, {})
+    assert torch.equal(by_hand.own_logits(backbone, loaded), expected)
+
+
+def test_equal_ranks_prune_nothing(tmp_path):
+    _, method, _ = short_run(lambda dims: AdaLoRA(dims, init_rank=2, target_rank=2), tmp_path)
+    assert kept(method) == 2 * MATRICES
+
+
+def test_counts_are_the_papers():
+    method = preset("adalora")
+    assert trained(method) == served(method) == method.active_at_decode()
+    assert trained(method) == 19_988_480 + 8 * 7 * 32 == 19_990_272
+    assert method.counted_parameters() == 9_994_240
+    assert trained_on("gpt2_large", "adalora") == 36 * 8 * (1280 * 6 + 5120 * 2 + 1280 * 2 + 4)
+    assert trained_on("pythia_1b4", "adalora") == 24 * 8 * (2048 * 6 + 8192 * 2 + 2048 * 2 + 4)
+    assert defaults_differ("adalora", AdaLoRA) == []
+
+
+def test_bad_numbers_are_named():
+    with pytest.raises(ConfigError, match=r"method\.target_rank=9: must be from 1 to"):
+        AdaLoRA(tiny_dims("llama"), target_rank=9)
+    with pytest.raises(ConfigError, match=r"method\.warmup=0\.6, method\.final=0\.5"):
+        AdaLoRA(tiny_dims("llama"), warmup=0.6)
+    with pytest.raises(ConfigError, match=r"method\.beta1=1\.5"):
+        AdaLoRA(tiny_dims("llama"), beta1=1.5)

@@ -1,0 +1,161 @@
+"""The Learned-Adapter stand-in: the mixture, the order of decisions, and what is left of it."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from iapt.errors import ConfigError
+from iapt.methods.base import Progress
+from iapt.methods.learned_adapter import ACTIVATIONS, DECISIONS, LearnedAdapterReimpl
+from iapt.training.checkpoint import load_adapter, save_adapter
+from tests.methods import by_hand
+from tests.methods.paper_sizes import defaults_differ, preset, served, trained
+from tests.methods.short_runs import STEPS, assert_same_after_a_kill, short_run
+from tests.tiny import shared_backbone, tiny_dims
+
+
+def small(dims):
+    return LearnedAdapterReimpl(dims, bottleneck_dim=3)
+
+
+def disturbed(dims):
+    return by_hand.disturbed(small(dims), noise=0.5)
+
+
+def test_a_block_gets_a_mixture_of_activations_and_inner_maps():
+    backbone = shared_backbone("llama")
+    method = disturbed(backbone.dims)
+    phi = (F.relu, F.gelu, F.silu, torch.tanh, F.leaky_relu, lambda z: z)
+
+    def beside(layer):
+        a = method.blocks[layer]
+        shares = torch.softmax(a.activation.activation_logits, 0)
+        straight, mapped = torch.softmax(a.activation.inner_logits, 0)
+        norm = by_hand.module(backbone, layer, "ln1")
+
+        def fn(h, y):
+            low = norm(h) @ a.down.T
+            z = sum(share * f(low) for share, f in zip(shares, phi, strict=True))
+            return y + 4 * (straight * z + mapped * z @ a.activation.inner) @ a.up.T
+
+        return fn
+
+    hooks = [(by_hand.module(backbone, layer, ""), beside(layer)) for layer in range(5)]
+    expected = by_hand.logits(backbone, hooks)
+    torch.testing.assert_close(by_hand.own_logits(backbone, method), expected, atol=1e-4, rtol=0)
+
+
+def test_a_fresh_method_is_exactly_neutral_and_its_inner_map_the_identity():
+    backbone = shared_backbone("llama")
+    backbone.detach()
+    bare = by_hand.own_logits(backbone)
+    method = small(backbone.dims)
+    assert method.neutral
+    assert torch.equal(method.operations()[0].inner, torch.eye(3))
+    assert torch.equal(by_hand.own_logits(backbone, method), bare)
+
+
+def test_decisions_are_made_one_after_another_the_most_confident_first():
+    method = disturbed(tiny_dims("llama"))
+    entropies = {(op, d): op.entropy(d) for op in method.operations() for d in DECISIONS}
+    order = []
+    for step in range(1, 41):
+        method.on_step_end(Progress(step, 40))
+        order += [key for key in entropies if key not in order and key[0].entropy(key[1]) == math.inf]
+        assert len(order) == max(0, math.ceil((step - 20) / 2))  # 10 decisions over 20 steps
+        assert method.ready(Progress(step, 40)) == (step >= 39)
+    assert order == sorted(entropies, key=lambda key: entropies[key])
+
+
+def test_a_decision_takes_the_most_probable_candidate_and_stops_its_logits():
+    operation = disturbed(tiny_dims("llama")).operations()[0]
+    z = torch.randn(2, 4, 3)
+    best = int(operation.activation_logits.argmax())
+    operation.decide("activation")
+    with torch.no_grad():
+        operation.inner_logits.copy_(torch.tensor([30.0, -30.0]))
+    expected = list(ACTIVATIONS.values())[best](z)
+    torch.testing.assert_close(operation(z), expected)
+    operation(z).sum().backward()
+    assert operation.activation_logits.grad is None
+    assert operation.inner_logits.grad is not None
+    assert operation.choice("activation") == list(ACTIVATIONS)[best]
+
+
+def test_training_searches_settles_and_starts_afresh_for_the_full_schedule(tmp_path):
+    seen = []
+    _, method, history = short_run(
+        small, tmp_path, seen=lambda m, p: seen.append((p, m.search is not None))
+    )
+    searching = round(0.4 * STEPS)
+    assert [p for p, searched in seen if searched] == [
+        Progress(t, searching) for t in range(1, searching + 1)
+    ]
+    assert [p for p, searched in seen if not searched] == [
+        Progress(t, STEPS) for t in range(1, STEPS + 1)
+    ]
+    assert history.search_steps == searching
+    assert method.arch_parameters() == []
+    assert set(method.structure()) == set("01234")
+    for layer, operation in enumerate(method.operations()):
+        found = method.structure()[str(layer)]
+        assert found["activation"] in ACTIVATIONS
+        assert (operation.inner is None) == (found["inner"] == "none")
+        assert operation.activation_logits is None
+    assert (tmp_path / "structure.json").exists()
+    assert history.curve[0]["step"] == 0
+
+
+def test_ending_the_search_starts_the_weights_afresh():
+    torch.manual_seed(0)
+    method = disturbed(tiny_dims("llama"))
+    with torch.no_grad():
+        for operation in method.operations():
+            operation.inner_logits.copy_(torch.tensor([0.0, 1.0]))
+    before = method.blocks[0].down.clone()
+    method.end_search()
+    assert not any(block.up.any() for block in method.blocks)
+    assert not torch.equal(method.blocks[0].down, before)
+    assert all(torch.equal(op.inner, torch.eye(3)) for op in method.operations())
+    assert method.search is None
+
+
+def test_a_run_killed_while_searching_and_while_training_resumes_to_the_same_bits(tmp_path):
+    assert_same_after_a_kill(small, tmp_path, kill_after=(2, 4))
+
+
+def test_a_saved_adapter_loads_into_a_method_that_has_not_searched(tmp_path):
+    backbone = shared_backbone("llama")
+    method = disturbed(backbone.dims)
+    method.end_search()
+    by_hand.disturbed(method)
+    expected = by_hand.own_logits(backbone, method)
+    save_adapter(tmp_path, method, {})
+    loaded = small(backbone.dims).eval()
+    backbone.detach()
+    loaded.attach(backbone)
+    load_adapter(tmp_path, loaded, {})
+    assert torch.equal(by_hand.own_logits(backbone), expected)
+    assert loaded.structure() == method.structure()
+    assert trained(loaded) == trained(method)
+
+
+def test_counts_lie_where_the_paper_says():
+    method = preset("learned_adapter")
+    assert trained(method) == 9_437_184 + 32 * 36 * 36 + 32 * 8
+    assert method.counted_parameters() == 9_478_656  # Table 1: 9.5M
+    assert served(method) == trained(method) + 64  # and the choices
+    assert defaults_differ("learned_adapter", LearnedAdapterReimpl) == []
+    for inner, expected in (("none", 9_437_184), ("linear", 9_478_656)):
+        settled = preset("learned_adapter")
+        for operation in settled.operations():
+            operation._choice = {"activation": 0, "inner": DECISIONS["inner"].index(inner)}
+        settled._settle()
+        assert trained(settled) == settled.active_at_decode() == expected
+
+
+def test_bad_numbers_are_named():
+    with pytest.raises(ConfigError, match=r"method\.decide_fraction=0"):
+        LearnedAdapterReimpl(tiny_dims("llama"), decide_fraction=0)

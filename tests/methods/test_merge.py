@@ -1,0 +1,93 @@
+"""Folding into the backbone's weights: the same logits, and every bit back afterwards."""
+
+import pytest
+import torch
+
+from iapt.backbone.dims import FAMILIES
+from iapt.errors import AdapterError
+from iapt.methods.adalora import AdaLoRA
+from iapt.methods.bitfit import BitFit
+from iapt.methods.houlsby import Houlsby
+from iapt.methods.ia3 import IA3
+from iapt.methods.lora import LoRA
+from iapt.methods.ssp import SSP
+from tests.methods import by_hand
+from tests.tiny import new_backbone, tiny_dims
+
+
+def searched_ssp(dims):
+    method = SSP(dims, budget=0.5)
+    method.end_search()
+    return method
+
+
+MERGEABLE = (LoRA, AdaLoRA, IA3, BitFit, searched_ssp)
+
+
+@pytest.mark.parametrize("build", MERGEABLE)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_merged_weights_give_the_attached_methods_logits_and_come_back(family, build):
+    backbone = new_backbone(family)
+    method = by_hand.disturbed(build(backbone.dims))
+    assert method.mergeable
+    original = {k: v.clone() for k, v in backbone.model.state_dict().items()}
+    attached = by_hand.own_logits(backbone, method)
+
+    method.merge(backbone)
+    merged = by_hand.own_logits(backbone)
+    torch.testing.assert_close(merged, attached, atol=1e-4, rtol=0)
+    torch.testing.assert_close(by_hand.logits(backbone), attached, atol=1e-4, rtol=0)
+    method.merge(backbone)
+    assert torch.equal(by_hand.own_logits(backbone), merged)
+    assert not any(p.requires_grad for p in backbone.model.parameters())
+
+    method.unmerge(backbone)
+    after = backbone.model.state_dict()
+    assert after.keys() == original.keys()
+    assert all(torch.equal(after[k], v) for k, v in original.items())
+    assert torch.equal(by_hand.own_logits(backbone), attached)
+
+
+def test_unmerging_a_bf16_backbone_restores_every_bit():
+    backbone = new_backbone("llama", dtype=torch.bfloat16)
+    original = {k: v.clone() for k, v in backbone.model.state_dict().items()}
+    method = by_hand.disturbed(LoRA(backbone.dims))
+    method.merge(backbone)
+    assert {v.dtype for v in backbone.model.state_dict().values()} == {torch.bfloat16}
+    method.unmerge(backbone)
+    assert all(torch.equal(backbone.model.state_dict()[k], v) for k, v in original.items())
+
+
+def test_values_that_are_not_finite_are_refused_and_nothing_stays_changed():
+    backbone = new_backbone("gpt2")
+    original = {k: v.clone() for k, v in backbone.model.state_dict().items()}
+    method = BitFit(backbone.dims)
+    with torch.no_grad():
+        method.blocks[3]["down"].projection[0, 0] = torch.nan
+    with pytest.raises(AdapterError, match=r"BitFit: merging block 3, 'down' gives values"):
+        method.merge(backbone)
+    assert all(torch.equal(backbone.model.state_dict()[k], v) for k, v in original.items())
+
+
+def test_methods_that_cannot_be_merged_say_so_by_name():
+    backbone = new_backbone("llama")
+    method = Houlsby(backbone.dims)
+    assert not method.mergeable
+    with pytest.raises(AdapterError, match="Houlsby cannot be merged"):
+        method.merge(backbone)
+    with pytest.raises(AdapterError, match="Houlsby cannot be merged"):
+        method.unmerge(backbone)
+    unsearched = SSP(tiny_dims("llama"))
+    assert not unsearched.mergeable
+    with pytest.raises(AdapterError, match="SSP cannot be merged before its search"):
+        unsearched.merge(backbone)
+
+
+def test_a_second_backbone_is_refused_while_merged():
+    first, second = new_backbone("llama"), new_backbone("llama")
+    method = by_hand.disturbed(LoRA(first.dims))
+    method.merge(first)
+    with pytest.raises(AdapterError, match="merged into another backbone"):
+        method.merge(second)
+    with pytest.raises(AdapterError, match="not merged into this backbone"):
+        method.unmerge(second)
