@@ -15,6 +15,8 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false \
             HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=offline
 PYTEST   := $(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS)
 
+SAMPLE_SWEEP := hparams.max_steps=16 hparams.eval_every=8 limit.dev=50 limit.test=50
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup quickstart test test-all check format smoke report sweep-sample bench clean \
@@ -36,6 +38,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 quickstart: $(READY) ## a first run: IAPT on BoolQ with the embedded model, no GPU, no hub
+	@$(BIN)/python -c "from iapt.backbone.embedded import embedded_folder; embedded_folder()"
 	$(BIN)/iapt-train task=boolq method=iapt $(ARGS)
 
 test: $(READY) ## the fast tests, in two processes
@@ -58,7 +61,7 @@ smoke: $(READY) ## every method on a tiny model, two steps each; leaves nothing 
 	  limit.train=32 limit.dev=8 limit.test=8 out=runs/smoke rows=runs/smoke/rows force=true $(ARGS)
 
 sweep-sample: $(READY) ## the sweep whose rows are in results/: two tasks, two methods, five seeds
-	$(BIN)/iapt-sweep task=boolq,sst2 method=iapt,lora $(ARGS)
+	$(BIN)/iapt-sweep task=boolq,sst2 method=iapt,lora $(SAMPLE_SWEEP) $(ARGS)
 
 table1 table2 table3 table4 table5 table6 table7 table8: $(READY) ## a table of the paper, from the rows there are
 	$(BIN)/iapt-table $@ $(ARGS)

@@ -5,11 +5,13 @@ This file and `run.py` are the only ones below the commands that see a configura
 
 import hashlib
 import importlib
+import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import torch
 
@@ -67,18 +69,13 @@ def make_plan(config: dict[str, Any]) -> Plan:
     Raises:
         ConfigError: naming the field, the value, what is allowed.
     """
+    _check_top(config)
     hparams = HParams.from_mapping(config["hparams"])
     backbone = BackboneConfig.from_mapping(config["backbone"])
     with torch.device("meta"):
         method = build_method(config["method"], backbone.dims)
     positions = backbone.dims.max_positions - method.soft_tokens
     max_length = hparams.max_length_for(positions)
-    if not isinstance(config["seed"], int) or config["seed"] < 0:
-        raise ConfigError(f"seed={config['seed']!r}: must be a whole number >= 0.")
-    for split in config["limit"]:
-        n = config["limit"][split]
-        if n is not None and (not isinstance(n, int) or n < 1):
-            raise ConfigError(f"limit.{split}={n!r}: must be a whole number >= 1, or null for all.")
     task = build(config["task"], "task")
     if task.max_new_tokens >= max_length:
         raise ConfigError(
@@ -146,7 +143,7 @@ def build(config: Mapping[str, Any], group: str, **extra: Any) -> Any:
     """Call an entry's `_target_` with its other values (and `extra`).
 
     Raises:
-        ConfigError: the target does not exist, or does not take one of the values.
+        ConfigError: the target does not exist, or does not take one of the values; all are named.
     """
     values = {k: v for k, v in config.items() if not (k.startswith("_") and k.endswith("_"))}
     module, _, name = str(config["_target_"]).rpartition(".")
@@ -154,10 +151,94 @@ def build(config: Mapping[str, Any], group: str, **extra: Any) -> Any:
         target = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{group}._target_={config['_target_']!r}: {error}.") from error
+    faults = _argument_faults(target, values, extra, group)
+    if faults:
+        raise ConfigError("\n".join(faults))
     try:
         return target(**extra, **values)
     except TypeError as error:
         raise ConfigError(f"{group}: {error} (in {config['_target_']}).") from error
+
+
+def _argument_faults(
+    target: Callable[..., Any], values: Mapping[str, Any], extra: Mapping[str, Any], group: str
+) -> list[str]:
+    """Values that a target's signature does not take, as far as its annotations are plain."""
+    function = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
+    hints = get_type_hints(function)
+    parameters = inspect.signature(target).parameters
+    known = [
+        name
+        for name, p in parameters.items()
+        if name not in extra and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    ]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    faults = [
+        f"{group}.{key}: unknown; allowed are {', '.join(known) or 'none'}.{closest(key, known)}"
+        for key in values
+        if key not in known and not open_ended
+    ]
+    faults += [
+        f"{group}.{key}: missing."
+        for key in known
+        if key not in values and parameters[key].default is inspect.Parameter.empty
+    ]
+    return faults + [
+        f"{group}.{key}={values[key]!r}: must be {_words(hints[key])}."
+        for key in known
+        if key in values and key in hints and not _fits(values[key], hints[key])
+    ]
+
+
+_PLAIN = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    NoneType: "null",
+}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else (int, float)) and not isinstance(
+            value, bool
+        )
+    if hint in _PLAIN:
+        return isinstance(value, hint)
+    kind = get_origin(hint)
+    if isinstance(kind, type) and issubclass(kind, Sequence | Mapping):
+        return isinstance(value, list | tuple if issubclass(kind, Sequence) else dict)
+    return True
+
+
+def _words(hint: Any) -> str:
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(_words(one) for one in get_args(hint))
+    kind = get_origin(hint)
+    if isinstance(kind, type) and issubclass(kind, Sequence | Mapping):
+        return "a list" if issubclass(kind, Sequence) else "a mapping"
+    return _PLAIN.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def _check_top(config: Mapping[str, Any]) -> None:
+    """Check what belongs to no group."""
+    seed, limit = config["seed"], config["limit"]
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ConfigError(f"seed={seed!r}: must be a whole number >= 0.")
+    if not isinstance(limit, Mapping) or set(limit) != set(SPLITS):
+        raise ConfigError(f"limit={limit!r}: must have {', '.join(SPLITS)}, as in limit.train=200.")
+    for split, n in limit.items():
+        if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 1):
+            raise ConfigError(f"limit.{split}={n!r}: must be a whole number >= 1, or null for all.")
+    for key in ("force", "dry_run"):
+        if not isinstance(config[key], bool):
+            raise ConfigError(f"{key}={config[key]!r}: must be true or false.")
+    for key in ("out", "rows", "device"):
+        if not isinstance(config[key], str) or not config[key]:
+            raise ConfigError(f"{key}={config[key]!r}: must be text.")
 
 
 def _device(name: str) -> torch.device:

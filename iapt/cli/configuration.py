@@ -60,8 +60,8 @@ def prepare(arguments: Sequence[str]) -> list[str]:
         elif key == "data" and value is not None and _is_path(value, known["data"]):
             prepared += ["data=folder", f"data.path={value}"]
         else:
-            if key in known and value not in (None, "null", "all"):
-                for choice in str(value).split(","):
+            if key in known and value is not None:
+                for choice in value.split(","):
                     if choice not in known[key]:
                         raise ConfigError(
                             f"{key}={choice}: there is no such {key}; there are {', '.join(known[key])}."
@@ -145,6 +145,12 @@ def guarded(command: Callable[[], None]) -> int:
     except IaptError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
+    except Exception as error:
+        # Grammar of overrides, interpolations: Hydra and OmegaConf say what is wrong with a word.
+        if type(error).__module__.split(".")[0] not in ("hydra", "omegaconf"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
         return 130

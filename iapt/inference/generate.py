@@ -17,6 +17,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from iapt.backbone.base import Backbone, State
 from iapt.data.batches import by_length
+from iapt.errors import BackboneError
 
 
 class Decoder(nn.Module, GenerationMixin):
@@ -110,7 +111,16 @@ def decode_batch(
 
     Returns:
         (B, N) new tokens, N <= max_new_tokens.
+
+    Raises:
+        BackboneError: the longest answer would need more positions than there are.
     """
+    positions = int(attention_mask.sum(1).max()) + max_new_tokens - 1  # the last token is not fed
+    if positions > backbone.dims.max_positions:
+        raise BackboneError(
+            f"an instruction and max_new_tokens={max_new_tokens} need {positions} positions, the backbone has "
+            f"{backbone.dims.max_positions}; cut the instruction or lower task.max_new_tokens."
+        )
     decoder = Decoder(backbone, input_ids, attention_mask, num_beams)
     lengths = {} if min_new_tokens is None else {"min_new_tokens": min_new_tokens}
     config = GenerationConfig(

@@ -138,6 +138,7 @@ class AdaLoRA(Mergeable):
             )
         self.init_rank, self.target_rank, self.orthogonality = init_rank, target_rank, orthogonality
         self.warmup, self.final, self.beta1, self.beta2 = warmup, final, beta1, beta2
+        self._settled = False  # ranks are those of a saved adapter, not to be pruned further
         self.blocks = PerSite(
             dims.num_layers,
             dims.linears,
@@ -177,6 +178,8 @@ class AdaLoRA(Mergeable):
 
     @torch.no_grad()
     def on_step_end(self, progress: Progress) -> None:
+        if self._settled:
+            return
         stop = self.last_allocation(progress.total_steps)
         if progress.step < stop:
             for *_, delta in self.blocks.each():
@@ -203,7 +206,7 @@ class AdaLoRA(Mergeable):
             delta.lora_E.masked_fill_(~delta.kept[:, None], 0.0)
 
     def ready(self, progress: Progress) -> bool:
-        return progress.step >= self.last_allocation(progress.total_steps)
+        return self._settled or progress.step >= self.last_allocation(progress.total_steps)
 
     # ---------------------------------------------------------------- afterwards
 
@@ -228,6 +231,9 @@ class AdaLoRA(Mergeable):
                 setattr(delta, part, nn.Parameter(short.detach().clone()))
             for name in [name for name, _ in delta.named_buffers()]:
                 delattr(delta, name)
+            everything = torch.ones(rank, dtype=torch.bool, device=delta.lora_A.device)
+            delta.register_buffer("kept", everything, persistent=False)
+        self._settled = True
 
     def structure(self) -> dict[str, Any]:
         ranks = {

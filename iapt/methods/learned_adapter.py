@@ -58,7 +58,7 @@ class SearchedOperation(nn.Module):
         self._choice = dict.fromkeys(
             DECISIONS, UNDECIDED
         )  # the same, readable without a device sync
-        self.register_load_state_dict_post_hook(lambda *_: self.read_choices())
+        self.register_load_state_dict_post_hook(lambda module, _: module.read_choices())
 
     def read_choices(self) -> None:
         """Take over the choices that the buffers hold."""
@@ -162,7 +162,7 @@ class LearnedAdapterReimpl(ParallelAdapter):
             return
         start = self.decide_from * progress.total_steps
         share = (progress.step - start) / (progress.total_steps - start)
-        due = math.ceil(share * len(DECISIONS) * len(self.blocks))
+        due = math.ceil(share * len(DECISIONS) * len(self.blocks) - 1e-9)
         while (left := self.undecided()) and len(DECISIONS) * len(self.blocks) - len(left) < due:
             _, operation, decision = min(left, key=lambda entry: entry[0])
             operation.decide(decision)

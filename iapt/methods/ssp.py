@@ -94,7 +94,7 @@ class SSP(Mergeable):
             for *_, sites in self.blocks.each()
             for kind in KINDS
         ]
-        self.budget = round(budget * sum(self.sizes))
+        self.budget = max(1, round(budget * sum(self.sizes)))
         self.gates: BudgetedGates | None = BudgetedGates(self.sizes, self.budget)
         self.register_buffer("kept", torch.ones(len(self.names), dtype=torch.bool))
         self.register_buffer("probabilities", self.gates.probabilities().detach())

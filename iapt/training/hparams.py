@@ -70,11 +70,14 @@ class HParams:
             value = getattr(self, name)
             optional = name in ("max_steps", "batch_size", "num_beams", "max_length")
             if (value is None and not optional) or (
-                value is not None and (value != int(value) or value < 1)
+                value is not None and (not isinstance(value, int) or value < 1)
             ):
                 faults.append(
                     f"hparams.{name}={value}: must be a whole number >= 1{' or null' if optional else ''}."
                 )
+        for key, rate in self.lr_by_name.items():
+            if isinstance(rate, bool) or not isinstance(rate, int | float) or not rate > 0:
+                faults.append(f"hparams.lr_by_name.{key}={rate!r}: must be a positive number.")
         if not 0 <= self.warmup < 1:
             faults.append(f"hparams.warmup={self.warmup}: must be in [0, 1).")
         if self.weight_decay < 0:
@@ -102,6 +105,10 @@ class HParams:
         ]
         for key, value in values.items():
             kind = str(known[key].type) if key in known else ""
+            if kind == "<class 'bool'>" and not isinstance(value, bool):
+                faults.append(f"hparams.{key}={value!r}: must be true or false.")
+            if "Mapping" in kind and not isinstance(value, Mapping):
+                faults.append(f"hparams.{key}={value!r}: must be a mapping of names to numbers.")
             number = isinstance(value, int | float) and not isinstance(value, bool)
             numeric = ("int" in kind or "float" in kind) and "Mapping" not in kind
             if numeric and not (number or (value is None and "None" in kind)):

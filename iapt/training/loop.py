@@ -122,7 +122,7 @@ class Run:
                 [(n, p) for n, p in named if id(p) in ids],
                 hparams.arch_lr,
                 hparams,
-                self.total_steps,
+                -(-self.total_steps // hparams.arch_every),
             )
             if arch
             else None

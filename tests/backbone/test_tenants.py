@@ -224,5 +224,5 @@ def test_mistakes_are_named():
     ids, mask = padded([t.instruction for t in texts(2)])
     with pytest.raises(AdapterError, match="2 rows, but tenants are named for 0"):
         tenants(ids, mask)
-    with tenants.rows(["news"]), pytest.raises(AdapterError, match="2 rows.*named for 1"):
+    with tenants.rows(["news"]), pytest.raises(AdapterError, match=r"2 rows.*named for 1"):
         tenants.prefill(ids, mask)

@@ -105,7 +105,7 @@ class SeesResponse(Shift):
     def attach(self, backbone: Backbone) -> None:
         for layer, vector in enumerate(self.vectors):
             backbone.on_block(
-                layer, lambda h, out, v=vector: out + v * h.mean(1, keepdim=True).to(out.dtype)
+                layer, lambda h, out, v=vector: out + 20 * v * h.mean(1, keepdim=True)
             )
 
 
@@ -114,7 +114,7 @@ class WholeBatch(Shift):
 
     def attach(self, backbone: Backbone) -> None:
         for layer, vector in enumerate(self.vectors):
-            backbone.on_linear(layer, "o", lambda x, y, v=vector: y + v * y[:1, :1].detach())
+            backbone.on_linear(layer, "o", lambda x, y, v=vector: y + v * y[:1, -1:].detach())
 
 
 class ConstantPrompt(MeanPrompt):
@@ -202,7 +202,7 @@ class ForeignArchitecture(Shift):
     """Names a parameter as Θ that it does not hold."""
 
     def arch_parameters(self) -> list[nn.Parameter]:
-        return [nn.Parameter(torch.zeros(2))]
+        return [self.vectors[0], nn.Parameter(torch.zeros(2))]
 
 
 class PenaltyPerPass(Shift):
@@ -259,11 +259,11 @@ FAULTS: list[tuple[Check, type[Method], type[Method]]] = [
     (training.two_forwards_then_two_backwards, Remembers, MeanPrompt),
     (training.trains_only_itself, TrainsBackbone, Shift),
     (training.trains_only_itself, DeadParameter, Shift),
-    (training.trains_only_itself, ForeignArchitecture, Shift),
     (training.micro_batches_change_no_gradient, PenaltyPerPass, Shift),
     (training.checkpointing_changes_no_gradient, CountsCalls, Shift),
     (training.saves_and_loads, ForgetsOnSave, Shift),
     (training.counts_its_parameters, MoreThanTrained, Shift),
+    (training.counts_its_parameters, ForeignArchitecture, Shift),
 ]
 
 

@@ -1,0 +1,199 @@
+"""IAPT against its own text: soft tokens concatenated, run through the block, thrown away."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from iapt.backbone.base import Backbone
+from iapt.backbone.dims import FAMILIES, Dims
+from iapt.errors import ConfigError
+from iapt.methods.iapt import IAPT, AttentionPooler, MeanPooler
+from iapt.plan import build_method
+from tests.composed import composed
+from tests.tiny import encoded, padded, shared_backbone, tiny_dims
+
+TEXTS = encoded()
+BLOCK_SIZES = {  # numbers of Section 4.3 on LLaMA-2 7B; methods other than `iapt` by their variant
+    "iapt": 16_810_080,
+    "iapt_8m": 8_405_088,
+    "lora": 9_994_240,
+    "iapt variant=iapt_1": 16_777_216 + 96,
+    "iapt variant=iapt_2": 16_908_312,
+    "iapt variant=iapt_3": 16_785_792,
+    "iapt variant=iapt_4": 16_810_080 - 96,
+    "iapt variant=iapt_6": 16_810_080 - 96,
+    "iapt variant=iapt_tied": 8_421_472,
+}
+
+
+def right_padded() -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, mask and instruction mask of whole sequences."""
+    ids, mask = padded([t.instruction + t.response for t in TEXTS])
+    sizes = torch.tensor([len(t.instruction) for t in TEXTS])
+    return ids, mask, torch.arange(ids.shape[1])[None] < sizes[:, None]
+
+
+def literal_prompt(method: IAPT, layer: int, h: Tensor, instruction: Tensor) -> Tensor:
+    """Eq. 1 and 2 as printed: every token is projected down, then pooled."""
+    generator = method.generators[layer // method.share_every]
+    rows = []
+    for states, inside in zip(h, instruction, strict=True):
+        z = states[inside] @ generator.down  # (n, m)
+        if isinstance(method.poolers[layer], AttentionPooler):
+            A = torch.softmax(z @ method.poolers[layer].queries, dim=0)  # (n, l_sp)
+        else:
+            segments = nn.functional.adaptive_avg_pool1d
+            A = segments(torch.eye(len(z))[None], method.soft_tokens)[0]
+        s = A.T @ z  # (l_sp, m)
+        learned = len(method.activations) == len(method.generators)
+        activation = method.activations[layer // method.share_every if learned else layer]
+        if learned:
+            a, b = activation.coefficients.split([7, 5])
+            s = sum(c * s**j for j, c in enumerate(a)) / (
+                1 + sum(c * s ** (i + 1) for i, c in enumerate(b)).abs()
+            )
+        else:
+            s = activation(s)
+        up = generator.down.T if generator.up is None else generator.up
+        rows.append(s @ up)
+    return torch.stack(rows)
+
+
+def literal_logits(
+    backbone: Backbone, method: IAPT, ids: Tensor, mask: Tensor, instruction: Tensor
+) -> Tensor:
+    """Concatenate p_l, run Hugging Face's block l over all of it, drop the soft outputs (footnote 2)."""
+    model, family, size = backbone.model, backbone.dims.family, method.soft_tokens
+    text = torch.arange(ids.shape[1])[None]
+    if family == "gpt2":
+        body, blocks = model.transformer, model.transformer.h
+        h = body.wte(ids) + body.wpe(text)  # text keeps its positions, soft tokens have none
+    elif family == "llama":
+        body, blocks = model.model, model.model.layers
+        h = body.embed_tokens(ids)
+    else:
+        body, blocks = model.gpt_neox, model.gpt_neox.layers
+        h = body.embed_in(ids)
+    total = size + ids.shape[1]
+    allowed = torch.ones(total, total).tril().bool()[None].repeat(len(ids), 1, 1)
+    allowed[:, :, size:] &= mask[:, None, :]
+    if method.hide_from_first:
+        allowed[:, size, :size] = False
+    additive = torch.zeros(allowed.shape).masked_fill(~allowed, -1e30)[:, None]
+    options: dict[str, Any] = {"attention_mask": additive}
+    if family != "gpt2":
+        options["position_embeddings"] = body.rotary_emb(h, torch.arange(total)[None])
+    for layer, block in enumerate(blocks):
+        norm = block.ln_1 if family == "gpt2" else block.input_layernorm
+        seen = norm(h) if method.generator_norm == "block" else h
+        p = literal_prompt(method, layer, seen, instruction)
+        out = block(torch.cat([p, h], 1), **options)
+        h = (out[0] if isinstance(out, tuple) else out)[:, size:]
+    final = {"gpt2": "ln_f", "llama": "norm", "gpt_neox": "final_layer_norm"}[family]
+    return model.lm_head(getattr(body, final)(h))
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "letter": {},
+    "shipped": {"generator_norm": "block", "hide_from_first": True, "up_init": "transpose"},
+    "iapt_1": {"pooler": "segment_mean", "generator_norm": "block"},
+    "iapt_6": {"activation": ["relu", "gelu"], "hide_from_first": True},
+    "tied": {"tie_projections": True, "share_every": 2},
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_and_gradients_are_those_of_concatenate_run_and_drop(family: str, setting: str):
+    backbone = shared_backbone(family, "eager")
+    backbone.detach()
+    torch.manual_seed(5)
+    numbers = {"prompt_len": 3, "bottleneck_dim": 16, "init_std": 0.3} | SETTINGS[setting]
+    method = IAPT(backbone.dims, **numbers)
+    ids, mask, instruction = right_padded()
+    expected = literal_logits(backbone, method, ids, mask, instruction)
+    method.attach(backbone)
+    logits = backbone(ids, mask, instruction)
+    backbone.detach()
+    assert float((logits - expected)[mask].abs().max()) < 2e-5
+    parameters = list(method.parameters())
+    found, wanted = (
+        torch.autograd.grad(out[mask].logsumexp(-1).sum(), parameters) for out in (logits, expected)
+    )
+    for a, b in zip(found, wanted, strict=True):
+        assert float((a - b).abs().max()) < 1e-4 * max(1.0, float(b.abs().max()))
+
+
+@pytest.mark.parametrize(("name", "count"), BLOCK_SIZES.items())
+def test_trained_parameters_on_llama2_7b(name: str, count: int):
+    config = composed(f"method={name.split()[0]}", "backbone=llama2_7b", *name.split()[1:])
+    with torch.device("meta"):
+        method = build_method(config["method"], Dims(**config["backbone"]["dims"]))
+    assert sum(p.numel() for p in method.parameters()) == count
+
+
+def test_pooling_weights_lie_on_the_instruction_alone():
+    torch.manual_seed(0)
+    h, down = torch.randn(3, 6, 8), torch.randn(8, 4)
+    mask = torch.tensor([[1, 1, 1, 0, 0, 0], [0, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 1]]).bool()
+    for pooler in (AttentionPooler(4, 3, 1.0), MeanPooler(3, True), MeanPooler(3, False)):
+        A = pooler(h, mask, down)
+        assert A.shape == (3, 6, 3)
+        assert bool((A[~mask] == 0).all())
+        assert torch.allclose(A.sum(1), torch.ones(3, 3))
+
+
+def test_segment_means_are_torchs_adaptive_average():
+    h = torch.randn(1, 7, 4)
+    A = MeanPooler(3, True)(h, torch.ones(1, 7, dtype=torch.bool), torch.empty(0))
+    expected = nn.functional.adaptive_avg_pool1d(h.mT, 3).mT
+    assert torch.allclose(A.mT @ h, expected, atol=1e-6)
+
+
+def test_generators_and_activations_are_shared_by_groups_and_poolers_are_not():
+    method = IAPT(tiny_dims("llama"), share_every=2)  # five blocks: 0 1 | 2 3 | 4
+    assert len(method.generators) == len(method.activations) == 3
+    assert len(method.poolers) == 5
+    assert len(method.arch_parameters()) == 3
+
+
+@pytest.mark.parametrize(
+    ("activation", "kinds"),
+    [
+        ("relu", [nn.ReLU] * 5),
+        (["relu", "gelu"], [nn.ReLU] * 3 + [nn.GELU] * 2),
+        (["gelu", "relu"], [nn.GELU] * 3 + [nn.ReLU] * 2),
+    ],
+)
+def test_fixed_activations_by_half_and_no_bilevel_training(activation: Any, kinds: list[type]):
+    method = IAPT(tiny_dims("llama"), activation=activation)
+    assert [type(a) for a in method.activations] == kinds
+    assert method.arch_parameters() == []
+
+
+def test_transposed_start_makes_projections_equal_but_apart():
+    generator = IAPT(tiny_dims("llama"), up_init="transpose").generators[0]
+    assert torch.equal(generator.up, generator.down.T)
+    with torch.no_grad():
+        generator.down.add_(1)
+    assert not torch.equal(generator.up, generator.down.T)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("prompt_len", 0, r"method\.prompt_len=0: must be a whole number >= 1"),
+        ("bottleneck_dim", -1, r"method\.bottleneck_dim=-1"),
+        ("share_every", 0, r"method\.share_every=0"),
+        ("activation", "gleu", r"method\.activation='gleu'.*rational, gelu, relu.*'gelu'"),
+        ("activation", ["relu"] * 3, r"method\.activation=.*one name, or two"),
+        ("pooler", "attn", r"method\.pooler='attn'.*attention, segment_mean, mean"),
+        ("generator_norm", "rms", r"method\.generator_norm='rms'.*none, block"),
+        ("up_init", "transposed", r"method\.up_init='transposed'.*Did you mean 'transpose'"),
+    ],
+)
+def test_a_wrong_number_is_named(field: str, value: object, message: str):
+    with pytest.raises(ConfigError, match=message):
+        IAPT(tiny_dims("llama"), **{field: value})  # type: ignore[arg-type]
