@@ -152,7 +152,7 @@ def _run(
         },
         "params": {
             "trained": sum(p.numel() for p in method.parameters()),
-            "stored": sum(t.numel() for t in method.state_dict().values()),
+            "stored": sum(t.numel() for t in method.serving_state().values()),
             "active_at_decode": method.active_at_decode(),
         },
         "data": {

@@ -146,7 +146,7 @@ class Tenants(Backbone):
                 self._hooked.add(key)
                 kind, layer, place = key
                 verb = super().on_linear if kind == "linear" else super().on_sublayer
-                verb(layer, place, partial(self._act, lambda seat, key=key: seat.actions.get(key)))
+                verb(layer, place, partial(self._act, partial(_actions, key)))
         for own, theirs in zip(self._prompts, seat._prompts, strict=True):
             own.extend(theirs)  # so that the checks of a batch know of them
 
@@ -287,6 +287,10 @@ class Tenants(Backbone):
         rows.groups = [(seat, None)]
         with self._serving(rows):
             yield
+
+
+def _actions(key: Key, seat: Seat) -> list[PairFn] | None:
+    return seat.actions.get(key)
 
 
 def _take(t: Tensor, rows: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ from iapt.errors import ConfigError
 from iapt.methods.idpg import IDPG
 from iapt.methods.phm import HypercomplexLinear
 from tests.methods.blocks_by_hand import run_blocks
+from tests.methods.other_backbones import trained_on
 from tests.methods.paper_sizes import defaults_differ, preset, trained
 from tests.tiny import encoded, padded, shared_backbone, tiny_dims
 
@@ -54,6 +55,13 @@ def test_counts_are_the_papers():
     assert method.active_at_decode() == 0
     assert method.soft_tokens == 4
     assert defaults_differ("idpg", IDPG) == []
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size"), [("gpt2_large", 2_621_440), ("pythia_1b4", 4_194_304)]
+)
+def test_counts_on_the_other_backbones(backbone, size):
+    assert trained_on(backbone, "idpg") == size
 
 
 @pytest.mark.parametrize(("order", "size"), [(2, 10_485_776), (4, 5_243_008), (16, 1_318_912)])

@@ -9,6 +9,7 @@ from iapt.errors import ConfigError
 from iapt.methods.lpt import LPT
 from iapt.methods.pooling import segment_means, segment_weights
 from tests.methods.blocks_by_hand import run_blocks
+from tests.methods.other_backbones import trained_on
 from tests.methods.paper_sizes import defaults_differ, preset, trained
 from tests.tiny import encoded, new_backbone, shared_backbone, tiny_dims
 
@@ -37,6 +38,13 @@ def test_counts_are_the_papers():
     assert method.active_at_decode() == 0
     assert method.soft_tokens == 4
     assert defaults_differ("lpt", LPT) == []
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size"), [("gpt2_large", 2_621_440), ("pythia_1b4", 4_194_304)]
+)
+def test_counts_on_the_other_backbones(backbone, size):
+    assert trained_on(backbone, "lpt") == size
 
 
 @pytest.mark.parametrize("segments", [1, 2, 3, 4])

@@ -7,6 +7,7 @@ from iapt.backbone.dims import FAMILIES
 from iapt.errors import ConfigError
 from iapt.methods.p_tuning import PTuning
 from iapt.training.checkpoint import load_adapter, save_adapter
+from tests.methods.other_backbones import trained_on
 from tests.methods.paper_sizes import defaults_differ, preset, served, trained
 from tests.tiny import encoded, new_backbone, padded, shared_backbone, tiny_dims
 
@@ -33,6 +34,13 @@ def test_counts_are_the_papers():
     assert served(method) == 64 * 4096
     assert method.active_at_decode() == 0
     assert defaults_differ("p_tuning", PTuning) == []
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size"), [("gpt2_large", 2_949_120 + 2_304), ("pythia_1b4", 4_718_592 + 2_304)]
+)
+def test_counts_on_the_other_backbones(backbone, size):
+    assert trained_on(backbone, "p_tuning") == size
 
 
 @pytest.mark.parametrize("latent_dim", [None, 3])

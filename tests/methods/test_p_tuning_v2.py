@@ -14,6 +14,7 @@ from iapt.inference.generate import decode_batch
 from iapt.methods.p_tuning_v2 import PTuningV2
 from iapt.methods.peft_format import save_peft
 from iapt.training.checkpoint import load_adapter, save_adapter
+from tests.methods.other_backbones import trained_on
 from tests.methods.paper_sizes import defaults_differ, preset, served, trained
 from tests.tiny import EOS, PAD, encoded, new_backbone, padded, shared_backbone
 
@@ -48,6 +49,13 @@ def test_counts_are_the_papers():
     assert served(method) == 64 * 2 * 32 * 4096 == 16_777_216
     assert method.active_at_decode() == 0
     assert defaults_differ("p_tuning_v2", PTuningV2) == []
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size"), [("gpt2_large", 3_317_760 + 2_304), ("pythia_1b4", 3_538_944 + 2_304)]
+)
+def test_counts_on_the_other_backbones(backbone, size):
+    assert trained_on(backbone, "p_tuning_v2") == size
 
 
 @pytest.mark.parametrize("family", FAMILIES)
