@@ -15,10 +15,11 @@ def show_plan(plan: Plan, sizes: Mapping[Split, int]) -> None:
     """What will run, before anything heavy is loaded."""
     h, n = plan.hparams, sizes["train"]
     variant = f" ({plan.cell['variant']})" if plan.cell["variant"] else ""
+    limits = "".join(f", limit.{k}={v}" for k, v in plan.config["limit"].items() if v is not None)
     share = 100 * plan.trainable / _size(plan)
     print(
         f"""
-  task       {plan.task.name}: {sizes["train"]:,} train / {sizes["dev"]:,} dev / {sizes["test"]:,} test examples, data={plan.cell["data"]}
+  task       {plan.task.name}: {sizes["train"]:,} train / {sizes["dev"]:,} dev / {sizes["test"]:,} test examples, data={plan.cell["data"]}{limits}
   backbone   {plan.backbone.name} ({plan.backbone.dims.num_layers} blocks of width {plan.backbone.dims.hidden_size}), frozen, on {plan.device}
   method     {plan.cell["method"]}{variant}: {plan.trainable:,} trained parameters (about {share:.2f} % of the backbone)
   hparams    {h.name}: {h.steps_for(n):,} steps of {h.batch_size_for(n)}, lr {h.lr:g}, seed {plan.cell["seed"]}, at most {plan.max_length} tokens

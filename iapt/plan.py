@@ -164,15 +164,13 @@ def _argument_faults(
     target: Callable[..., Any], values: Mapping[str, Any], extra: Mapping[str, Any], group: str
 ) -> list[str]:
     """Values that a target's signature does not take, as far as its annotations are plain."""
-    function = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
-    hints = get_type_hints(function)
-    parameters = inspect.signature(target).parameters
+    parameters, hints, own = _signature(target)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     known = [
         name
         for name, p in parameters.items()
         if name not in extra and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
     ]
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     faults = [
         f"{group}.{key}: unknown; allowed are {', '.join(known) or 'none'}.{closest(key, known)}"
         for key in values
@@ -181,13 +179,43 @@ def _argument_faults(
     faults += [
         f"{group}.{key}: missing."
         for key in known
-        if key not in values and parameters[key].default is inspect.Parameter.empty
+        # A class may give its base class what that requires, so only its own are asked for.
+        if key not in values and key in own and parameters[key].default is inspect.Parameter.empty
     ]
     return faults + [
         f"{group}.{key}={values[key]!r}: must be {_words(hints[key])}."
         for key in known
         if key in values and key in hints and not _fits(values[key], hints[key])
     ]
+
+
+def _signature(
+    target: Callable[..., Any],
+) -> tuple[dict[str, inspect.Parameter], dict[str, Any], set[str]]:
+    """Parameters, annotations, and which are the target's own.
+
+    What a class hands on by `**` is looked up in its base classes.
+    """
+    layers: list[Any] = [target]
+    if isinstance(target, type):
+        layers = [vars(c)["__init__"] for c in target.__mro__ if "__init__" in vars(c)]
+    parameters: dict[str, inspect.Parameter] = {}
+    hints: dict[str, Any] = {}
+    own: set[str] = set()
+    for layer in layers:
+        try:
+            found, types = dict(inspect.signature(layer).parameters), get_type_hints(layer)
+        except (TypeError, ValueError):  # built in, and silent about itself
+            return {"any": inspect.Parameter("any", inspect.Parameter.VAR_KEYWORD)}, {}, set()
+        found.pop("self", None)
+        own = own or set(found)
+        rest = [name for name, p in parameters.items() if p.kind is p.VAR_KEYWORD]
+        for name in rest:
+            del parameters[name]
+        parameters, hints = found | parameters, types | hints
+        if not any(p.kind is p.VAR_KEYWORD for p in found.values()):
+            break
+    return parameters, hints, own
 
 
 _PLAIN = {

@@ -63,7 +63,9 @@ class BackboneConfig:
                 raise ConfigError(
                     f"backbone.{key}: unknown; allowed are {', '.join(known)}.{closest(key, known)}"
                 )
-        missing = [f"backbone.{key}" for key in ("name", "kind", "dims", "template") if key not in values]
+        missing = [
+            f"backbone.{key}" for key in ("name", "kind", "dims", "template") if key not in values
+        ]
         if missing:
             raise ConfigError(f"{', '.join(missing)}: missing; a backbone needs them.")
         return cls(**{**values, "dims": Dims.from_mapping(values["dims"])})
@@ -156,7 +158,8 @@ def load_backbone(config: BackboneConfig, device: torch.device) -> Loaded:
     backbone = Backbone(family_of(model.to(device)))
     if backbone.dims != config.dims:
         raise BackboneError(
-            f"backbone.dims of {config.name} is {config.dims}, but the checkpoint has {backbone.dims}; correct the YAML."
+            f"backbone.dims of {config.name} is {config.dims}, but the checkpoint has "
+            f"{backbone.dims}; correct the YAML."
         )
     return Loaded(backbone, revision, fingerprint(model))
 

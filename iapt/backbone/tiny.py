@@ -76,7 +76,7 @@ def tiny_model(dims: Dims, seed: int = 0) -> Any:
                 )
             )
         else:
-            rope["rope_parameters"]["partial_rotary_factor"] = 0.25  # type: ignore[index]  # as in Pythia
+            rope["rope_parameters"]["partial_rotary_factor"] = 0.25  # as in Pythia
             model = GPTNeoXForCausalLM(
                 GPTNeoXConfig(
                     hidden_size=dims.hidden_size,

@@ -201,6 +201,7 @@ class AdaLoRA(Mergeable):
             delta.kept.copy_(part)
         self._mask()
 
+    @torch.no_grad()
     def _mask(self) -> None:
         for *_, delta in self.blocks.each():
             delta.lora_E.masked_fill_(~delta.kept[:, None], 0.0)

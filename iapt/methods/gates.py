@@ -54,6 +54,9 @@ class BudgetedGates(nn.Module):
         budget: C.
     """
 
+    shift: Tensor
+    noise: Tensor
+
     def __init__(self, sizes: Sequence[int], budget: int) -> None:
         super().__init__()
         self.sizes, self.budget = tuple(sizes), budget

@@ -56,7 +56,9 @@ class Houlsby(Method):
     ) -> None:
         super().__init__()
         if not init_std > 0:
-            raise ConfigError(f"method.init_std={init_std}: must be > 0, or nothing could be learnt.")
+            raise ConfigError(
+                f"method.init_std={init_std}: must be > 0, or nothing could be learnt."
+            )
         self.blocks = nn.ModuleDict(
             {
                 f"{layer}": nn.ModuleDict(

@@ -20,7 +20,7 @@ Symbols: m -> bottleneck_dim, s -> scale.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,7 +32,7 @@ from iapt.errors import ConfigError
 from iapt.methods.base import Progress, Search
 from iapt.methods.parallel_adapter import ParallelAdapter
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "gelu": F.gelu,
     "silu": F.silu,
@@ -66,16 +66,21 @@ class SearchedOperation(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """(B,T,m) -> (B,T,m)."""
-        phi = list(ACTIVATIONS.values())
-        z = sum(w * phi[k](z) for k, w in self.weights("activation", z))  # type: ignore[assignment]
-        ops = (lambda z: z, lambda z: z if self.inner is None else z @ self.inner.to(z.dtype))
-        return sum(w * ops[k](z) for k, w in self.weights("inner", z))  # type: ignore[return-value]
+        phi = self._mix("activation", tuple(ACTIVATIONS.values()), z)
+        return self._mix("inner", (lambda z: z, self._linear), phi)
 
-    def weights(self, decision: str, z: Tensor) -> list[tuple[int, Any]]:
-        """Candidates that take part, with their shares."""
+    def _linear(self, z: Tensor) -> Tensor:
+        assert self.inner is not None
+        return z @ self.inner.to(z.dtype)
+
+    def _mix(
+        self, decision: str, candidates: Sequence[Callable[[Tensor], Tensor]], z: Tensor
+    ) -> Tensor:
+        """What was decided, of z; or every candidate, weighted by its softmax."""
         if self._choice[decision] != UNDECIDED:
-            return [(self._choice[decision], 1)]
-        return list(enumerate(self._softmax(decision).to(z.dtype)))
+            return candidates[self._choice[decision]](z)
+        shares = self._softmax(decision).to(z.dtype)
+        return torch.stack([w * f(z) for w, f in zip(shares, candidates, strict=True)]).sum(0)
 
     def _softmax(self, decision: str) -> Tensor:
         return torch.softmax(getattr(self, f"{decision}_logits").float(), dim=0)

@@ -9,6 +9,7 @@ the side, so that undoing restores every bit, in any dtype.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from iapt.methods.base import Method
 class Original:
     """A module and the weight and bias it had."""
 
-    module: nn.Module
+    module: Any
     weight: nn.Parameter
     bias: nn.Parameter | None
 
@@ -77,9 +78,9 @@ class Mergeable(Method):
     @torch.no_grad()
     def _fold_one(self, backbone: Backbone, layer: int, site: str) -> None:
         place = backbone.family.site(layer, site)
-        module = place.module
-        weight, bias = module.weight, module.bias
-        assert isinstance(weight, nn.Parameter)
+        module: Any = place.module
+        weight: nn.Parameter = module.weight
+        bias: nn.Parameter | None = module.bias
         transposed = isinstance(module, nn.Linear)  # stored (out, in); GPT-2's maps are (in, out)
         exact = torch.promote_types(weight.dtype, torch.float32)
         full = (weight.T if transposed else weight).to(exact)

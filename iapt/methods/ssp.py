@@ -61,6 +61,8 @@ class SSP(Mergeable):
     """
 
     neutral = True
+    kept: Tensor
+    probabilities: Tensor
 
     def __init__(
         self,

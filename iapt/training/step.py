@@ -122,7 +122,7 @@ def weight_step(
         ):
             if g is not None:
                 p.grad = g if p.grad is None else p.grad + g
-        total += float(penalty) * tokens
+        total += float(penalty.detach()) * tokens
     return total / tokens
 
 

@@ -14,6 +14,7 @@ from iapt.errors import AdapterError
 from iapt.inference.generate import decode_batch
 from iapt.methods.base import Method
 from iapt.methods.idpg import IDPG
+from iapt.methods.lora import LoRA
 from iapt.methods.lpt import LPT
 from iapt.plan import build_method
 from tests.tiny import EOS, PAD, encoded, new_backbone, padded, shared_backbone
@@ -29,9 +30,22 @@ def numbers(name):
     return OmegaConf.to_container(config.method, resolve=True)
 
 
+class Both(Method):
+    """Acts on projections and makes soft tokens from a bare first pass."""
+
+    def __init__(self, dims):
+        super().__init__()
+        self.parts = torch.nn.ModuleList([LoRA(dims), IDPG(dims, 2, 8)])
+
+    def attach(self, backbone):
+        for part in self.parts:
+            part.attach(backbone)
+
+
 def extras(dims):
     """Forms that no preset has: soft tokens rewritten in every block, another block for LPT."""
     return {
+        "both": Both(dims),
         "m-idpg": IDPG(dims, 2, 8, generator="phm", phm_order=4, multi_layer=True),
         "early lpt": LPT(dims, prompt_len=2, bottleneck_dim=8, layer=1),
     }

@@ -8,9 +8,7 @@ from tests.tiny import tiny_dims
 
 def test_the_seed_decides_the_weights():
     one, same, other = (tiny_model(tiny_dims("llama"), seed) for seed in (0, 0, 1))
-    assert all(
-        torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
     assert not torch.equal(one.lm_head.weight, other.lm_head.weight)
 
 

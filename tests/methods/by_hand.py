@@ -70,7 +70,7 @@ def logits(backbone: Backbone, hooks: Iterable[tuple[nn.Module, Fn]] = ()) -> Te
     backbone.detach()
 
     def behind(fn: Fn) -> Callable[..., object]:
-        def hook(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], out: object):  # noqa: ANN202
+        def hook(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], out: object):
             x = args[0] if args else kwargs["hidden_states"]
             if isinstance(out, tuple):
                 return (fn(x, out[0]), *out[1:])

@@ -46,6 +46,7 @@ def test_the_update_is_p_lambda_q_with_the_initial_rank_in_the_denominator():
     torch.testing.assert_close(by_hand.own_logits(backbone, method), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks for it
 def test_fifty_steps_are_pefts():
     peft = pytest.importorskip("peft")
     steps = 50
@@ -70,6 +71,7 @@ def test_fifty_steps_are_pefts():
         orth_reg_weight=0.1,
         total_step=steps,
         lora_alpha=16,
+        task_type="CAUSAL_LM",  # without it peft leaves its penalty out
         lora_dropout=0.0,
         target_modules=[by_hand.PATHS["llama"][site] for site in SITES],
     )
@@ -103,7 +105,7 @@ def test_fifty_steps_are_pefts():
         peers.step()
         theirs.base_model.update_and_allocate(step)
         peers.zero_grad()
-        assert abs(float(loss) - float(their_loss)) < 1e-8, step
+        assert abs(float(loss.detach()) - float(their_loss.detach())) < 1e-8, step
         for delta, module in pairs:
             same = (delta.lora_E != 0) == (module.lora_E["default"] != 0)
             assert bool(same.all()), step
@@ -187,9 +189,7 @@ def test_a_saved_adapter_holds_the_kept_triplets_and_gives_the_same_logits(tmp_p
     assert sum(len(t) for name, t in stored.items() if name.endswith("lora_E")) == 2 * MATRICES
     loaded = small(backbone.dims).eval()
     load_adapter(tmp_path / "adapter", loaded, {})
-    torch.testing.assert_close(
-        by_hand.own_logits(backbone, loaded), expected, atol=1e-6, rtol=0
-    )
+    torch.testing.assert_close(by_hand.own_logits(backbone, loaded), expected, atol=1e-5, rtol=0)
     assert trained(loaded) == sum(t.numel() for t in stored.values()) == loaded.active_at_decode()
 
 
@@ -207,9 +207,12 @@ def test_a_matrix_may_lose_all_its_ranks(tmp_path):
     assert torch.equal(by_hand.own_logits(backbone, loaded), expected)
 
 
-def test_equal_ranks_prune_nothing(tmp_path):
-    _, method, _ = short_run(lambda dims: AdaLoRA(dims, init_rank=2, target_rank=2), tmp_path)
-    assert kept(method) == 2 * MATRICES
+def test_equal_ranks_prune_nothing_and_equal_importances_are_pruned_exactly():
+    for rank in (2, 4):
+        method = AdaLoRA(tiny_dims("llama"), init_rank=rank, target_rank=2)
+        for step in (1, 2, 3, 4):  # no gradients: every triplet is as unimportant as the next
+            method.on_step_end(Progress(step, 4))
+        assert kept(method) == 2 * MATRICES
 
 
 def test_counts_are_the_papers():

@@ -25,13 +25,9 @@ def test_every_projections_output_is_shifted_by_its_own_bias(family):
             if site in "qkv" and family != "llama":
                 fused[by_hand.columns(family, site)] = bias
             else:
-                hooks.append(
-                    (by_hand.module(backbone, layer, site), lambda x, y, b=bias: y + b)
-                )
+                hooks.append((by_hand.module(backbone, layer, site), lambda x, y, b=bias: y + b))
         if family != "llama":
-            hooks.append(
-                (by_hand.module(backbone, layer, "qkv"), lambda x, y, b=fused: y + b)
-            )
+            hooks.append((by_hand.module(backbone, layer, "qkv"), lambda x, y, b=fused: y + b))
     expected = by_hand.logits(backbone, hooks)
     torch.testing.assert_close(by_hand.own_logits(backbone, method), expected, atol=1e-5, rtol=0)
 

@@ -63,7 +63,9 @@ def test_decisions_are_made_one_after_another_the_most_confident_first():
     order = []
     for step in range(1, 41):
         method.on_step_end(Progress(step, 40))
-        order += [key for key in entropies if key not in order and key[0].entropy(key[1]) == math.inf]
+        order += [
+            key for key in entropies if key not in order and key[0].entropy(key[1]) == math.inf
+        ]
         assert len(order) == max(0, math.ceil((step - 20) / 2))  # 10 decisions over 20 steps
         assert method.ready(Progress(step, 40)) == (step >= 39)
     assert order == sorted(entropies, key=lambda key: entropies[key])

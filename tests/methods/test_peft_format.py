@@ -13,6 +13,7 @@ from tests.methods import by_hand
 from tests.tiny import new_backbone
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks for it
 @pytest.mark.parametrize("build", [LoRA, IA3])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_peft_loads_the_folder_and_computes_the_same_logits(family, build, tmp_path):

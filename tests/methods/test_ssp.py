@@ -80,8 +80,8 @@ def test_the_expected_size_is_the_budget_through_the_whole_search(tmp_path):
     def seen(method, progress):
         if method.gates is not None:
             sizes = torch.tensor(method.sizes, dtype=torch.float64)
-            spent.append(float((method.gates.probabilities().double() * sizes).sum()))
-            moved.append(float(method.gates.alpha.abs().max()))
+            spent.append(float((method.gates.probabilities().detach().double() * sizes).sum()))
+            moved.append(float(method.gates.alpha.detach().abs().max()))
 
     moved: list[float] = []
     _, method, _ = short_run(small, tmp_path, seen=seen)
@@ -102,7 +102,8 @@ def test_training_searches_cuts_and_trains_what_is_left_for_the_full_schedule(bu
     found = method.structure()
     assert trained(method) == found["parameters"] <= method.budget
     smallest = min(
-        size for name, size in zip(method.names, method.sizes, strict=True)
+        size
+        for name, size in zip(method.names, method.sizes, strict=True)
         if name not in found["chosen"]
     )
     assert method.budget - found["parameters"] < smallest  # nothing more would have fitted

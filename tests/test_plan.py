@@ -1,0 +1,152 @@
+"""Plans: what a run is called, what makes two runs the same, and every mistake before a model."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iapt.data.source import Sample
+from iapt.errors import ConfigError, DataError
+from iapt.plan import build, make_plan
+from tests.composed import composed
+
+TINY = ("task=sst2", "backbone=tiny_llama", "device=cpu")
+
+
+def config(*overrides: str, **changes: Any) -> dict[str, Any]:
+    return composed(*TINY, *overrides) | changes
+
+
+def test_the_run_is_named_by_its_cell_and_hash():
+    plan = make_plan(config("method=lora", "seed=3"))
+    start = "sst2--tiny_llama--lora--quick--sample--seed3--"
+    assert plan.run_id == start + plan.config_hash[:8]
+    assert plan.cell == {
+        "task": "sst2",
+        "backbone": "tiny_llama",
+        "method": "lora",
+        "hparams": "quick",
+        "data": "sample",
+        "seed": 3,
+        "variant": "",
+    }
+    named = make_plan(config("method=iapt", "variant=iapt_4"))
+    assert "--iapt--iapt_4--quick--" in named.run_id
+
+
+def test_seeds_share_a_cell_and_methods_share_a_setting():
+    plan = make_plan(config("method=lora"))
+    seed = make_plan(config("method=lora", "seed=1"))
+    other = make_plan(config("method=iapt", "task=rte"))
+    longer = make_plan(config("method=lora", "hparams.max_steps=99"))
+    assert plan.config_hash != seed.config_hash
+    assert plan.cell_hash == seed.cell_hash != longer.cell_hash
+    assert plan.setting_hash == seed.setting_hash == other.setting_hash != longer.setting_hash
+
+
+def test_where_a_run_goes_is_not_what_it_is():
+    plan = make_plan(config("method=lora"))
+    elsewhere = make_plan(config("method=lora", "out=x", "rows=y", "force=true", "logger=wandb"))
+    assert plan.run_id == elsewhere.run_id
+
+
+def test_a_folder_is_its_rows_wherever_it_lies(tmp_path: Path):
+    plans = []
+    for where in ("a", "b"):
+        folder = tmp_path / where / "mine"
+        shutil.copytree(Sample().path / "sst2", folder / "sst2")
+        plans.append(make_plan(config("data=folder", f"data.path={folder}")))
+    assert plans[0].run_id == plans[1].run_id
+    assert plans[0].cell["data"] == "folder:mine"
+    assert str(tmp_path) not in str(plans[0].config["data"])
+    with (tmp_path / "b" / "mine" / "sst2" / "train.jsonl").open("a") as file:
+        file.write('{"sentence": "one more", "label": 1, "idx": 0}\n')
+    changed = make_plan(config("data=folder", f"data.path={tmp_path / 'b' / 'mine'}"))
+    assert changed.run_id != plans[0].run_id
+
+
+def test_the_trained_parameters_are_counted_without_weights():
+    plan = make_plan(config("method=lora", "backbone=llama2_7b"))
+    assert plan.trainable == 9_994_240
+    assert plan.max_length == 2048
+
+
+def test_gpt2_large_leaves_1020_tokens_beside_four_soft_ones():
+    assert make_plan(config("method=iapt", "backbone=gpt2_large")).max_length == 1020
+    assert make_plan(config("method=lora", "backbone=gpt2_large")).max_length == 1024
+
+
+WRONG: list[tuple[tuple[str, ...], dict[str, Any], str]] = [
+    (("method.prompt_len=0",), {}, r"method\.prompt_len=0: must be a whole number >= 1"),
+    (("method.prompt_len=four",), {}, r"method\.prompt_len='four': must be a whole number"),
+    (("method.prompt_len=2.5",), {}, r"method\.prompt_len=2\.5: must be a whole number"),
+    (("method.hide_from_first=1",), {}, r"method\.hide_from_first=1: must be true or false"),
+    (("method.activation=3",), {}, r"method\.activation=3: must be text or a list"),
+    (("+method.promt_len=4",), {}, r"method\.promt_len: unknown.*Did you mean 'prompt_len'"),
+    (("method._target_=iapt.methods.iapt.IAPTT",), {}, r"method\._target_='iapt\.methods"),
+    (("method._target_=iapt.training.hparams.HParams",), {}, "method"),
+    (("method=lora", "variant=iapt_1"), {}, r"method\.pooler: unknown; allowed are rank"),
+    (("method=lora", "method.rank=0"), {}, r"method\.rank=0"),
+    (("hparams.lr=fast",), {}, r"hparams\.lr='fast': must be a number"),
+    (("backbone.attn=flash",), {}, r"backbone\.attn='flash'.*sdpa, eager"),
+    (("backbone.dims.num_layers=deep",), {}, r"backbone\.dims\.num_layers='deep'"),
+    (
+        ("backbone=gpt2_large", "hparams.max_length=1025"),
+        {},
+        r"hparams\.max_length=1025: .* 1020 positions .*at most 1020",
+    ),
+    (("hparams.max_length=4",), {}, r"task\.max_new_tokens=4: must be less than the 4"),
+    (("task.max_new_tokens=lots",), {}, r"task.*max_new_tokens"),
+    (("seed=-1",), {}, r"seed=-1: must be a whole number >= 0"),
+    (("seed=true",), {}, r"seed=True"),
+    (("limit.train=0",), {}, r"limit\.train=0: must be a whole number >= 1, or null"),
+    (("limit.dev=some",), {}, r"limit\.dev='some'"),
+    ((), {"limit": 30}, r"limit=30: must have train, dev, test"),
+    (("force=maybe",), {}, r"force='maybe': must be true or false"),
+    (("out=3",), {}, r"out=3: must be text"),
+    (("device=gpu",), {}, r"device='gpu': allowed are auto, cpu, cuda"),
+]
+
+
+@pytest.mark.parametrize(("words", "changes", "message"), WRONG)
+def test_a_wrong_setting_is_named(words: tuple[str, ...], changes: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        make_plan(config(*words, **changes))
+
+
+def test_cuda_without_a_device_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"device=cuda: .*use device=cpu"):
+        make_plan(config(device="cuda"))
+    assert make_plan(config(device="auto")).device.type == "cpu"
+
+
+def test_a_folder_without_the_data_set_or_split_is_named(tmp_path: Path):
+    words = ("data=folder", f"data.path={tmp_path}")
+    (tmp_path / "sts2").mkdir()
+    (tmp_path / "sts2" / "train.jsonl").write_text("{}\n")
+    with pytest.raises(DataError, match=r"no data set 'sst2'; it has sts2.*Did you mean 'sts2'"):
+        make_plan(config(*words))
+    shutil.copytree(Sample().path / "sst2", tmp_path / "sst2")
+    (tmp_path / "sst2" / "validation.jsonl").unlink()
+    with pytest.raises(DataError, match=r"no validation\.jsonl; it has train"):
+        make_plan(config(*words)).examples()
+
+
+def test_limits_take_a_part_of_each_split():
+    plan = make_plan(config("limit.train=20", "limit.dev=5"))
+    sizes = {split: len(examples) for split, examples in plan.examples().items()}
+    assert (sizes["train"], sizes["dev"]) == (20, 5)
+    assert sizes["test"] > 5
+
+
+def test_building_passes_values_and_names_all_that_is_wrong():
+    assert build({"_target_": "builtins.dict", "_convert_": "all", "a": 1}, "x") == {"a": 1}
+    with pytest.raises(ConfigError) as caught:
+        build({"_target_": "iapt.data.source.Folder", "name": 3, "cach_dir": "."}, "data")
+    assert str(caught.value).splitlines() == [
+        "data.cach_dir: unknown; allowed are path, name, cache_dir. Did you mean 'cache_dir'?",
+        "data.path: missing.",
+        "data.name=3: must be text or null.",
+    ]

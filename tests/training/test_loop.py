@@ -1,0 +1,137 @@
+"""The loop: when it evaluates, what it keeps, when it stops, and that a seed decides every bit."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from iapt.errors import TrainingError
+from iapt.methods.lora import LoRA
+from iapt.training import loop
+from iapt.training.loop import History, Run, train
+from tests.training.short_run import Quiet, bits, checkpoint, new_run, quiet
+
+NAN = float("nan")
+
+
+def trained(run: Run, folder: Path, logger: Quiet | None = None) -> History:
+    return train(run, checkpoint(folder), "id", logger or Quiet(), quiet)
+
+
+def scripted(run: Run, losses: list[float], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Give the dev set these losses in turn; returns the weights as they were at each."""
+    seen: list[Any] = []
+
+    def evaluate(*_: Any) -> tuple[float, float]:
+        seen.append(bits(run.method))
+        return losses[len(seen) - 1], 10.0 * len(seen)
+
+    monkeypatch.setattr(loop, "evaluate", evaluate)
+    return seen
+
+
+def test_dev_is_measured_before_training_at_intervals_and_at_the_end(tmp_path: Path):
+    run = new_run(max_steps=5)
+    history = trained(run, tmp_path)
+    assert [point["step"] for point in history.curve] == [0, 2, 4, 5]
+    assert history.step == run.total_steps == 5
+    assert history.finished
+
+
+def test_an_epoch_shorter_than_the_interval_is_the_interval():
+    assert new_run(eval_every=200).eval_every == 4  # 14 examples, 4 a step
+
+
+def test_the_weights_of_the_lowest_dev_loss_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = new_run()
+    seen = scripted(run, [0.1, 3.0, 2.0, 2.0, 2.5], monkeypatch)
+    history = trained(run, tmp_path)
+    # Step 0 is no candidate, and an equal loss is no gain.
+    assert (history.best_step, history.best_loss, history.best_accuracy) == (4, 2.0, 30.0)
+    assert bits(run.method) == seen[2] != seen[4]
+
+
+def test_training_stops_after_patience_evaluations_without_gain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = new_run(max_steps=100, max_epochs=100, patience=3)
+    scripted(run, [5, 4, 3, 3.5, 2, 2.1, 2.0, NAN, 1], monkeypatch)
+    history = trained(run, tmp_path)
+    assert history.step == 14
+    assert history.best_step == 8
+    assert history.without_gain == 3
+
+
+def test_no_finite_dev_loss_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = new_run()
+    scripted(run, [1.0, NAN, NAN, NAN, NAN], monkeypatch)
+    with pytest.raises(TrainingError, match=r"no evaluation gave a finite dev loss.*hparams\.lr"):
+        trained(run, tmp_path)
+
+
+def test_what_is_not_ready_is_not_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = new_run()
+    monkeypatch.setattr(run.method, "ready", lambda progress: progress.step >= 6)
+    scripted(run, [9, 1, 2, 4, 3], monkeypatch)
+    assert trained(run, tmp_path).best_step == 8
+
+
+def test_a_logger_hears_every_step_and_every_evaluation(tmp_path: Path):
+    logger = Quiet()
+    run = new_run(max_steps=3)
+    history = trained(run, tmp_path, logger)
+    steps = [step for step, values in logger.lines if "train/loss" in values]
+    assert steps == [1, 2, 3]
+    heard = [(s, v["dev/loss"], v["dev/accuracy"]) for s, v in logger.lines if "dev/loss" in v]
+    assert heard == [(p["step"], p["loss"], p["accuracy"]) for p in history.curve]
+
+
+def test_training_lowers_the_loss(tmp_path: Path):
+    logger = Quiet()
+    trained(new_run(lambda b: LoRA(b.dims), max_steps=12, lr=2e-2, max_epochs=9), tmp_path, logger)
+    losses = [values["train/loss"] for _, values in logger.lines if "train/loss" in values]
+    assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
+
+
+def test_hooks_are_called_around_every_step(tmp_path: Path):
+    run = new_run(max_steps=3)
+    calls: list[Any] = []
+
+    def ended(progress: Any) -> None:
+        graded = all(p.grad is not None for p in run.method.weight_parameters())
+        calls.append(("end", progress.step, progress.total_steps, graded))
+
+    run.method.on_step_start = lambda p: calls.append(("start", p.step))  # type: ignore[method-assign,assign]
+    run.method.on_step_end = ended  # type: ignore[method-assign]
+    trained(run, tmp_path)
+    expected = [[("start", k), ("end", k, 3, True)] for k in (1, 2, 3)]
+    assert calls == [call for pair in expected for call in pair]
+
+
+@pytest.mark.parametrize("numbers", [{}, {"gradient_checkpointing": True}, {"batch_tokens": 1}])
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(
+    tmp_path: Path, numbers: dict[str, Any]
+):
+    found = []
+    for name, seed in (("one", 0), ("same", 0), ("other", 1)):
+        run = new_run(seed=seed, **numbers)
+        history = trained(run, tmp_path / name)
+        found.append((bits(run.method), history.curve))
+    assert found[0] == found[1]
+    assert found[0] != found[2]
+    assert found[0][1] != found[2][1]
+
+
+def test_evaluating_draws_nothing_from_the_random_state(tmp_path: Path):
+    """More evaluations, the same weights: dropout and order do not depend on them."""
+    found = []
+    for name, every in (("often", 1), ("seldom", 4)):
+        run = new_run(lambda b: LoRA(b.dims, dropout=0.5), eval_every=every)
+        logger = Quiet()
+        trained(run, tmp_path / name, logger)
+        found.append([v["train/loss"] for _, v in logger.lines if "train/loss" in v])
+    assert found[0] == found[1]
+    torch.manual_seed(0)

@@ -1,0 +1,94 @@
+"""A run that was stopped and started again ends with the bits of one left alone."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from iapt.errors import TrainingError
+from iapt.methods.lora import LoRA
+from iapt.training.loop import Run, train
+from tests.training.short_run import Quiet, bits, checkpoint, new_run, quiet, small_iapt
+
+METHODS: dict[str, Callable[..., Any]] = {
+    "bilevel": small_iapt,
+    "dropout": lambda backbone: LoRA(backbone.dims, dropout=0.4),  # needs the random state
+}
+TIMES = ("train_seconds", "eval_seconds", "search_seconds")
+
+
+class Stopped(Exception):
+    """The power went off."""
+
+
+def stop_in_step(run: Run, step: int) -> None:
+    """Fail in the middle of a step: the gradients are there, the weights have not moved."""
+    apply = run.weights.apply
+
+    def failing() -> float:
+        if run.history.step + 1 == step:
+            raise Stopped
+        return apply()
+
+    run.weights.apply = failing  # type: ignore[method-assign]
+
+
+def outcome(run: Run) -> tuple[dict[str, bytes], dict[str, Any]]:
+    history = {k: v for k, v in asdict(run.history).items() if k not in TIMES}
+    return bits(run.method), history
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("stop", [1, 3, 6, 8])
+def test_stopped_anywhere_and_resumed_is_as_if_never_stopped(
+    tmp_path: Path, name: str, stop: int
+):
+    def fresh(seed: int = 0) -> Run:
+        return new_run(METHODS[name], seed=seed, checkpoint_every=2)
+
+    whole, logger = fresh(), Quiet()
+    train(whole, checkpoint(tmp_path / "whole"), "id", logger, quiet)
+    file = checkpoint(tmp_path / "stopped")
+    stopped = fresh()
+    stop_in_step(stopped, stop)
+    with pytest.raises(Stopped):
+        train(stopped, file, "id", Quiet(), quiet)
+    assert file.exists() == (stop > 2)
+    resumed, second = fresh(), Quiet()
+    if file.exists():
+        torch.manual_seed(77)  # the checkpoint's random state counts, not the process's
+    train(resumed, file, "id", second, quiet)
+    assert outcome(resumed) == outcome(whole)
+    assert second.lines == logger.lines[-len(second.lines) :]
+
+
+def test_a_finished_run_is_read_not_trained(tmp_path: Path):
+    file = checkpoint(tmp_path)
+    done = new_run()
+    train(done, file, "id", Quiet(), quiet)
+    again = new_run()
+    again.one_step = None  # type: ignore[method-assign,assign]
+    said: list[str] = []
+    train(again, file, "id", Quiet(), said.append)
+    assert outcome(again) == outcome(done)
+    assert said == [f"Resuming at step 8 of 8 from {file}."]
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path):
+    file = checkpoint(tmp_path)
+    train(new_run(), file, "id", Quiet(), quiet)
+    with pytest.raises(TrainingError, match="another configuration; delete it"):
+        train(new_run(), file, "other", Quiet(), quiet)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "noise"])
+def test_a_damaged_checkpoint_is_an_error_that_says_what_to_do(tmp_path: Path, damage: str):
+    file = checkpoint(tmp_path)
+    train(new_run(max_steps=2), file, "id", Quiet(), quiet)
+    whole = file.read_bytes()
+    file.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "noise": b"\x07" * 99}[damage])
+    with pytest.raises(TrainingError, match=r"cannot be read .*delete it to start this run afresh"):
+        train(new_run(max_steps=2), file, "id", Quiet(), quiet)
