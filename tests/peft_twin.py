@@ -1,5 +1,6 @@
 """The peft library's LoRA with the tensors of ours."""
 
+import warnings
 from typing import Any
 
 import torch
@@ -46,7 +47,9 @@ def peft_twin(
         fan_in_fan_out=family == "gpt2",
         task_type="CAUSAL_LM",
     )
-    wrapped = get_peft_model(model, config).eval()
+    with warnings.catch_warnings():  # it asks transformers for a name that is on its way out
+        warnings.simplefilter("ignore", FutureWarning)
+        wrapped = get_peft_model(model, config).eval()
     pairs = []
     for layer, site, delta in method.blocks.each():
         path = "base_model.model." + PATHS[family].format(layer) + SITES[family][site]

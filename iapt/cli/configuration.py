@@ -74,6 +74,20 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     return prepared
 
 
+def refuse_grid(arguments: Sequence[str]) -> None:
+    """Name an argument with several values, where one run wants one.
+
+    Raises:
+        ConfigError: with the command that takes them.
+    """
+    for argument in arguments:
+        _, value = split_argument(argument)
+        if value and "," in value and value[0] not in "[{('\"":
+            raise ConfigError(
+                f"{argument}: one run takes one value; iapt-sweep takes several and runs them all."
+            )
+
+
 def check_keys(arguments: Sequence[str]) -> None:
     """Compose once and name every overridden key that does not exist, before Hydra does.
 

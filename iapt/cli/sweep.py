@@ -5,8 +5,10 @@ and is named at the end.
 """
 
 import json
+import os
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +45,9 @@ def _sweep(words: list[str]) -> None:
     check_keys([p.split(",")[0] for p in prepared])
     from iapt.cli.train import run_hydra
 
-    run_hydra(_job, ["--multirun", *prepared])
+    folder = _folder(prepared)
+    run_hydra(_job, ["--multirun", *prepared, f"hydra.sweep.dir='{folder}'"])
     # Every job left its status in the sweep's folder, whichever machine it ran on.
-    folder = _newest_sweep(prepared)
     states = [
         json.loads(p.read_text())
         for p in sorted(folder.glob("*/status.json"), key=lambda p: int(p.parent.name))
@@ -94,9 +96,10 @@ def _expand(word: str) -> str:
     return f"{key}={','.join(groups()[key])}" if value == "all" and key in groups() else word
 
 
-def _newest_sweep(prepared: Sequence[str]) -> Path:
-    out = [split_argument(p)[1] for p in prepared if split_argument(p)[0] == "out"]
-    sweeps = sorted(
-        (Path(out[-1] or "runs") if out else Path("runs")).glob("sweeps/*/multirun.yaml")
-    )
-    return sweeps[-1].parent
+def _folder(prepared: Sequence[str]) -> Path:
+    """A folder of this sweep alone, also beside one that starts in the same second."""
+    given = dict(split_argument(p) for p in prepared)
+    if given.get("hydra.sweep.dir"):
+        return Path(str(given["hydra.sweep.dir"]))
+    start = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    return Path(given.get("out") or "runs") / "sweeps" / f"{start}-{os.getpid()}"

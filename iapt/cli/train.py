@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from iapt.cli.configuration import CONFIG_DIR, check_keys, guarded, help_text, prepare
+from iapt.cli.configuration import CONFIG_DIR, check_keys, guarded, help_text, prepare, refuse_grid
 from iapt.errors import IaptError
 
 EXAMPLES = (
@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(words: list[str]) -> None:
+    refuse_grid(words)
     prepared = prepare(words)
     check_keys(prepared)
     from omegaconf import DictConfig, OmegaConf

@@ -1,0 +1,122 @@
+"""`iapt-sweep`: the grid, its gaps and its failures."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iapt import run as run_module
+from iapt.cli.configuration import groups
+from iapt.cli.sweep import SEEDS, main
+from iapt.errors import TrainingError
+
+TINY = ["task=sst2", "backbone=tiny_llama", "method=lora", "device=cpu"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["iapt-sweep"])
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The configurations of the runs, which do nothing but leave a row; rank 3 fails."""
+    seen: list[dict[str, Any]] = []
+
+    def run(config: dict[str, Any]) -> dict[str, Any]:
+        seen.append(config)
+        if config["method"].get("rank") == 3:
+            raise TrainingError("the loss is nan")
+        if config["method"].get("rank") == 5:
+            raise ZeroDivisionError("not one of ours")
+        return {"run_id": f"{config['task']['name']}-{config['seed']}"}
+
+    monkeypatch.setattr(run_module, "run", run)
+    return seen
+
+
+def test_a_grid_is_run_over_five_seeds(
+    jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    assert main(["task=sst2,rte", *TINY[1:]]) == 0
+    cells = [(c["task"]["name"], c["seed"]) for c in jobs]
+    assert sorted(cells) == sorted((t, s) for t in ("sst2", "rte") for s in range(5))
+    assert SEEDS == "seed=0,1,2,3,4"
+    assert "10 runs: 10 finished, 0 failed." in capsys.readouterr().out
+
+
+def test_all_is_every_entry_of_the_group(jobs: list[dict[str, Any]]):
+    assert main(["method=all", "seed=0", *TINY[:2], "device=cpu"]) == 0
+    assert [c["method"]["name"] for c in jobs] == groups()["method"]
+
+
+def test_a_failing_run_is_named_and_the_others_go_on(
+    jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    assert main([*TINY, "seed=0,1", "method.rank=2,3,5,4"]) == 1
+    assert [c["method"]["rank"] for c in jobs] == [2, 3, 5, 4] * 2
+    said = capsys.readouterr()
+    assert "8 runs: 4 finished, 4 failed." in said.out
+    failed = [line for line in said.out.splitlines() if line.startswith("  failed: ")]
+    assert len(failed) == 4
+    assert sum("method.rank=3" in line for line in failed) == 2
+    assert "TrainingError: the loss is nan" in said.out
+    assert "ZeroDivisionError: not one of ours" in said.out
+    assert "the same command again runs only those" in said.err
+
+
+def test_a_second_sweep_reports_its_own_runs(
+    jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    assert main([*TINY, "seed=0,1", "method.rank=3"]) == 1
+    assert main([*TINY, "seed=0", "method.rank=2"]) == 0
+    assert "1 runs: 1 finished, 0 failed." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("word", "part"),
+    [
+        ("task=sst2,bool", "Did you mean 'boolq'"),
+        ("method=iapt,lroa", "Did you mean 'lora'"),
+        ("hparams.lrr=1,2", "unknown key 'lrr' in hparams"),
+    ],
+)
+def test_a_wrong_word_stops_the_sweep_before_its_first_run(
+    word: str, part: str, jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    assert main([*TINY, word]) == 2
+    assert part in capsys.readouterr().err
+    assert jobs == []
+
+
+def test_finished_cells_are_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Real runs of one step; then the gap that a lost row leaves is all that is filled."""
+    words = [
+        *TINY,
+        "seed=0,1",
+        "hparams.max_steps=1",
+        "hparams.batch_size=2",
+        "limit.train=4",
+        "limit.dev=2",
+        "limit.test=2",
+    ]
+    assert main(words) == 0
+    rows = sorted((tmp_path / "results" / "rows").glob("*.json"))
+    assert [json.loads(r.read_text())["cell"]["seed"] for r in rows] == [0, 1]
+    kept = rows[0].read_bytes()
+    rows[1].unlink()
+    capsys.readouterr()
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert said.count("Already finished") == 1
+    assert "2 runs: 2 finished, 0 failed." in said
+    assert rows[0].read_bytes() == kept
+    assert rows[1].exists()
+
+
+def test_help_names_the_seeds_and_examples(capsys: pytest.CaptureFixture[str]):
+    assert main(["--help"]) == 0
+    assert "seeds 0-4" in capsys.readouterr().out

@@ -1,0 +1,165 @@
+"""`iapt-train`: words that are wrong are answered in a moment, right ones run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from iapt import run as run_module
+from iapt.cli.configuration import CONFIG_DIR, check_keys, groups, prepare, summary
+from iapt.cli.train import main
+from iapt.data.source import Sample
+from iapt.plan import make_plan
+
+ROOT = Path(__file__).parents[2]
+TINY = ["task=sst2", "backbone=tiny_llama", "method=lora", "device=cpu"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere_without_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["iapt-train"])
+    monkeypatch.setattr(run_module, "load_backbone", lambda *_: pytest.fail("loaded a model"))
+
+
+def answer(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    code = main(words)
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    return code, said.err
+
+
+WRONG: list[tuple[list[str], list[str]]] = [
+    (["task=bool"], ["task=bool", "no such task", "boolq", "Did you mean 'boolq'"]),
+    (["method=iatp"], ["method=iatp", "no such method", "Did you mean 'iapt'"]),
+    (["task=null"], ["task=null", "no such task"]),
+    (["boolq"], ["'boolq'", "key=value"]),
+    (["hparams.learning_rate=1"], ["'learning_rate' in hparams", "lr"]),
+    (["hparam.lr=1"], ["'hparam'", "Did you mean 'hparams'"]),
+    (["method.prompt_len=0", "method=iapt"], ["method.prompt_len=0", ">= 1"]),
+    (["method.rank=four"], ["method.rank='four'", "a whole number"]),
+    (["hparams.max_steps=ten"], ["hparams.max_steps='ten'", "must be a number or null"]),
+    (["limit.train=none"], ["limit.train='none'", "null for all"]),
+    (["seed=0,1"], ["seed=0,1", "iapt-sweep"]),
+    (["task=sst2,rte"], ["task=sst2,rte", "iapt-sweep"]),
+    (["method.rank={"], ["method.rank={"]),
+    (
+        ["backbone=gpt2_large", "method=iapt", "hparams.max_length=1025"],
+        ["hparams.max_length=1025", "1020"],
+    ),
+    (["device=tpu"], ["device='tpu'", "auto, cpu, cuda"]),
+    (["experiment=papers"], ["experiment=papers", "Did you mean 'paper'"]),
+]
+
+
+@pytest.mark.parametrize(("words", "parts"), WRONG, ids=lambda w: " ".join(w)[:40])
+def test_a_wrong_word_is_answered_before_any_model(
+    words: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]
+):
+    code, said = answer(capsys, *TINY, *words)
+    assert code == 2
+    assert said.startswith("error: ")
+    for part in parts:
+        assert part in said
+
+
+def test_a_folder_without_the_split_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = tmp_path / "rows" / "sst2"
+    folder.mkdir(parents=True)
+    whole = (Sample().path / "sst2" / "train.jsonl").read_text()
+    (folder / "train.jsonl").write_text(whole)
+    code, said = answer(capsys, *TINY, f"data={folder.parent}")
+    assert code == 1
+    for part in (str(folder), "validation.jsonl", "it has train"):
+        assert part in said
+    code, said = answer(capsys, *TINY, "data=./nothing")
+    assert code == 1
+    assert "nothing does not exist" in said
+
+
+def test_a_path_as_data_is_a_folder():
+    assert prepare(["data=./rows"]) == ["data=folder", "data.path=./rows"]
+    assert prepare(["data=/a/b"]) == ["data=folder", "data.path=/a/b"]
+    assert prepare(["data=sample"]) == ["data=sample"]
+    Path("here").mkdir()
+    assert prepare(["data=here"]) == ["data=folder", "data.path=here"]
+
+
+def test_an_experiment_needs_no_plus():
+    assert prepare(["experiment=paper"]) == prepare(["+experiment=paper"]) == ["+experiment=paper"]
+    check_keys(["+experiment=paper", "hparams.lr=1e-4"])
+
+
+def test_a_right_command_reaches_the_plan(capsys: pytest.CaptureFixture[str]):
+    words = [*TINY, "dry_run=true", "limit.train=20", "method.rank=2", "hparams.lr=1e-3"]
+    for _ in range(2):  # Hydra keeps no state between two commands of one process
+        assert main(words) == 0
+        shown = capsys.readouterr().out
+        assert "20 train" in shown
+        assert "lr 0.001" in shown
+
+
+def test_help_answers_without_torch_or_hydra():
+    """As a user starts it; the time depends on the machine, what is imported does not."""
+    program = (
+        "import sys; from iapt.cli.train import main; code = main(['--help']); "
+        "print([m for m in ('torch', 'transformers', 'hydra', 'omegaconf') if m in sys.modules], code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    *page, last = done.stdout.splitlines()
+    assert last == "[] 0"
+    for group, entries in groups().items():
+        assert f"  {group}" in page
+        for entry in entries:
+            if (group, entry) != ("variant", "none"):
+                assert any(line.startswith(f"    {entry} ") for line in page), entry
+
+
+def test_every_entry_has_a_line_for_the_help_page():
+    for group, entries in groups().items():
+        for entry in entries:
+            if (group, entry) != ("variant", "none"):
+                assert summary(group, entry), f"{group}/{entry} has no comment line"
+
+
+def test_groups_are_those_of_the_folder():
+    found = groups()
+    assert set(found) == {
+        *("backbone", "data", "experiment", "hparams"),
+        *("logger", "method", "task", "variant"),
+    }
+    assert {len(list((CONFIG_DIR / g).glob("*.yaml"))) - len(e) for g, e in found.items()} == {0}
+    assert len(found["task"]) >= 13
+    assert len(found["method"]) >= 15
+    assert len(found["backbone"]) >= 7
+    assert len(found["variant"]) >= 14
+    assert sum(map(len, found.values())) >= 55
+
+
+ENTRIES = [(group, entry) for group, entries in groups().items() for entry in entries]
+
+
+@pytest.mark.parametrize(("group", "entry"), ENTRIES, ids=["/".join(e) for e in ENTRIES])
+def test_every_entry_composes_resolves_and_makes_a_plan(
+    group: str, entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)  # llama2_7b asks for it
+    plus = "+" if group == "experiment" else ""
+    words = [f"{plus}{group}={entry}"]
+    if (group, entry) == ("data", "folder"):
+        words.append(f"data.path={Sample().path}")
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        config = compose("config", overrides=words)
+    values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(values, dict)
+    if group == "variant" and entry.startswith("idpg"):
+        pytest.skip("a variant of another method than the default")
+    plan = make_plan({str(k): v for k, v in values.items()})
+    assert plan.trainable > 0
+    if group in plan.cell and group not in ("variant", "data"):
+        assert plan.cell[group] == entry
