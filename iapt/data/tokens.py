@@ -56,7 +56,9 @@ def encode_all(
 
 
 def _key(rendered: Sequence[Rendered], tokenizer: Any, max_length: int, bos: bool) -> str:
-    digest = hashlib.sha256(f"1 {max_length} {bos} {tokenizer.bos_token_id} {tokenizer.eos_token_id}".encode())
+    digest = hashlib.sha256(
+        f"1 {max_length} {bos} {tokenizer.bos_token_id} {tokenizer.eos_token_id}".encode()
+    )
     digest.update(tokenizer.backend_tokenizer.to_str().encode())
     for item in rendered:
         digest.update(json.dumps([item.instruction, item.response]).encode())

@@ -78,9 +78,7 @@ def two_forwards_then_two_backwards(subject: Subject) -> None:
         batch = data(seed).batch(ALL)
         return response(subject.backbone, batch, EOS).loss
 
-    separate = [
-        torch.autograd.grad(loss(seed), parameters, allow_unused=True) for seed in (1, 2)
-    ]
+    separate = [torch.autograd.grad(loss(seed), parameters, allow_unused=True) for seed in (1, 2)]
     first, second = loss(1), loss(2)
     for result, expected in ((first, separate[0]), (second, separate[1])):
         found = torch.autograd.grad(result, parameters, allow_unused=True)

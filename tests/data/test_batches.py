@@ -1,11 +1,11 @@
 """Optimizer batches and micro-batches: exact sizes, every example once, a resumable order."""
 
+import itertools
 import random
 
 import pytest
 
 from iapt.data.batches import WINDOW, Sampler, by_length, micro_batches
-
 
 
 def sizes_of(n: int, longest: int, seed: int = 1) -> list[int]:
@@ -28,7 +28,7 @@ def test_groups_hold_every_index_once_within_the_budget(budget: int):
 
 def test_no_two_neighbouring_groups_would_fit_together():
     groups = by_length(SIZES, 200)
-    for a, b in zip(groups, groups[1:], strict=False):
+    for a, b in itertools.pairwise(groups):
         assert (len(a) + 1) * SIZES[b[0]] > 200
 
 

@@ -124,13 +124,13 @@ def beam_search(backbone: Backbone, text: list[int], beams: int, eos: int) -> li
         options = sorted(options, key=lambda o: -o[0])[: 2 * beams]
         ends = [o[1][-1] == eos or length == NEW for o in options]
         finished += [
-            (o[0] / length, o[1]) for o, end in zip(options[:beams], ends[:beams], strict=True) if end
+            (o[0] / length, o[1])
+            for o, end in zip(options[:beams], ends[:beams], strict=True)
+            if end
         ]
         finished = sorted(finished, key=lambda o: -o[0])[:beams]
         running = [o for o, end in zip(options, ends, strict=True) if not end][:beams]
-        if not running or (
-            len(finished) == beams and running[0][0] / length <= finished[-1][0]
-        ):
+        if not running or (len(finished) == beams and running[0][0] / length <= finished[-1][0]):
             break
     return finished[0][1]
 
@@ -145,9 +145,7 @@ def test_beams_are_those_of_a_search_written_here(beams: int):
     method.attach(backbone)
     texts = rows(2)
     free = ours(backbone, texts, beams, NEVER, "right")
-    eos = max(
-        set(free.flatten().tolist()), key=lambda t: (len(set(lengths(free, t))), t)
-    )
+    eos = max(set(free.flatten().tolist()), key=lambda t: (len(set(lengths(free, t))), t))
     found = ours(backbone, texts, beams, eos, "right")
     ends = lengths(found, eos)
     assert len(set(ends)) > 1
@@ -221,18 +219,14 @@ def test_texts_come_back_in_order_whatever_the_batches(beams: int):
 
 def test_nothing_to_decode_is_no_text():
     backbone = shared_backbone("llama")
-    assert (
-        decode(backbone, [], Words(1), num_beams=3, max_new_tokens=2, batch_tokens=9) == []
-    )
+    assert decode(backbone, [], Words(1), num_beams=3, max_new_tokens=2, batch_tokens=9) == []
 
 
 def test_special_tokens_do_not_reach_the_text():
     tokenizer = tiny_tokenizer()
     backbone = shared_backbone("llama")
     backbone.detach()
-    texts = decode(
-        backbone, rows(), tokenizer, num_beams=1, max_new_tokens=3, batch_tokens=999
-    )
+    texts = decode(backbone, rows(), tokenizer, num_beams=1, max_new_tokens=3, batch_tokens=999)
     assert not any("<pad>" in text or "</s>" in text for text in texts)
 
 

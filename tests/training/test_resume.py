@@ -43,9 +43,7 @@ def outcome(run: Run) -> tuple[dict[str, bytes], dict[str, Any]]:
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("stop", [1, 3, 6, 8])
-def test_stopped_anywhere_and_resumed_is_as_if_never_stopped(
-    tmp_path: Path, name: str, stop: int
-):
+def test_stopped_anywhere_and_resumed_is_as_if_never_stopped(tmp_path: Path, name: str, stop: int):
     def fresh(seed: int = 0) -> Run:
         return new_run(METHODS[name], seed=seed, checkpoint_every=2)
 
