@@ -229,7 +229,7 @@ def test_truncation_is_counted_and_cuts_no_response(
         raise InterruptedError
 
     monkeypatch.setattr(run_module, "train", stop)
-    config = settings("method=lora", "hparams.max_length=60")
+    config = settings("method=lora", "hparams.max_length=125")
     with pytest.raises(InterruptedError):
         run(config)
     plan = make_plan(config)
@@ -239,12 +239,12 @@ def test_truncation_is_counted_and_cuts_no_response(
     assert 0 < len(cut) < len(responses), "choose a length that cuts some"
     for example, response in zip(seen["train"], responses, strict=True):
         assert len(example.response) == len(response.encode()) + 1  # one token a byte, and the end
-        assert len(example) <= 60
+        assert len(example) <= 125
 
 
 def test_the_row_counts_truncated_examples_of_each_split(tmp_path: Path):
-    row = run(settings("method=lora", "hparams.max_length=60", "hparams.max_steps=1"))
+    row = run(settings("method=lora", "hparams.max_length=125", "hparams.max_steps=1"))
     truncated = row["data"]["truncated"]
     assert set(truncated) == {"train", "dev", "test"}
     assert 0 < truncated["train"] < 24
-    assert row["config"]["hparams"]["max_length"] == 60
+    assert row["config"]["hparams"]["max_length"] == 125

@@ -95,8 +95,20 @@ def check_keys(arguments: Sequence[str]) -> None:
         ConfigError: with the nearest key.
     """
     from hydra import compose, initialize_config_dir
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
     from omegaconf import OmegaConf
 
+    parser = OverridesParser.create()
+    for word in arguments:
+        if not word.startswith("-"):
+            try:
+                parser.parse_override(word)
+            except OverrideParseException as error:
+                reason = str(error).splitlines()[0]
+                raise ConfigError(
+                    f"argument {word!r}: {reason}; put odd characters in quotes."
+                ) from error
     known = groups()
     pairs = [(a, *split_argument(a)) for a in arguments if not a.startswith("-")]
     choices = [

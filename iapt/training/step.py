@@ -150,7 +150,7 @@ def _accumulate(
         out = response(backbone, data.batch(group).to(backbone.device), data.eos_token_id)
         if not torch.isfinite(out.loss):
             raise TrainingError(
-                f"the loss is {float(out.loss)}; nothing was updated. "
+                f"the loss is {float(out.loss.detach())}; nothing was updated. "
                 "Lower hparams.lr, or use float32 (backbone.dtype)."
             )
         for p, g in zip(

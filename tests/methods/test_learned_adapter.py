@@ -84,6 +84,10 @@ def test_a_decision_takes_the_most_probable_candidate_and_stops_its_logits():
     assert operation.activation_logits.grad is None
     assert operation.inner_logits.grad is not None
     assert operation.choice("activation") == list(ACTIVATIONS)[best]
+    resumed = small(tiny_dims("llama")).operations()[0]
+    resumed.load_state_dict(operation.state_dict())
+    torch.testing.assert_close(resumed(z), expected)
+    assert resumed.entropy("activation") == math.inf
 
 
 def test_training_searches_settles_and_starts_afresh_for_the_full_schedule(tmp_path):
