@@ -96,7 +96,7 @@ def check_keys(arguments: Sequence[str]) -> None:
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
+    from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
     parser = OverridesParser.create()
@@ -104,7 +104,7 @@ def check_keys(arguments: Sequence[str]) -> None:
         if not word.startswith("-"):
             try:
                 parser.parse_override(word)
-            except OverrideParseException as error:
+            except HydraException as error:
                 reason = str(error).splitlines()[0]
                 raise ConfigError(
                     f"argument {word!r}: {reason}; put odd characters in quotes."
