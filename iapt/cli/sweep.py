@@ -42,7 +42,7 @@ def _sweep(words: list[str]) -> None:
     keys = {split_argument(w)[0] for w in words}
     words = [_expand(w) for w in words] + ([] if "seed" in keys else [SEEDS])
     prepared = prepare(words)
-    check_keys([p.split(",")[0] for p in prepared])
+    check_keys(prepared)
     from iapt.cli.train import run_hydra
 
     folder = _folder(prepared)
