@@ -10,6 +10,7 @@ import torch
 
 from iapt.errors import TrainingError
 from iapt.methods.lora import LoRA
+from iapt.training import loop
 from iapt.training.loop import Run, train
 from tests.training.short_run import Quiet, bits, checkpoint, new_run, quiet, small_iapt
 
@@ -90,3 +91,23 @@ def test_a_damaged_checkpoint_is_an_error_that_says_what_to_do(tmp_path: Path, d
     file.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "noise": b"\x07" * 99}[damage])
     with pytest.raises(TrainingError, match=r"cannot be read .*delete it to start this run afresh"):
         train(new_run(max_steps=2), file, "id", Quiet(), quiet)
+
+
+def test_the_best_weights_so_far_come_back_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The best evaluation lies before the stop, and nothing behind it is better."""
+    current: list[Run] = []
+    monkeypatch.setattr(loop, "evaluate", lambda *_: (float(current[-1].history.step), 50.0))
+
+    def fresh() -> Run:
+        current.append(new_run(checkpoint_every=1))
+        return current[-1]
+
+    whole = fresh()
+    train(whole, checkpoint(tmp_path / "whole"), "id", Quiet(), quiet)
+    assert whole.history.best_step == 2
+    stopped, file = fresh(), checkpoint(tmp_path / "stopped")
+    stop_in_step(stopped, 6)
+    with pytest.raises(Stopped):
+        train(stopped, file, "id", Quiet(), quiet)
+    train(fresh(), file, "id", Quiet(), quiet)
+    assert outcome(current[-1]) == outcome(whole)
