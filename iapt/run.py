@@ -151,6 +151,7 @@ def _run(
             "majority_accuracy": _majority(examples["dev"]),
         },
         "params": {
+            "trained_at_first": plan.trainable,  # more, where a search or a schedule cuts afterwards
             "trained": sum(p.numel() for p in method.parameters()),
             "stored": sum(t.numel() for t in method.serving_state().values()),
             "active_at_decode": method.active_at_decode(),
@@ -181,6 +182,8 @@ def _run(
         "seconds": _seconds(history, now - test_started, now - started),
         "tokens_per_second": history.trained_tokens / max(history.train_seconds, 1e-9),
         "steps": history.step,
+        "search": {"steps": history.search_steps, "seconds": history.search_seconds},
+        "structure": _in_short(method.structure()),
         "peak_memory_mib": peak_memory_mib(plan.device),
         "created": utc_now(),
     }
@@ -244,6 +247,11 @@ def _majority(examples: Sequence[Example]) -> float:
     for e in examples:
         counts[e.response] = counts.get(e.response, 0) + 1
     return 100 * max(counts.values()) / len(examples)
+
+
+def _in_short(structure: dict[str, Any]) -> dict[str, Any]:
+    """A found structure's single values; the whole of it is in the run's structure.json."""
+    return {k: v for k, v in structure.items() if not isinstance(v, dict | list | tuple)}
 
 
 def _write_predictions(

@@ -83,6 +83,8 @@ def test_the_row_is_whole_and_says_what_ran(finished: tuple[Path, dict[str, Any]
     assert row["data"]["sizes"] == {"train": 24, "dev": 6, "test": 6}
     assert row["scores"]["n"] == 6
     assert row["params"]["trained"] == make_plan(settings("method=iapt")).trainable
+    assert row["params"]["trained_at_first"] == row["params"]["trained"]
+    assert (row["search"], row["structure"]) == ({"steps": 0, "seconds": 0.0}, {})
     assert row["params"]["active_at_decode"] == 0
     assert row["decoding"]["num_beams"] == 3
     assert row["backbone"]["revision"] == "random"
@@ -104,6 +106,18 @@ def test_every_joint_leaves_its_file(finished: tuple[Path, dict[str, Any]]):
     assert len(lines) == 6
     assert all({"id", "output", "parsed", "references"} <= set(line) for line in lines)
     assert json.loads((kept / "scores.json").read_text()) == row["scores"]
+    logged = [json.loads(line) for line in (kept / "metrics.jsonl").read_text().splitlines()]
+    assert all(line["method/largest_input/0"] > 0 for line in logged if "dev/loss" in line), (
+        "what a method measures is logged at evaluations"
+    )
+
+
+def test_a_row_tells_of_the_search_and_of_what_it_left():
+    row = run(settings("method=ssp"))
+    assert row["search"]["steps"] == 2
+    assert row["search"]["seconds"] > 0
+    assert row["params"]["trained"] == row["structure"]["parameters"] <= row["structure"]["budget"]
+    assert row["params"]["trained"] < row["params"]["trained_at_first"]
 
 
 def test_the_saved_adapter_fits_its_backbone_and_no_other(finished: tuple[Path, dict[str, Any]]):

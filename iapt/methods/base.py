@@ -5,6 +5,7 @@
     when saved         serving_state, adopt, structure
     when served        merge, unmerge, peft_adapter
     when counted       active_at_decode, counted_parameters
+    when watched       measurements
 
 The training loop asks what a method can do, never what it is called.
 """
@@ -149,6 +150,10 @@ class Method(nn.Module):
     def active_at_decode(self) -> int:
         """Parameters that take part in every decoding step (0 for prompts that live in the cache)."""
         return sum(p.numel() for p in self.parameters())
+
+    def measurements(self) -> dict[str, float]:
+        """What is worth logging beside the loss, by name, as of the last forward pass; asked at evaluations."""
+        return {}
 
     def weight_parameters(self) -> list[nn.Parameter]:
         """All trained parameters but the architecture ones (the paper's Ω)."""

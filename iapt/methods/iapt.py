@@ -68,13 +68,15 @@ class PromptGenerator(nn.Module):
         )
         self.up = None if tied else nn.Parameter(up)
 
-    def forward(self, h: Tensor, mask: Tensor, pooler: nn.Module, activation: nn.Module) -> Tensor:
-        """Soft tokens p (B,P,D) from h (B,T,D) and the instruction mask (B,T)."""
+    def forward(
+        self, h: Tensor, mask: Tensor, pooler: nn.Module, activation: nn.Module
+    ) -> tuple[Tensor, Tensor]:
+        """Soft tokens p (B,P,D) and s (B,P,M) from h (B,T,D) and the instruction mask (B,T)."""
         A = pooler(h, mask, self.down)  # (B, T, P)
         pooled = A.to(h.dtype).transpose(1, 2) @ h  # A^T h, (B, P, D)
         s = pooled @ self.down.to(h.dtype)  # (B, P, M)
         up = self.down.T if self.up is None else self.up
-        return activation(s) @ up.to(h.dtype)
+        return activation(s) @ up.to(h.dtype), s
 
 
 class IAPT(Method):
@@ -150,6 +152,7 @@ class IAPT(Method):
             for _ in range(groups)
         )
         learned = halves == ["rational", "rational"]
+        self.largest: dict[int, Tensor] = {}  # max |s| of each block's last forward pass
         self.activations = nn.ModuleList(
             ACTIVATIONS[halves[2 * i >= dims.num_layers]]()
             for i in range(groups if learned else dims.num_layers)
@@ -169,7 +172,9 @@ class IAPT(Method):
         activation = self.activations[
             group if len(self.activations) == len(self.generators) else layer
         ]
-        return self.generators[group](norm(h), mask, self.poolers[layer], activation)
+        soft, s = self.generators[group](norm(h), mask, self.poolers[layer], activation)
+        self.largest[layer] = s.detach().abs().amax()
+        return soft
 
     def attach(self, backbone: Backbone) -> None:
         for layer in range(backbone.dims.num_layers):
@@ -183,3 +188,7 @@ class IAPT(Method):
 
     def active_at_decode(self) -> int:
         return 0
+
+    def measurements(self) -> dict[str, float]:
+        """Largest |s| per block: far outside the fitted range of the activation, its curve is arbitrary."""
+        return {f"largest_input/{layer}": float(value) for layer, value in self.largest.items()}

@@ -329,7 +329,11 @@ def _train(
         bar.set_postfix_str("evaluating on dev ...")
         point = run.evaluate()
         run.history.eval_seconds += time.perf_counter() - started
-        logger.log({"dev/loss": point["loss"], "dev/accuracy": point["accuracy"]}, run.history.step)
+        found = {f"method/{name}": value for name, value in run.method.measurements().items()}
+        logger.log(
+            {"dev/loss": point["loss"], "dev/accuracy": point["accuracy"], **found},
+            run.history.step,
+        )
         best = "  (best so far)" if run.history.best_step == run.history.step else ""
         bar.write(
             f"  step {run.history.step:>5}   dev loss {point['loss']:.4f}   "

@@ -197,3 +197,18 @@ def test_transposed_start_makes_projections_equal_but_apart():
 def test_a_wrong_number_is_named(field: str, value: object, message: str):
     with pytest.raises(ConfigError, match=message):
         IAPT(tiny_dims("llama"), **{field: value})  # type: ignore[arg-type]
+
+
+def test_the_largest_input_of_each_activation_is_measured():
+    backbone = shared_backbone("llama")
+    method = IAPT(backbone.dims, bottleneck_dim=8, share_every=1)
+    seen: dict[int, float] = {}
+    for layer, activation in enumerate(method.activations):
+        activation.register_forward_pre_hook(
+            lambda _, args, layer=layer: seen.update({layer: float(args[0].detach().abs().max())})
+        )
+    method.attach(backbone)
+    assert method.measurements() == {}
+    backbone(*right_padded())
+    assert method.measurements() == {f"largest_input/{n}": seen[n] for n in seen}
+    assert len(seen) == backbone.dims.num_layers
