@@ -1,8 +1,10 @@
 """Where a number came from: versions, commit, memory, time."""
 
+import gc
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -56,15 +58,25 @@ def git_state() -> dict[str, Any]:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start measuring peak memory on a CUDA device."""
+    """Start measuring peak memory: on a CUDA device, or of this process where Linux allows it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+        return
+    gc.collect()  # what an earlier run of a sweep left is not this run's
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): sets the high-water mark to now
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """Peak MiB: allocated on the CUDA device, or resident of this process on CPU."""
+    """Peak MiB: allocated on the CUDA device, or resident of this process on CPU.
+
+    The CPU's counts since `reset_peak_memory` on Linux, since the process began elsewhere.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(n for n in lines if n.startswith("VmHWM:")).split()[1]) / 2**10  # kB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 

@@ -1,0 +1,22 @@
+"""Where a number came from."""
+
+import sys
+
+import pytest
+import torch
+
+from iapt.provenance import peak_memory_mib, reset_peak_memory
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can set its high-water mark back")
+def test_peak_memory_counts_from_its_reset_not_from_an_earlier_run():
+    block = torch.ones(32 * 2**20)  # 128 MiB
+    with_block = peak_memory_mib(CPU)
+    del block
+    reset_peak_memory(CPU)
+    assert peak_memory_mib(CPU) < with_block - 64
+    block = torch.ones(32 * 2**20)
+    assert peak_memory_mib(CPU) > with_block - 64
+    del block
