@@ -20,7 +20,7 @@ SAMPLE_SWEEP := hparams.max_steps=16 hparams.eval_every=8 limit.dev=50 limit.tes
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup quickstart test test-all check format smoke report sweep-sample bench clean \
-        table1 table2 table3 table4 table5 table6 table7 table8 figure2 figure3
+        table1 table2 table3 table4 table5 table6 table7 table8 figure2 figure3 params
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## / { \
@@ -67,6 +67,9 @@ table1 table2 table3 table4 table5 table6 table7 table8: $(READY) ## a table of 
 	$(BIN)/iapt-table $@ $(ARGS)
 
 figure2 figure3: $(READY) ## a figure of the paper, from the rows there are
+	$(BIN)/iapt-table $@ $(ARGS)
+
+params: $(READY) ## the parameters of every method on every backbone, and the paper's
 	$(BIN)/iapt-table $@ $(ARGS)
 
 report: $(READY) ## one HTML page: tables, curves, predictions

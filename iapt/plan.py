@@ -79,8 +79,9 @@ def make_plan(config: dict[str, Any]) -> Plan:
     task = build(config["task"], "task")
     if task.max_new_tokens >= max_length:
         raise ConfigError(
-            f"task.max_new_tokens={task.max_new_tokens}: must be less than the {max_length} tokens of "
-            "hparams.max_length and the backbone."
+            f"task.max_new_tokens={task.max_new_tokens}: must be less than the {max_length} tokens that "
+            f"hparams.max_length and {backbone.name} leave. Give a smaller one, such as "
+            f"task.max_new_tokens={max_length // 4}."
         )
     source = build(config["data"], "data")
     device = _device(config["device"])

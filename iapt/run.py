@@ -10,7 +10,7 @@ import os
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,14 @@ from iapt.data.template import render
 from iapt.data.tokens import encode_all
 from iapt.display import show_plan, show_prompt, show_result
 from iapt.inference.generate import decode
+from iapt.methods.counts import sizes
 from iapt.plan import SPLITS, Plan, build, make_plan
 from iapt.provenance import git_state, peak_memory_mib, reset_peak_memory, utc_now, versions
 from iapt.reporting.row import row_path, write_row
 from iapt.tasks.base import Example, Scores, Split
 from iapt.training.checkpoint import save_adapter
-from iapt.training.loop import History, Run, train
+from iapt.training.loop import train
+from iapt.training.state import History, Run
 from iapt.training.step import Data
 
 TRAINING: tuple[Split, ...] = ("train", "dev")
@@ -152,9 +154,7 @@ def _run(
         },
         "params": {
             "trained_at_first": plan.trainable,  # more, where a search or a schedule cuts afterwards
-            "trained": sum(p.numel() for p in method.parameters()),
-            "stored": sum(t.numel() for t in method.serving_state().values()),
-            "active_at_decode": method.active_at_decode(),
+            **asdict(sizes(method)),
         },
         "data": {
             "source": plan.cell["data"],

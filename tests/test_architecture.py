@@ -27,7 +27,7 @@ RANKS = {
     "methods": 2,
     "data": 3,
     "training": 4,
-    "inference": 4,
+    "inference": 5,
     "reporting": 4,
     "plan": 5,
     "provenance": 5,

@@ -144,9 +144,9 @@ def test_limits_take_a_part_of_each_split():
 def test_building_passes_values_and_names_all_that_is_wrong():
     assert build({"_target_": "builtins.dict", "_convert_": "all", "a": 1}, "x") == {"a": 1}
     with pytest.raises(ConfigError) as caught:
-        build({"_target_": "iapt.data.source.Folder", "name": 3, "cach_dir": "."}, "data")
+        build({"_target_": "iapt.data.source.Folder", "name": 3, "nmae": "."}, "data")
     assert str(caught.value).splitlines() == [
-        "data.cach_dir: unknown; allowed are path, name, cache_dir. Did you mean 'cache_dir'?",
+        "data.nmae: unknown; allowed are path, name. Did you mean 'name'?",
         "data.path: missing.",
         "data.name=3: must be text or null.",
     ]

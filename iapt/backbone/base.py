@@ -117,12 +117,28 @@ class Backbone:
             hide_from_first: without `keep`, the first real token may not attend to them.  A decoder
                 uses its first token as attention sink; letting it see the prompt disturbs the sink.
             add: with `keep`, no new tokens: what `fn` returns is added to those that already live here.
+
+        Raises:
+            BackboneError: another method already puts something in front of this block alone.
         """
+        if not keep:
+            self._refuse_second(layer)
         self._prompts[layer].append(SoftPrompt(fn, keep, after_first, hide_from_first, add))
 
     def kv_prefix(self, layer: int, fn: PrefixFn) -> None:
-        """Give a block constant keys and values: fn() -> two tensors (H_kv, P, K), not rotated."""
+        """Give a block constant keys and values: fn() -> two tensors (H_kv, P, K), not rotated.
+
+        Raises:
+            BackboneError: another method already puts something in front of this block alone.
+        """
+        self._refuse_second(layer)
         self._prefixes[layer] = fn
+
+    def _refuse_second(self, layer: int) -> None:
+        if self._prefixes[layer] or any(not prompt.keep for prompt in self._prompts[layer]):
+            raise BackboneError(
+                f"block {layer} already has a prompt or a prefix of its own; attach one such method at a time."
+            )
 
     def detach(self) -> None:
         """Undo every verb: afterwards the backbone is exactly the bare model."""

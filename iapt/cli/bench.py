@@ -1,18 +1,21 @@
 """`iapt-bench`: decoding and training speed, ours beside the usual libraries, as ratios of one run.
 
-decode   bare, LoRA unmerged, IAPT, and transformers' `generate` over a peft LoRA (Table 4's shape)
-train    one optimizer step of our LoRA and IAPT beside transformers' Trainer over a peft LoRA, on the
-         same rows in the same batches
+decode   bare, each method, transformers' `generate` bare and over a peft LoRA (Table 4's shape)
+train    one optimizer step of each method beside transformers' Trainer over a peft LoRA, same rows
 """
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from iapt.cli.configuration import CONFIG_DIR, groups, guarded, split_argument
+from iapt.cli.configuration import CONFIG_DIR, groups, guarded, prepare, split_argument
 from iapt.errors import ConfigError, closest
+
+if TYPE_CHECKING:
+    from iapt.backbone.base import Backbone
+    from iapt.plan import Plan
 
 DEFAULTS = {
     "what": "decode,train",
@@ -24,13 +27,18 @@ DEFAULTS = {
     "instruction_tokens": "274",  # Appendix G
     "new_tokens": "32",  # Appendix G
     "batch": "8",
-    "steps": "6",
+    "steps": "3",
     "repeats": "5",
     "warmup": "1",
     "device": "auto",
     "out": "results/bench",
 }
+COUNTS = ("instruction_tokens", "new_tokens", "batch", "steps", "repeats", "warmup")
+WHAT = ("decode", "train")
 HELP = """iapt-bench: speed and memory of decoding and training, ours beside peers, as ratios.
+
+The paper's Table 4 (a GPU): iapt-bench backbone=llama2_7b what=decode
+Every method's training step: iapt-bench what=train methods=all task=sst2
 
 Arguments (key=value), with their defaults:
 """
@@ -49,132 +57,104 @@ def _settings(words: Sequence[str]) -> dict[str, str]:
     settings = dict(DEFAULTS)
     for word in words:
         key, value = split_argument(word)
-        if key not in DEFAULTS or value is None:
+        if key not in DEFAULTS or not value:
             raise ConfigError(
                 f"argument {word!r}: allowed are {', '.join(f'{k}=' for k in DEFAULTS)}.{closest(key, DEFAULTS)}"
             )
         settings[key] = value
-    for key in ("instruction_tokens", "new_tokens", "batch", "steps", "repeats", "warmup"):
-        if not settings[key].isdigit() or (int(settings[key]) < 1 and key != "warmup"):
-            raise ConfigError(f"{key}={settings[key]}: must be a whole number >= 1.")
-    known = groups()
-    for group, chosen in (
-        ("backbone", [settings["backbone"]]),
-        ("task", [settings["task"]]),
-        ("method", settings["methods"].split(",")),
-    ):
-        for entry in chosen:
-            if entry not in known[group]:
+    if settings["methods"] == "all":
+        settings["methods"] = ",".join(groups()["method"])
+    for key in COUNTS:
+        least = 0 if key == "warmup" else 1
+        if not settings[key].isdigit() or int(settings[key]) < least:
+            raise ConfigError(f"{key}={settings[key]}: must be a whole number >= {least}.")
+    for key, each in (("what", WHAT), ("beams", [str(n) for n in range(1, 17)])):
+        for value in settings[key].split(","):
+            if value not in each:
                 raise ConfigError(
-                    f"{group}={entry}: there are {', '.join(known[group])}.{closest(entry, known[group])}"
+                    f"{key}={settings[key]}: allowed are {', '.join(each)}, with commas between.{closest(value, each)}"
                 )
+    prepare([f"{key}={settings[key]}" for key in ("backbone", "task", "data")])
+    prepare([f"method={settings['methods']}"])
     return settings
 
 
 def _bench(settings: dict[str, str]) -> None:
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    from iapt.backbone.load import load_backbone, load_tokenizer
-    from iapt.plan import make_plan
+    from iapt.backbone.load import load_backbone
     from iapt.provenance import git_state, utc_now, versions
 
-    plans = {}
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        for method in settings["methods"].split(","):
-            words = [f"{k}={settings[k]}" for k in ("backbone", "task", "data", "device")]
-            config = OmegaConf.to_container(
-                compose("config", [*words, f"method={method}"]), resolve=True
-            )
-            assert isinstance(config, dict)
-            plans[method] = make_plan({str(k): v for k, v in config.items()})
+    plans = _plans(settings)
     plan = next(iter(plans.values()))
-    tokenizer = load_tokenizer(plan.backbone)
-    loaded = load_backbone(plan.backbone, plan.device)
+    backbone = load_backbone(plan.backbone, plan.device).backbone
     print(
-        f"{plan.backbone.name} on {plan.device}; each ratio is a median of {settings['repeats']} alternating runs"
+        f"{plan.backbone.name} on {plan.device}; medians of {settings['repeats']} turns, one after the other"
     )
     report: dict[str, Any] = {
         "settings": settings,
+        "device": str(plan.device),
         "created": utc_now(),
         "git": git_state(),
         "versions": versions(),
     }
     for what in settings["what"].split(","):
-        kinds: dict[str, Callable[..., Any]] = {"decode": _decode, "train": _train}
-        if what not in kinds:
-            raise ConfigError(f"what={what}: allowed are decode, train.{closest(what, kinds)}")
-        report[what] = kinds[what](settings, plans, tokenizer, loaded.backbone)
-    out = Path(settings["out"])
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{settings['backbone']}.json"
+        kinds = {"decode": _decode, "train": _train}
+        report[what] = kinds[what](settings, plans, backbone)
+    path = Path(settings["out"]) / f"{settings['backbone']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_file():  # the other half of an earlier measurement stays, with its own settings
+        before = json.loads(path.read_text())
+        report = {**{k: v for k, v in before.items() if k in WHAT}, **report}
     path.write_text(json.dumps(report, indent=2) + "\n")
     print(f"\nwritten: {path}")
 
 
+def _plans(settings: dict[str, str]) -> "dict[str, Plan]":
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from iapt.plan import make_plan
+
+    plans = {}
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        for method in settings["methods"].split(","):
+            words = [f"{k}={settings[k]}" for k in ("backbone", "task", "data", "device")]
+            composed = compose("config", prepare([*words, f"method={method}"]))
+            config = OmegaConf.to_container(composed, resolve=True)
+            assert isinstance(config, dict)
+            plans[method] = make_plan({str(k): v for k, v in config.items()})
+    return plans
+
+
 def _decode(
-    settings: dict[str, str], plans: dict[str, Any], tokenizer: Any, backbone: Any
-) -> list[dict[str, Any]]:
-    """Tokens per second of one instruction (Appendix G), ours and `generate` over peft."""
+    settings: dict[str, str], plans: "dict[str, Plan]", backbone: "Backbone"
+) -> dict[str, Any]:
+    """Tokens per second of one instruction (Appendix G)."""
     import torch
 
+    from iapt.backbone.load import load_tokenizer
+    from iapt.inference.contenders import decoding
     from iapt.inference.efficiency import FILLER, measure_in_turn
-    from iapt.inference.generate import decode_batch
 
     size, new = int(settings["instruction_tokens"]), int(settings["new_tokens"])
+    tokenizer = load_tokenizer(next(iter(plans.values())).backbone)
     text = tokenizer(FILLER * (1 + size // 10), add_special_tokens=False).input_ids[:size]
     ids = torch.tensor([text], device=backbone.device)
-    mask = torch.ones_like(ids)
     rows = []
     for beams in map(int, settings["beams"].split(",")):
-        length = {"num_beams": beams, "max_new_tokens": new, "min_new_tokens": new}
-
-        def ours(length: dict[str, int] = length) -> None:
-            decode_batch(
-                backbone, ids, mask, eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id, **length,
-            )  # fmt: skip
-
-        def attached(method: str, ours: Callable[[], None] = ours) -> Callable[[], None]:
-            module = plans[method].method().to(backbone.device).eval()
-
-            def go() -> None:
-                backbone.detach()
-                module.attach(backbone)
-                ours()
-
-            return go
-
-        def bare(ours: Callable[[], None] = ours) -> None:
-            backbone.detach()
-            ours()
-
-        def generate(length: dict[str, int] = length) -> None:
-            backbone.detach()
-            with torch.no_grad():
-                backbone.model.generate(
-                    ids,
-                    attention_mask=mask,
-                    do_sample=False,
-                    pad_token_id=tokenizer.pad_token_id,
-                    **length,
-                )
-
-        runs: dict[str, Callable[[], object]] = {
-            "bare": bare,
-            "transformers generate, bare": generate,
-        }
-        runs |= {name: attached(name) for name in plans}
         timings = measure_in_turn(
-            runs,
+            decoding(
+                backbone,
+                {name: plan.method for name, plan in plans.items()},
+                ids,
+                tokenizer.eos_token_id,
+                tokenizer.pad_token_id,
+                beams,
+                new,
+            ),
             backbone.device,
             repeats=int(settings["repeats"]),
             warmup=int(settings["warmup"]),
             tokens=new,
-        )
-        backbone.detach()
-        timings["transformers generate, peft LoRA"] = _peft_generate(
-            settings, plans, backbone, ids, mask, length
         )
         print(f"\ndecode {size} + {new} tokens, beam {beams}")
         for name, timing in timings.items():
@@ -189,78 +169,55 @@ def _decode(
                 {"what": name, "num_beams": beams, "tokens_per_second": timing.tokens_per_second,
                  "ratio_to_bare": ratio, "seconds": timing.seconds, "peak_mib": timing.peak_mib}
             )  # fmt: skip
-    return rows
-
-
-def _peft_generate(
-    settings: dict[str, str],
-    plans: dict[str, Any],
-    backbone: Any,
-    ids: Any,
-    mask: Any,
-    length: dict[str, int],
-) -> Any:
-    from iapt.inference.efficiency import measure
-    from iapt.inference.peers import peft_lora
-
-    with peft_lora(backbone) as model:
-        return measure(
-            lambda: model.generate(input_ids=ids, attention_mask=mask, do_sample=False, **length),
-            backbone.device,
-            repeats=int(settings["repeats"]),
-            warmup=int(settings["warmup"]),
-            tokens=length["max_new_tokens"],
-        )
+    return {"instruction_tokens": size, "new_tokens": new, "rows": rows}
 
 
 def _train(
-    settings: dict[str, str], plans: dict[str, Any], tokenizer: Any, backbone: Any
-) -> list[dict[str, Any]]:
-    """Seconds of one optimizer step on the same rows: ours, and Trainer over peft."""
-    import time
-    from dataclasses import replace
+    settings: dict[str, str], plans: "dict[str, Plan]", backbone: "Backbone"
+) -> dict[str, Any]:
+    """Seconds of one optimizer step on the same rows."""
+    from statistics import median
 
+    from tqdm import tqdm
+
+    from iapt.backbone.load import load_tokenizer
+    from iapt.inference.contenders import PEER_TRAINER, training
     from iapt.data.template import render
     from iapt.data.tokens import encode_all
-    from iapt.inference.peers import trainer_seconds
-    from iapt.training.loop import Run
     from iapt.training.step import Data
 
     plan = next(iter(plans.values()))
+    tokenizer = load_tokenizer(plan.backbone)
     batch, steps = int(settings["batch"]), int(settings["steps"])
     examples = plan.task.examples("train", plan.source)[: batch * steps]
     rendered = [render(e, plan.task.template, plan.backbone.template) for e in examples]
     encoded = encode_all(rendered, tokenizer, plan.max_length, plan.backbone.bos)
     data = Data(encoded, tokenizer.pad_token_id, tokenizer.eos_token_id)
-    seconds: dict[str, float] = {}
-    for name, own in plans.items():
-        hparams = replace(
-            own.hparams, batch_size=batch, max_steps=steps + 1, max_epochs=2, arch_every=10**9
-        )
-        method = own.method().to(backbone.device)
-        backbone.detach()
-        method.attach(backbone)
-        run = Run(backbone, method, data, data, hparams, 0)
-        run.one_step()
-        started = time.perf_counter()
-        for _ in range(steps):
-            run.one_step()
-        seconds[f"iapt: {name}"] = (time.perf_counter() - started) / steps
-    backbone.detach()
-
-    order = [
-        [i % len(encoded) for i in range(k * batch, (k + 1) * batch)] for k in range(steps + 1)
-    ]
-    seconds["transformers Trainer, peft LoRA"] = trainer_seconds(
-        backbone, [data.batch(o) for o in order]
+    contenders = training(
+        backbone, {name: (p.method, p.hparams) for name, p in plans.items()}, data, batch, steps
     )
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    repeats = int(settings["repeats"])
+    with tqdm(total=repeats * len(contenders), desc="training", dynamic_ncols=True) as bar:
+        for _ in range(repeats):
+            for name, contender in contenders.items():
+                bar.set_postfix_str(name)
+                seconds[name].append(contender())
+                bar.update()
     print(f"\ntrain {steps} steps of {batch} examples, {sum(data.sizes)} tokens in all")
-    peer = seconds["transformers Trainer, peft LoRA"]
-    for name, value in seconds.items():
+    peer = median(seconds[PEER_TRAINER])
+    rows = [
+        {"what": name, "seconds_per_step": median(taken), "speed_to_trainer_peft": peer / median(taken),
+         "seconds": taken}
+        for name, taken in seconds.items()
+    ]  # fmt: skip
+    for row in rows:
         print(
-            f"  {name:<34} {value:7.3f} s a step   {peer / value:5.2f} x the speed of Trainer + peft"
+            f"  {row['what']:<34} {row['seconds_per_step']:7.3f} s a step"
+            f"   {row['speed_to_trainer_peft']:5.2f} x the speed of Trainer + peft"
         )
-    return [
-        {"what": k, "seconds_per_step": v, "speed_to_trainer_peft": peer / v}
-        for k, v in seconds.items()
-    ]
+    return {"batch": batch, "steps": steps, "tokens": sum(data.sizes), "rows": rows}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,7 +7,7 @@ from typing import Any
 
 from iapt.cli.configuration import CONFIG_DIR, check_keys, groups, guarded, prepare, split_argument
 from iapt.errors import ConfigError, DataError, closest
-from iapt.tasks.base import Split
+from iapt.tasks.base import RowTask, Split
 
 HELP = """iapt-data: look at prompts, fetch released data sets, check what was fetched.
 
@@ -83,13 +83,14 @@ def _fetch(words: list[str]) -> None:
     names = groups()["task"] if own["task"] == "all" else own["task"].split(",")
     prepare([f"task={','.join(names)}"])  # refuses unknown names before anything is fetched
 
+    from hydra.utils import instantiate
+
     from iapt.data.hub import Hub
-    from iapt.plan import build
 
     hub = Hub(own["out"] or None)
     done: set[str] = set()
     for name in names:
-        task = build(_compose([f"task={name}"])["task"], "task")
+        task: RowTask = instantiate(_compose([f"task={name}"])["task"])
         releases = task.releases()
         if not releases and own["task"] != "all":
             raise DataError(f"task={name} has no release in configs/task/{name}.yaml to fetch.")

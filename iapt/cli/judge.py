@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -24,7 +25,8 @@ on disk: after a crash, or to add swap=true, give the command again and nothing 
 Keys:
   swap=false          ask in both orders and average, which cancels any favour to the first answer
   turns=first         first: judge the first turn, as the paper's prompt does; both: the whole dialogue
-  data=...            the questions: sample, or a folder with mt_bench/; default: the first run's data
+  data=...            the questions: sample, hub, or a folder with mt_bench/; default: the first
+                      run's, unless that was a folder
   model=...           default: $IAPT_JUDGE_MODEL, else gpt-4
   base_url=...        any OpenAI-compatible endpoint; default: $OPENAI_BASE_URL, else OpenAI's
                       (the key is read from $OPENAI_API_KEY and never written anywhere)
@@ -43,6 +45,7 @@ Keys:
 """
 
 OPENAI = "https://api.openai.com/v1"
+_GPT4 = re.compile(r"(?:^|/)gpt-4(?:-|$)", re.IGNORECASE)  # gpt-4, gpt-4-0613, openai/gpt-4-turbo
 TURNS = ("first", "both")
 
 
@@ -155,7 +158,7 @@ def _judge(run_a: Path, run_b: Path, settings: Mapping[str, Any]) -> None:
     questions, gpt4 = read_questions(path, settings["turns"])
     if gpt4 is None:
         print(f"{path.parent} has no answers of GPT-4, so ROUGE-L is left out.", file=sys.stderr)
-    pairs = pair_answers(run_a, run_b, questions, settings["turns"])
+    pairs = pair_answers(run_a, run_b, questions, settings["turns"], gpt4)
     # Whatever can be wrong is found before a reply is paid for.
     references = None if gpt4 is None else gpt4_references(pairs, gpt4)
     ids = [pair.id for pair in pairs]
@@ -238,25 +241,32 @@ def endpoint_from(
 
 
 def _questions_file(run: Path, data: str | None) -> Path:
+    from iapt.data.hub import Hub
     from iapt.data.source import Folder, Sample
 
-    if data == "sample":
-        return Sample().file("mt_bench", "test")
+    source: Folder
     if data is not None:
-        return Folder(data).file("mt_bench", "test")
-    config = run / "config.yaml"
-    if not config.is_file():
-        raise ConfigError(f"{run} has no config.yaml to say where its data is; give data=<folder>.")
-    from hydra.utils import instantiate
-    from omegaconf import OmegaConf
-
-    described = OmegaConf.load(config).data
-    if not str(described.get("_target_")).startswith("iapt.data."):  # a file must not name any code
-        raise ConfigError(f"{config}: data is not a source of this package; give data=<folder>.")
-    source = instantiate(described)
-    source.rows("mt_bench", "test")  # brings the files, where the source fetches
-    found: Path = source.file("mt_bench", "test")
-    return found
+        source = Sample() if data == "sample" else Hub() if data == "hub" else Folder(data)
+        return source.file("mt_bench", "test")
+    config = run / "config.json"
+    try:
+        described = dict(json.loads(config.read_text(encoding="utf-8"))["data"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ConfigError(
+            f"{config} does not say what data the run had ({error!r}); give data=sample, data=hub or "
+            "data=<folder>."
+        ) from error
+    target = described.get("_target_")
+    if target == "iapt.data.source.Sample":
+        source = Sample()
+    elif target == "iapt.data.hub.Hub":
+        source = Hub(described.get("root"))
+    else:  # of a folder, a run keeps the name and the fingerprint, not where it lay
+        raise ConfigError(
+            f"{run} had data={described.get('name', target)}, and does not say where that lies; "
+            "give data=<folder> once more."
+        )
+    return source.file("mt_bench", "test")
 
 
 def _label(run: Path) -> str:
@@ -289,8 +299,10 @@ def _update_rows(folder: Path, result: Mapping[str, Any]) -> None:
     """Add the scores to the two runs' result rows, under `scores.details` and `judge`."""
     from iapt.reporting.row import write_row
 
-    # Table 3's column is GPT-4's score; another judge's must not be taken for it.
-    metric = "gpt-4" if "gpt-4" in result["judge"]["model"].lower() else "judge"
+    # Table 3's column is GPT-4's score; another judge's (gpt-4o is one) must not be taken for it.
+    metric = "gpt-4" if _GPT4.search(result["judge"]["model"]) else "judge"
+    if result["judge"]["turns"] == "both":
+        metric += "-both-turns"
     for scored in result["rows"]:
         name = f"{scored['run_id']}.json"
         path = next(iter(sorted(folder.rglob(name))), None) if folder.is_dir() else None
@@ -300,8 +312,6 @@ def _update_rows(folder: Path, result: Mapping[str, Any]) -> None:
         row = json.loads(path.read_text(encoding="utf-8"))
         details = row["scores"].setdefault("details", {})
         details[metric] = scored["avg_score"]
-        if scored["rouge_l"] is not None:
-            details["rouge-l"] = scored["rouge_l"]
         row["judge"] = {**result["judge"], "n": scored["n"], "n_unparsed": scored["n_unparsed"]}
         write_row(path, row)
         print(f"{path}: scores.details has {metric} now")
@@ -309,3 +319,7 @@ def _update_rows(folder: Path, result: Mapping[str, Any]) -> None:
 
 def _json(value: object) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

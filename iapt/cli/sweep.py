@@ -103,3 +103,7 @@ def _folder(prepared: Sequence[str]) -> Path:
         return Path(str(given["hydra.sweep.dir"]))
     start = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     return Path(given.get("out") or "runs") / "sweeps" / f"{start}-{os.getpid()}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

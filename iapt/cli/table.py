@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 TABLES = tuple(f"table{number}" for number in range(1, 9))
 FIGURES = ("figure2", "figure3")
-NAMES = (*TABLES, *FIGURES, "summary", "claims")
+NAMES = (*TABLES, *FIGURES, "params", "rates", "summary", "claims")
 WORDS = ("rows", "out", "setting", "backbone", "hparams", "data")
-ROWS, OUT = "results/rows", "results/tables"
+ROWS, OUT, BENCH = "results/rows", "results/tables", "results/bench"
 
 HELP = f"""\
 Usage: iapt-table NAME [NAME ...] [key=value ...]
@@ -31,6 +31,10 @@ Names:
                       the command that makes it. Rows of the paper's own setting only
                       (hparams=paper, data=hub, no limit, the table's backbone).
   figure2, figure3    the same for the two figures, with drawings (SVG)
+  params              parameters of every method on every backbone: the paper's column, ours under
+                      its rule, trained, stored, active at decode, and what explains them. Needs
+                      no rows: the methods are built without weights
+  rates               learning rates tried: what each method reaches at each, and the best by dev loss
   summary             every cell of whatever rows there are, one section per setting
   claims              each claim of the paper: reproduced, not reproduced or not run
   all                 all of these
@@ -83,7 +87,7 @@ def _run(arguments: Sequence[str]) -> None:
     from iapt.reporting.choose import Scope
     from iapt.reporting.spec import MAIN_BACKBONE
 
-    rows, warnings = load_rows(words.get("rows"))
+    rows, warnings = ([], []) if names == ["params"] else load_rows(words.get("rows"))
     cells, messages = collect(rows)
     scope = Scope(
         words.get("hparams", "paper"),
@@ -102,7 +106,8 @@ def _run(arguments: Sequence[str]) -> None:
         if number:
             print()
         _show(document, drawings, out)
-    for warning in warnings if "summary" in names else [*warnings, *messages]:
+    shown_apart = {"summary", "rates"} & set(names)  # these show several settings side by side
+    for warning in warnings if shown_apart else [*warnings, *messages]:
         print(f"warning: {warning}", file=sys.stderr)
 
 
@@ -116,6 +121,8 @@ def _build(
     from iapt.reporting.claims import claims_document
     from iapt.reporting.figures import figure
     from iapt.reporting.other_tables import efficiency_table, sizes_table
+    from iapt.reporting.rates import rates_document
+    from iapt.reporting.spec import MAIN_BACKBONE, load
     from iapt.reporting.summary import summary
     from iapt.reporting.tables import score_table
 
@@ -125,10 +132,20 @@ def _build(
         return summary(rows, cells, messages), {}
     if name == "claims":
         return claims_document(cells, scope), {}
+    if name == "rates":
+        return rates_document(cells), {}
+    if name == "params":
+        from iapt.cli.counting import count_entries  # builds methods: torch and Hydra
+        from iapt.reporting.params_table import params_table
+
+        return params_table(count_entries()), {}
     if name == "table4":
-        return efficiency_table(), {}
+        return efficiency_table(Path(BENCH) / f"{MAIN_BACKBONE}.json"), {}
     if name == "table6":
-        return sizes_table(cells), {}
+        from iapt.cli.released import released_splits
+
+        tasks = [line["task"] for line in load("table6")["lines"]]
+        return sizes_table(cells, released_splits(tasks)), {}
     return score_table(name, rows, cells, scope), {}
 
 

@@ -60,3 +60,7 @@ def run_hydra(task: object, prepared: Sequence[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own report and exits
     sys.argv = [sys.argv[0], *prepared]
     hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="config")(task)()  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

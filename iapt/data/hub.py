@@ -25,6 +25,7 @@ from iapt.errors import ConfigError, DataError, closest
 
 MANIFEST = "manifest.json"
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+TRUE = ("1", "ON", "YES", "TRUE")  # what huggingface_hub takes for true
 TIMEOUT_SECONDS = 60
 KINDS = ("hub", *sorted(READERS))
 
@@ -34,11 +35,10 @@ class Hub(Folder):
 
     Args:
         root: folder that they are kept in; `hub` under the cache folder by default.
-        cache_dir: see `Folder`.
     """
 
-    def __init__(self, root: str | Path | None = None, cache_dir: str | Path | None = None) -> None:
-        super().__init__(root or cache_root() / "hub", name="hub", cache_dir=cache_dir)
+    def __init__(self, root: str | Path | None = None) -> None:
+        super().__init__(root or cache_root() / "hub", name="hub")
         self._present: set[str] = set()
 
     def fetch(self, dataset: str, release: Mapping[str, Any] | None) -> None:
@@ -63,6 +63,14 @@ class Hub(Folder):
             fetch(release, dataset, folder)
         self._present.add(dataset)
 
+    def _folder(self, dataset: str) -> Path:
+        folder = self.path / dataset
+        if not folder.is_dir():
+            raise DataError(
+                f"{dataset} is not in {self.path}. iapt-data fetch task=<a task on it> brings it there."
+            )
+        return folder
+
 
 def fetch(release: Mapping[str, Any] | None, dataset: str, folder: Path) -> dict[str, Any]:
     """Download a release and write it to the folder, all or nothing; return the manifest.
@@ -80,7 +88,7 @@ def fetch(release: Mapping[str, Any] | None, dataset: str, folder: Path) -> dict
         )
     if folder.exists() and any(folder.iterdir()):
         raise DataError(f"{folder} has files but no {MANIFEST}; give an empty or a new folder.")
-    offline = [name for name in OFFLINE if os.environ.get(name, "0").upper() in ("1", "TRUE", "ON")]
+    offline = [name for name in OFFLINE if os.environ.get(name, "").upper() in TRUE]
     if offline:
         raise DataError(
             f"{dataset} is not in {folder} and {offline[0]} forbids fetching it. Run `iapt-data "
@@ -121,7 +129,7 @@ def verify(folder: Path, release: Mapping[str, Any] | None = None) -> list[str]:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {str(name): entry["sha256"] for name, entry in manifest["files"].items()}
     except OSError:
-        return [f"no {MANIFEST}"]
+        return [f"no {MANIFEST}, so iapt-data has not fetched it"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"{MANIFEST} is damaged ({error!r})"]
     faults = []
@@ -139,11 +147,13 @@ def verify(folder: Path, release: Mapping[str, Any] | None = None) -> list[str]:
 
 def _hub_splits(release: Mapping[str, Any], work: Path) -> dict[str, Rows]:
     import datasets
+    from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError
 
     where = f"{release['id']} ({release['config']}) at {release['revision']}"
     datasets.disable_progress_bars()
     try:
+        reach(constants.ENDPOINT)  # without a network, the loader would try again for half a minute
         loaded = datasets.load_dataset(
             release["id"],
             None if release["config"] == "default" else release["config"],
@@ -156,6 +166,18 @@ def _hub_splits(release: Mapping[str, Any], work: Path) -> dict[str, Rows]:
             "HF_ENDPOINT, or bring the files by hand and use data=<folder>."
         ) from error
     return {str(split): rows for split, rows in loaded.items()}
+
+
+def reach(url: str) -> None:
+    """Return if a server answers at a URL, whatever it answers.
+
+    Raises:
+        OSError: nothing answers there.
+    """
+    try:
+        urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS).close()
+    except urllib.error.HTTPError:
+        return
 
 
 def _read(release: Mapping[str, Any], work: Path) -> dict[str, Rows]:

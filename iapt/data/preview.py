@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from iapt.data.encode import Encoded, encode
+from iapt.data.encode import Encoded
 from iapt.data.template import render
+from iapt.data.tokens import encode_all
 from iapt.tasks.base import RowTask, Source, Split
 
 TOKEN_BORDER = "·"
@@ -43,16 +44,8 @@ def preview(task: RowTask, source: Source, tokens: Tokens, split: Split, n: int)
         DataError: the split cannot be made, or a response does not fit.
     """
     examples = task.examples(split, source)
-    encoded = [
-        encode(
-            rendered.instruction,
-            rendered.response,
-            tokens.tokenizer,
-            tokens.max_length,
-            tokens.bos,
-        )
-        for rendered in (render(e, task.template, tokens.template) for e in examples)
-    ]
+    rendered = [render(e, task.template, tokens.template) for e in examples]
+    encoded = encode_all(rendered, tokens.tokenizer, tokens.max_length, tokens.bos)
     parts = [
         f"[{i + 1}] {example.id}: {len(item.instruction)} + {len(item.response)} tokens"
         f"{_cut(item)}\n{with_borders(item, tokens.tokenizer)}\n"
@@ -61,7 +54,7 @@ def preview(task: RowTask, source: Source, tokens: Tokens, split: Split, n: int)
     instructions = [len(item.instruction) for item in encoded]
     responses = [len(item.response) for item in encoded]
     cut = sum(item.truncated > 0 for item in encoded)
-    long = sum(size > task.max_new_tokens for size in responses)
+    long = sum(size - 1 > task.max_new_tokens for size in responses)  # the end token is not needed
     parts.append(
         f"{task.name}/{split} from {source.name!r}: {len(encoded)} examples\n"
         f"  instruction  {_spread(instructions)}\n"

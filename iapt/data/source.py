@@ -1,18 +1,18 @@
 """Where official rows come from: the shipped sample, a folder, or the hub.
 
 All three read one layout: `<root>/<data set>/{train,validation,test}.jsonl`, UTF-8, one object a
-line, in the field names of the Hugging Face data set of that name. `datasets` reads the files; its
-Arrow files go to a cache folder of ours, named by the file's content, so a changed file is never
-mistaken for the old one. Nothing here touches the network except `Hub.fetch`.
+line, in the field names of the Hugging Face data set of that name. Nothing here touches the
+network except `Hub.fetch`.
 """
 
+import codecs
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from iapt.cache import cache_root
 from iapt.errors import ConfigError, DataError, closest
 from iapt.tasks.splits import shuffled
 
@@ -26,15 +26,11 @@ class Folder:
     Args:
         path: the folder that holds one sub-folder for each data set.
         name: what the run's row calls it; the path as given by default.
-        cache_dir: where `datasets` keeps its Arrow files; a folder under `cache_root()` by default.
     """
 
-    def __init__(
-        self, path: str | Path, name: str | None = None, cache_dir: str | Path | None = None
-    ) -> None:
+    def __init__(self, path: str | Path, name: str | None = None) -> None:
         self.path = Path(path).expanduser()
         self.name = name or str(path)
-        self.cache_dir = Path(cache_dir) if cache_dir else cache_root() / "rows"
         self._rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
     def rows(self, dataset: str, split: str) -> Sequence[Mapping[str, Any]]:
@@ -48,7 +44,7 @@ class Folder:
             DataError: the folder, data set or split is missing, empty, or not JSON Lines.
         """
         if (dataset, split) not in self._rows:
-            self._rows[dataset, split] = read_jsonl(self.file(dataset, split), self.cache_dir)
+            self._rows[dataset, split] = read_jsonl(self.file(dataset, split))
         return self._rows[dataset, split]
 
     def file(self, dataset: str, split: str) -> Path:
@@ -60,7 +56,7 @@ class Folder:
         folder = self._folder(dataset)
         path = folder / f"{split}.jsonl"
         if not path.is_file():
-            have = sorted(p.stem for p in folder.glob("*.jsonl"))
+            have = sorted(p.stem for p in folder.glob("*.jsonl") if p.is_file())
             raise DataError(
                 f"{folder} has no {split}.jsonl; it has {', '.join(have) or 'no .jsonl file'}. Put "
                 f"the official {split} rows there, choose a task or split rule that does without, "
@@ -71,18 +67,26 @@ class Folder:
     def fingerprint(self, dataset: str) -> str:
         """Return 16 hex digits over the names and bytes of the data set's files."""
         digest = hashlib.sha256()
-        for path in sorted(self._folder(dataset).glob("*.jsonl")):
+        for path in sorted(p for p in self._folder(dataset).glob("*.jsonl") if p.is_file()):
             digest.update(f"{path.stem}:{sha256_of(path)}\n".encode())
         return digest.hexdigest()[:16]
 
+    def place(self, dataset: str, split: str, row: int) -> str:
+        """Return the file and the line, counted from 1, of a row, counted from 0."""
+        path = self.file(dataset, split)
+        with path.open("rb") as lines:
+            filled = (number for number, line in enumerate(lines, start=1) if line.strip())
+            return f"{path}, line {next(islice(filled, row, None))}"
+
     def at(self, folder: str) -> "Folder":
         """Return a source for one data set whose files lie in the folder itself."""
-        return _OneFolder(folder, cache_dir=self.cache_dir)
+        return _OneFolder(folder)
 
     def _folder(self, dataset: str) -> Path:
         if not self.path.is_dir():
+            wrong = "is a file" if self.path.exists() else "does not exist"
             raise DataError(
-                f"data folder {self.path} does not exist. Give one that holds <data set>/train.jsonl "
+                f"data folder {self.path} {wrong}. Give one that holds <data set>/train.jsonl "
                 "and so on, or use data=sample (ships with the package) or data=hub."
             )
         folder = self.path / dataset
@@ -111,65 +115,93 @@ class _OneFolder(Folder):
 class Sample(Folder):
     """The small generated data sets of the package: for trying things out, not for results."""
 
-    def __init__(self, cache_dir: str | Path | None = None) -> None:
-        super().__init__(Path(__file__).parent / "sample", name="sample", cache_dir=cache_dir)
+    def __init__(self) -> None:
+        super().__init__(Path(__file__).parent / "sample", name="sample")
 
 
-def read_jsonl(path: Path, cache_dir: Path) -> list[dict[str, Any]]:
-    """Read a JSON Lines file; strings stay strings, even those that look like dates.
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON Lines file: values as written, None for a field that other rows have.
 
-    Args:
-        path: the file.
-        cache_dir: where the Arrow form goes, in a folder named by the file's content.
+    Lines are parsed here, for an error that names the line, and because the reader of `datasets` takes
+    the text "2020-01-01" for a time; `datasets` then makes typed columns of them.
 
     Raises:
-        DataError: the file is empty or not JSON Lines; names the line.
+        DataError: the file is empty or not JSON Lines, naming the line; a field holds several types.
     """
-    if not path.stat().st_size:
-        raise DataError(f"{path} is empty. {FORM}")
+    rows: dict[int, dict[str, Any]] = {}  # by line
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+                if text.strip():
+                    rows[number] = _object(text, f"{path}, line {number}")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not rows:
+        raise DataError(f"{path} {'has no rows' if path.stat().st_size else 'is empty'}. {FORM}")
+    return _typed(rows, path)
+
+
+def _typed(rows: dict[int, dict[str, Any]], path: Path) -> list[dict[str, Any]]:
+    """Rows with the same fields each, every field of one type; a row is known by its line."""
     import datasets  # takes seconds to import, and `--help` does not need it
 
-    datasets.disable_progress_bars()
-    where = str(cache_dir / sha256_of(path)[:16])
+    names = dict.fromkeys(name for row in rows.values() for name in row)
+    columns = {name: [row.get(name) for row in rows.values()] for name in names}
+    for name, values in columns.items():
+        try:
+            kept = _same(datasets.Dataset.from_dict({name: values})[name][:], values)
+        except (ValueError, TypeError, OverflowError):  # Arrow's errors are of the first two kinds
+            kept = False
+        if not kept:
+            first: dict[str, int] = {}
+            for number, value in zip(rows, values, strict=True):
+                if value is not None:
+                    first.setdefault(type(value).__name__, number)
+            found = ", ".join(f"{kind} in line {number}" for kind, number in first.items())
+            raise DataError(
+                f"{path}: the values of {name!r} are not of one type, in themselves or in their parts "
+                f"(first {found}); write them alike in all rows, for example all as text."
+            )
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _same(kept: Any, given: Any) -> bool:
+    """Whether a value came back as it was, but for parts that only other rows have."""
+    if isinstance(kept, dict) and isinstance(given, dict):
+        return all(_same(value, given.get(key)) for key, value in kept.items())
+    if isinstance(kept, list) and isinstance(given, list):
+        return len(kept) == len(given) and all(map(_same, kept, given))
+    return bool(kept == given)
+
+
+def _object(line: bytes, where: str) -> dict[str, Any]:
     try:
-        rows = datasets.Dataset.from_json(str(path), cache_dir=where)
-        if _guesses_time(rows.features):
-            # Arrow reads 2020-01-01 as a time and would write it in another form.
-            rows = datasets.Dataset.from_list(_objects(path))
-    except (ValueError, datasets.exceptions.DatasetGenerationError) as error:
-        raise DataError(_what_is_wrong(path, error)) from error
-    return rows.to_list()
+        row = json.loads(line.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number)
+        if b"\\u" in line:  # an escape may stand for half a character, which no text can hold
+            json.dumps(row, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: not UTF-8 text ({error}). {FORM}") from error
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where}: half of a surrogate pair ({error.reason}). {FORM}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON ({error}). {FORM}") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: a {type(row).__name__}, not an object. {FORM}")
+    return row
 
 
-def _guesses_time(kind: Any) -> bool:
-    if isinstance(kind, dict):
-        return any(map(_guesses_time, kind.values()))
-    inner = getattr(kind, "feature", None)
-    if inner is not None:
-        return _guesses_time(inner)
-    return str(getattr(kind, "dtype", "")).startswith(("timestamp", "date", "time", "duration"))
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the field {twice!r} is there twice")
+    return row
 
 
-def _objects(path: Path) -> list[dict[str, Any]]:
-    with path.open("rb") as lines:
-        return [json.loads(line) for line in lines if line.strip()]
-
-
-def _what_is_wrong(path: Path, error: Exception) -> str:
-    number = 0
-    with path.open("rb") as lines:
-        for position, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            number += 1
-            try:
-                row = json.loads(line)
-            except ValueError as bad:
-                return f"{path}, line {position}: not JSON ({bad}). {FORM}"
-            if not isinstance(row, dict):
-                kind = type(row).__name__
-                return f"{path}, line {position}: a {kind}, not an object. {FORM}"
-    return f"{path} cannot be read: {error}" if number else f"{path} has no rows. {FORM}"
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def sha256_of(path: Path) -> str:

@@ -46,7 +46,10 @@ def encode_all(
         try:
             examples.append(encode(item.instruction, item.response, tokenizer, max_length, bos))
         except ValueError as error:
-            raise DataError(f"example {number}: {error} Raise hparams.max_length.") from error
+            raise DataError(
+                f"example {number}: {error} It begins {item.response[:60]!r}. Raise hparams.max_length "
+                "as far as the backbone's positions go, or leave the row out."
+            ) from error
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")

@@ -6,7 +6,8 @@ second of wall time, prefill included; beams are not multiplied in.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from statistics import median, quantiles
 
@@ -37,7 +38,9 @@ class Timing:
     @property
     def spread(self) -> tuple[float, float]:
         """5th and 95th percentile of the seconds."""
-        cut = quantiles(self.seconds, n=20) if len(self.seconds) > 1 else [self.seconds[0]] * 19
+        if len(self.seconds) == 1:
+            return self.seconds[0], self.seconds[0]
+        cut = quantiles(self.seconds, n=20, method="inclusive")  # within what was seen
         return cut[0], cut[-1]
 
     @property
@@ -46,52 +49,50 @@ class Timing:
         return self.tokens / self.median
 
 
-def measure(
-    run: Callable[[], object], device: torch.device, *, repeats: int, warmup: int, tokens: int = 0
-) -> Timing:
-    """Time `run` after `warmup` untimed calls."""
-
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    for _ in range(warmup):
-        run()
-    wait()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    seconds = []
-    for _ in range(repeats):
-        wait()
-        started = time.perf_counter()
-        run()
-        wait()
-        seconds.append(time.perf_counter() - started)
-    peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
-    return Timing(tuple(seconds), tokens, peak)
+Turn = AbstractContextManager[Callable[[], object]]
 
 
 def measure_in_turn(
-    runs: dict[str, Callable[[], object]],
+    contenders: Mapping[str, Callable[[], Turn]],
     device: torch.device,
     *,
     repeats: int,
     warmup: int,
     tokens: int = 0,
 ) -> dict[str, Timing]:
-    """Time several things alternately (A B C A B C ...), so that a drifting machine is fair to all."""
-    for run in runs.values():
-        for _ in range(warmup):
-            run()
-    found: dict[str, list[Timing]] = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            found[name].append(measure(run, device, repeats=1, warmup=0, tokens=tokens))
-    return {
-        name: Timing(
-            tuple(t.seconds[0] for t in timings),
-            tokens,
-            max((t.peak_mib for t in timings if t.peak_mib is not None), default=None),
-        )
-        for name, timings in found.items()
-    }
+    """Time several things alternately (A B C A B C ...), so that a drifting machine is fair to all.
+
+    Args:
+        contenders: name -> a function giving a context; what the context yields is called and timed, what
+            it does on entering and leaving (attaching a method, wrapping a model) is not.
+        device: where the work happens.
+        repeats: timed calls of each.
+        warmup: untimed calls before the first timed one of each.
+        tokens: new tokens of one call.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    peaks: dict[str, float] = {}
+    for turn in range(repeats):
+        for name, contender in contenders.items():
+            with contender() as run:
+                for _ in range(0 if turn else warmup):
+                    run()
+                taken, peak = _timed(run, device)
+            seconds[name].append(taken)
+            if peak is not None:
+                peaks[name] = max(peak, peaks.get(name, 0.0))
+    return {name: Timing(tuple(s), tokens, peaks.get(name)) for name, s in seconds.items()}
+
+
+def _timed(run: Callable[[], object], device: torch.device) -> tuple[float, float | None]:
+    """Seconds of one call, and the most memory it held on a CUDA device (MiB)."""
+    if device.type != "cuda":
+        started = time.perf_counter()
+        run()
+        return time.perf_counter() - started, None
+    torch.cuda.reset_peak_memory_stats(device)
+    torch.cuda.synchronize(device)
+    started = time.perf_counter()
+    run()
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - started, torch.cuda.max_memory_allocated(device) / 2**20

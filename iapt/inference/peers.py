@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -35,12 +36,14 @@ def peft_lora(backbone: Backbone) -> Iterator[Any]:
     config = LoraConfig(
         r=4, lora_alpha=8, target_modules=TARGETS[family], fan_in_fan_out=family == "gpt2"
     )
-    model = get_peft_model(backbone.model, config)
-    try:
-        yield model
-    finally:
-        model.unload()
-        backbone.model.requires_grad_(False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft's, about transformers
+        model = get_peft_model(backbone.model, config)
+        try:
+            yield model
+        finally:
+            model.unload()
+            backbone.model.requires_grad_(False)
 
 
 def trainer_seconds(backbone: Backbone, batches: Sequence[Batch]) -> float:
@@ -51,6 +54,7 @@ def trainer_seconds(backbone: Backbone, batches: Sequence[Batch]) -> float:
         batches: one for each step; the first is not timed.
     """
     from transformers import Trainer, TrainingArguments
+    from transformers.trainer_callback import PrinterCallback
 
     def load(items: list[dict[str, int]]) -> dict[str, Any]:
         batch = batches[items[0]["index"]]
@@ -77,6 +81,7 @@ def trainer_seconds(backbone: Backbone, batches: Sequence[Batch]) -> float:
             train_dataset=[{"index": i} for i in range(len(batches))],
             data_collator=load,
         )
+        trainer.remove_callback(PrinterCallback)
         model.train()
         started: list[float] = []
         inner = trainer.training_step

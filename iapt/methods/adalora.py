@@ -25,6 +25,7 @@ Source: QingruZhang/AdaLoRA and peft, whose names and shapes (`lora_A`, `lora_E`
 Symbols: r0 -> init_rank, r_T -> target_rank, gamma -> orthogonality, t_i, t_f -> warmup, final (shares of T).
 """
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,7 +36,7 @@ from torch.nn import functional as F
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.errors import ConfigError
-from iapt.methods.base import Progress
+from iapt.methods.base import Method, Progress
 from iapt.methods.merge import Mergeable
 from iapt.methods.per_site import PerSite
 
@@ -63,6 +64,10 @@ class SVDLowRank(nn.Module):
         x = F.dropout(x, self.dropout, self.training)
         low = F.linear(x, (self.lora_A * self.lora_E).to(x.dtype))
         return y + F.linear(low, self.lora_B.to(x.dtype)) * self.scaling
+
+    def in_plus_out(self) -> int:
+        """Parameters per rank, lambda apart."""
+        return self.lora_A.shape[1] + self.lora_B.shape[0]
 
     def change_of_weight(self) -> Tensor:
         """What Delta adds to the frozen weight, (in, out)."""
@@ -248,5 +253,29 @@ class AdaLoRA(Mergeable):
 
     def counted_parameters(self) -> int:
         """P and Q at the target rank, without lambda; what is really kept depends on where ranks stay."""
-        widths = (delta.lora_A.shape[1] + len(delta.lora_B) for *_, delta in self.blocks.each())
-        return self.target_rank * sum(widths)
+        return self.target_rank * sum(delta.in_plus_out() for *_, delta in self.blocks.each())
+
+    def reading(self) -> str:
+        of = self.blocks.reading(f"rank {self.target_rank}", "in + out", SVDLowRank.in_plus_out)
+        return f"{of}; from rank {self.init_rank}, one lambda per rank; which maps keep ranks is learnt"
+
+    def active_at_decode(self) -> int:
+        """What is kept: a masked lambda lets nothing through."""
+        return sum(t.numel() for t in self.serving_state().values())
+
+    def endings(self) -> list[Method]:
+        """All the budget in the narrowest maps, and all of it in the widest."""
+        if self._settled:
+            return [self]
+        narrow_first = sorted(self.blocks.each(), key=lambda each: each[2].in_plus_out())
+        found: list[Method] = []
+        for order in (narrow_first, narrow_first[::-1]):
+            left, tensors = self.target_rank * len(order), {}
+            for layer, site, delta in order:
+                rank = min(left, self.init_rank)
+                tensors[f"blocks.{layer}.{site}.lora_E"] = delta.lora_E[:rank]
+                left -= rank
+            ending = copy.deepcopy(self)
+            ending.adopt(tensors)
+            found.append(ending)
+        return found

@@ -78,3 +78,7 @@ class AdapterDrop(Houlsby):
             if int(layer) >= self.drop_layers
             for p in adapters.parameters()
         )
+
+    def reading(self) -> str:
+        state = "idle outside training" if self.robust else "left bare"
+        return f"{super().reading()}; lowest blocks {state}: {self.drop_layers}"

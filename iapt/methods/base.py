@@ -4,7 +4,7 @@
     before training    search, end_search
     when saved         serving_state, adopt, structure
     when served        merge, unmerge, peft_adapter
-    when counted       active_at_decode, counted_parameters
+    when counted       counted_parameters, reading, active_at_decode, endings
     when watched       measurements
 
 The training loop asks what a method can do, never what it is called.
@@ -146,6 +146,23 @@ class Method(nn.Module):
             for name, p in self.named_parameters()
             if name.rpartition(".")[2] not in self.uncounted
         )
+
+    def reading(self) -> str:
+        """How `counted_parameters` comes about, in one line; empty if the method does not say.
+
+        A formula in numbers, with words between them, that can be worked out; behind a semicolon, remarks.
+        """
+        return ""
+
+    def endings(self) -> list["Method"]:
+        """The smallest and the largest method that training can leave, if it settles how large that is.
+
+        They are for counting: their tensors have the right shapes, not the values of any training.
+
+        Returns:
+            One or two methods; the method itself where training changes no size.
+        """
+        return [self]
 
     def active_at_decode(self) -> int:
         """Parameters that take part in every decoding step (0 for prompts that live in the cache)."""

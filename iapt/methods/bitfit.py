@@ -37,6 +37,7 @@ class BitFit(Mergeable):
         super().__init__()
         if latent_dim < 1:
             raise ConfigError(f"method.latent_dim={latent_dim}: must be a whole number >= 1.")
+        self.latent_dim = latent_dim
         self.blocks = PerSite(
             dims.num_layers,
             dims.sites,
@@ -56,3 +57,6 @@ class BitFit(Mergeable):
 
     def fold(self, layer: int, site: str, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         return weight, bias + self.blocks.at(layer, site)()[0].to(bias)
+
+    def reading(self) -> str:
+        return self.blocks.reading(f"latent {self.latent_dim}", "out", Reparameterised.out_dim)

@@ -57,6 +57,11 @@ class Bottleneck(nn.Module):
             if bias is not None:
                 nn.init.zeros_(bias)
 
+    def reading(self) -> str:
+        """Size of W_d and W_u in numbers."""
+        bottleneck_dim, width = self.down.shape
+        return f"2 matrices × {width:,} × {bottleneck_dim:,}"
+
     def forward(self, x: Tensor) -> Tensor:
         """Return f(x), (B,T,d) -> (B,T,d)."""
         low = self.activation(F.linear(x, self.down.to(x.dtype), _cast(self.down_bias, x)))

@@ -84,3 +84,8 @@ class Houlsby(Method):
     def adapt(self, layer: int, adapter: SequentialAdapter, x: Tensor, y: Tensor) -> Tensor:
         """What a sublayer with input x adds to the stream instead of y (both (B,T,d))."""
         return adapter(y)
+
+    def reading(self) -> str:
+        adapters = next(iter(self.blocks.values()))
+        one = adapters[PARTS[0]].reading()  # type: ignore[index]
+        return f"{len(self.blocks)} blocks × {len(PARTS)} adapters × {one}"

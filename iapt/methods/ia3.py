@@ -50,6 +50,7 @@ class IA3(Mergeable):
             "k": dims.in_out("k")[1],
             "up" if dims.gated else "act": dims.ffn_size,
         }
+        self.latent_dim = latent_dim
         self.blocks = PerSite(
             dims.num_layers, widths, lambda site: Reparameterised(1, latent_dim, widths[site])
         )
@@ -97,3 +98,6 @@ class IA3(Mergeable):
             "feedforward_modules": targets(inner, depth=1),
             "fan_in_fan_out": stored_transposed(backbone, "down"),
         }, tensors
+
+    def reading(self) -> str:
+        return self.blocks.reading(f"latent {self.latent_dim}", "width", Reparameterised.out_dim)

@@ -192,3 +192,15 @@ class IAPT(Method):
     def measurements(self) -> dict[str, float]:
         """Largest |s| per block: far outside the fitted range of the activation, its curve is arbitrary."""
         return {f"largest_input/{layer}": float(value) for layer, value in self.largest.items()}
+
+    def reading(self) -> str:
+        generator, groups = self.generators[0], len(self.generators)
+        assert isinstance(generator, PromptGenerator)
+        hidden_size, bottleneck_dim = generator.down.shape
+        matrices = "1 matrix" if generator.up is None else "2 matrices"
+        terms = [f"{groups} groups × {matrices} × {hidden_size:,} × {bottleneck_dim:,}"]
+        for name, modules in (("poolers", self.poolers), ("activations", self.activations)):
+            learned = list(modules.parameters())  # one tensor each, or none
+            if learned:
+                terms.append(f"{len(learned)} {name} × {' × '.join(map(str, learned[0].shape))}")
+        return " + ".join(terms) + f"; groups of {self.share_every} blocks"

@@ -65,6 +65,10 @@ class SentencePrompt(nn.Module):
         self.up = HypercomplexLinear(bottleneck_dim, prompt_len * hidden_size, order)
         self.up_bias = nn.Parameter(torch.rand(num_layers, prompt_len * hidden_size) - 0.5)
 
+    def reading(self) -> str:
+        """Size of W_1 and W_2 in numbers."""
+        return f"{self.down.reading()} + {self.up.reading()}"
+
     def forward(self, x: Tensor, mask: Tensor, layer: int) -> Tensor:
         """Soft tokens (B,P,D) from states x (B,T,D) under the instruction mask (B,T)."""
         last = mask.cumsum(1).argmax(1)  # (B,), the first column where the count is full
@@ -116,7 +120,7 @@ class IDPG(Method):
             raise ConfigError(f"method.dropout={dropout}: must be in [0, 1).")
         self.soft_tokens = prompt_len
         self.prompted_blocks = dims.num_layers if multi_layer else 1
-        self.generator = (
+        self.generator: SegmentPrompt | SentencePrompt = (
             SegmentPrompt(dims.hidden_size, bottleneck_dim, prompt_len)
             if generator == "matched"
             else SentencePrompt(
@@ -146,3 +150,6 @@ class IDPG(Method):
 
     def active_at_decode(self) -> int:
         return 0
+
+    def reading(self) -> str:
+        return f"{self.generator.reading()}; one generator, before block 0"

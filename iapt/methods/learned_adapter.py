@@ -19,6 +19,7 @@ entropy) first.  *Training*: the settled adapters from a fresh start, for the fu
 Symbols: m -> bottleneck_dim, s -> scale.
 """
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -29,7 +30,7 @@ from torch.nn import functional as F
 
 from iapt.backbone.dims import Dims
 from iapt.errors import ConfigError
-from iapt.methods.base import Progress, Search
+from iapt.methods.base import Method, Progress, Search
 from iapt.methods.parallel_adapter import ParallelAdapter
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -207,3 +208,25 @@ class LearnedAdapterReimpl(ParallelAdapter):
             f"{layer}": {decision: op.choice(decision) for decision in DECISIONS}
             for layer, op in enumerate(self.operations())
         }
+
+    def reading(self) -> str:
+        inner = [op.inner for op in self.operations() if op.inner is not None]
+        more = (
+            f" + {len(inner)} inner maps × {' × '.join(map(str, inner[0].shape))}" if inner else ""
+        )
+        return (
+            f"{super().reading()}{more}; a stand-in, not the original; the search drops inner maps"
+        )
+
+    def endings(self) -> list[Method]:
+        """No block with an inner map, and every block with one."""
+        if self.search is None:
+            return [self]
+        found: list[Method] = []
+        for inner in range(len(INNER)):
+            ending = copy.deepcopy(self)
+            for operation in ending.operations():
+                operation._choice = {"activation": 0, "inner": inner}
+            ending._settle()
+            found.append(ending)
+        return found

@@ -42,6 +42,10 @@ class LowRank(nn.Module):
         low = F.linear(x, self.lora_A.to(x.dtype))
         return F.linear(low, self.lora_B.to(x.dtype)) * self.scaling
 
+    def in_plus_out(self) -> int:
+        """Parameters per rank."""
+        return self.lora_A.shape[1] + self.lora_B.shape[0]
+
     def change_of_weight(self) -> Tensor:
         """What Delta adds to the frozen weight, (in, out)."""
         return (self.lora_B @ self.lora_A).T * self.scaling
@@ -86,3 +90,6 @@ class LoRA(Mergeable):
             tensors[f"{name}.lora_A.weight"] = delta.lora_A
             tensors[f"{name}.lora_B.weight"] = delta.lora_B
         return lora_config(backbone, tensors, self.rank, self.alpha), tensors
+
+    def reading(self) -> str:
+        return self.blocks.reading(f"rank {self.rank}", "in + out", LowRank.in_plus_out)

@@ -73,3 +73,6 @@ class LPT(Method):
 
     def active_at_decode(self) -> int:
         return 0
+
+    def reading(self) -> str:
+        return f"{self.generator.reading()}; one generator, before block {self.layer}"

@@ -75,3 +75,8 @@ class PTuningV2(PromptVectors):
             "prefix_projection": False,
         }
         return config, {"prompt_embeddings": self.vectors()}
+
+    def width_reading(self) -> str:
+        heads, head_dim = self._heads
+        blocks = self.weights.shape[-1] // self._width
+        return f"{blocks} blocks × 2 × {heads * head_dim:,}"

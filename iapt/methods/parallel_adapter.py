@@ -75,3 +75,6 @@ class ParallelAdapter(Method):
     ) -> Tensor:
         """What a block with input h returns instead of y (both (B,T,d))."""
         return y + self.scale * adapter(norm(h))
+
+    def reading(self) -> str:
+        return f"{len(self.blocks)} blocks × {self.blocks[0].reading()}"  # type: ignore[operator]

@@ -38,3 +38,8 @@ class HypercomplexLinear(nn.Module):
         blocks = x.unflatten(-1, (self.order, -1))  # (..., n, in/n)
         small = torch.einsum("...ap,ipq->...iaq", blocks, self.S.to(x.dtype))
         return torch.einsum("...iaq,iab->...bq", small, self.A.to(x.dtype)).flatten(-2)
+
+    def reading(self) -> str:
+        """Size of A and S in numbers."""
+        n, piece = self.order, self.S.shape
+        return f"{n} × {n} × {n} + {n} × {piece[1]:,} × {piece[2]:,}"

@@ -82,5 +82,18 @@ class PromptVectors(Method):
         v = self.vectors
         return v.plain if isinstance(v, PlainVectors) else v.projection
 
+    def reading(self) -> str:
+        stored = f"stored as {self.soft_tokens} plain vectors"
+        if isinstance(self.vectors, PlainVectors):
+            return f"{self.soft_tokens} vectors × {self.width_reading()}; {stored}"
+        latent = f"latent {self.vectors.latent.shape[1]} × {self.width_reading()}"
+        if self.vectors.projection.dim() == 3:  # one projection per vector
+            return f"{self.soft_tokens} vectors × {latent}; {stored}"
+        return f"{latent}; one projection for all; {stored}"
+
+    def width_reading(self) -> str:
+        """Width of a vector in numbers."""
+        return f"{self.weights.shape[-1]:,}"
+
     def active_at_decode(self) -> int:
         return 0

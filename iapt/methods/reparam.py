@@ -43,6 +43,10 @@ class Reparameterised(nn.Module):
             torch.randn(shape) * projection_std if projection_std else torch.zeros(shape)
         )
 
+    def out_dim(self) -> int:
+        """Width of the vectors."""
+        return self.projection.shape[-1]
+
     def forward(self) -> Tensor:
         """Return the n vectors, (n, out)."""
         if self.projection.dim() == 3:

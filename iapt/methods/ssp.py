@@ -16,6 +16,7 @@ is 40.3 %.  The budget is a share so that it means the same on every backbone.
 Symbols: r -> rank, C -> budget (share), order -> how the gates' gradient is taken.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -26,10 +27,11 @@ from torch import Tensor, nn
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.errors import AdapterError, ConfigError
-from iapt.methods.base import Progress, Search
+from iapt.methods.base import Method, Progress, Search
 from iapt.methods.gates import BudgetedGates, cut
 from iapt.methods.lora import LowRank
 from iapt.methods.merge import Mergeable
+from iapt.methods.packing import extreme_packings
 from iapt.methods.per_site import PerSite
 
 KINDS = ("lora", "bias")  # in the order in which they act
@@ -96,6 +98,7 @@ class SSP(Mergeable):
             for *_, sites in self.blocks.each()
             for kind in KINDS
         ]
+        self.share = budget
         self.budget = max(1, round(budget * sum(self.sizes)))
         self.gates: BudgetedGates | None = BudgetedGates(self.sizes, self.budget)
         self.register_buffer("kept", torch.ones(len(self.names), dtype=torch.bool))
@@ -191,3 +194,22 @@ class SSP(Mergeable):
     def counted_parameters(self) -> int:
         """The budget while searching, afterwards what was chosen."""
         return self.budget if self.gates is not None else super().counted_parameters()
+
+    def reading(self) -> str:
+        total, gates = sum(self.sizes), len(self.sizes)
+        if self.gates is None:
+            return f"{self.counted_parameters():,}; chosen of {total:,} in {gates} candidates"
+        return (
+            f"{self.share} × {total:,}; the budget of {gates} candidates, each searched with a gate"
+        )
+
+    def endings(self) -> list[Method]:
+        """The smallest and the largest choice that the cut can make."""
+        if self.gates is None:
+            return [self]
+        found: list[Method] = []
+        for kept in extreme_packings(self.sizes, self.budget):
+            ending = copy.deepcopy(self)
+            ending._keep(torch.tensor(kept))
+            found.append(ending)
+        return found

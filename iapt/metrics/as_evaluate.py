@@ -2,8 +2,9 @@
 
 `evaluate.load(...)` fetches a script from the hub at run time, so nothing is loaded:
 `local_metric("f1_em")` is a metric over the pure functions of this package. All of them take
-texts, so that one `evaluate.combine` can feed several; a reference is a text or a list of texts,
-where a metric of one reference takes the first. A reference of `wikisql` is the JSON text of
+texts, so that one `evaluate.combine` can feed several; None stands for an output that could not be
+parsed, and is wrong. A reference is a text or a list of texts, where a metric of one reference
+takes the first. A reference of `wikisql` is the JSON text of
 `{"sql": ..., "table": ...}`. Scores are 0-100.
 
     evaluate.combine([local_metric("accuracy"), local_metric("rouge_l")]).compute(
@@ -28,6 +29,7 @@ from iapt.metrics.sql_execution import execution_match
 if TYPE_CHECKING:
     import evaluate
 
+_UNPARSED = "\0"  # stands for None, which `evaluate` takes anywhere but in the first place
 Predictions = Sequence[str | None]
 References = Sequence[Sequence[str]]
 
@@ -74,6 +76,10 @@ _COMPUTE: Mapping[str, tuple[Callable[..., dict[str, float]], str]] = {
 NAMES = tuple(_COMPUTE)
 
 
+def _text(prediction: str | None) -> str:
+    return _UNPARSED if prediction is None else prediction
+
+
 def local_metric(name: str) -> "evaluate.Metric":
     """Return one of this package's metrics as an `evaluate.Metric`.
 
@@ -108,11 +114,25 @@ def local_metric(name: str) -> "evaluate.Metric":
                 ],
             )
 
+        def add(self, *, prediction: str | None = None, reference: Any = None) -> None:
+            """Add one prediction, which may be None, with its reference or references."""
+            super().add(prediction=_text(prediction), reference=reference)
+
+        def add_batch(self, *, predictions: Any = None, references: Any = None) -> None:
+            """Add predictions, any of which may be None, with their references."""
+            super().add_batch(predictions=list(map(_text, predictions)), references=references)
+
         def _compute(
-            self, predictions: Predictions, references: Sequence[Any], **options: Any
+            self, predictions: Sequence[str], references: Sequence[Any], **options: Any
         ) -> dict[str, float]:
             as_lists = [[item] if isinstance(item, str) else list(item) for item in references]
-            return compute(list(predictions), as_lists, **options)
+            for index, texts in enumerate(as_lists):
+                if not texts:
+                    raise MetricError(
+                        f"references[{index}]: got []; {name} needs at least one text for each."
+                    )
+            parsed = [None if text == _UNPARSED else text for text in predictions]
+            return compute(parsed, as_lists, **options)
 
     LocalMetric.__name__ = name  # `evaluate` names a metric after its class
     return LocalMetric(keep_in_memory=True)

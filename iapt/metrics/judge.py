@@ -45,12 +45,23 @@ _SLOT = re.compile(r"\[(query|response1|response2)\]")
 
 @dataclass(frozen=True)
 class Pair:
-    """One query with the answers of the two systems, A and B."""
+    """One query with the answers of the two systems, A and B.
+
+    Attributes:
+        id: the query's.
+        query: the text judged, one turn or both.
+        answer_a: A's answer as the judge reads it, with numbered turns where there are two.
+        answer_b: B's.
+        turns_a: A's answers turn by turn, for metrics of text; none where `answer_a` is the answer.
+        turns_b: B's.
+    """
 
     id: str
     query: str
     answer_a: str
     answer_b: str
+    turns_a: tuple[str, ...] = ()
+    turns_b: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

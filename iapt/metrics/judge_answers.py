@@ -6,7 +6,7 @@ averages over different questions cannot be compared.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,7 +17,7 @@ from iapt.metrics.judge import Pair, both_turns
 Questions: TypeAlias = Mapping[str, tuple[str, str]]
 
 
-def read_questions(path: Path, turns: str) -> tuple[Questions, dict[str, str] | None]:
+def read_questions(path: Path, turns: str) -> tuple[Questions, dict[str, tuple[str, ...]] | None]:
     """Read MT-Bench's questions, and GPT-4's answers if `model_answer_gpt4.jsonl` lies beside them.
 
     Args:
@@ -25,18 +25,19 @@ def read_questions(path: Path, turns: str) -> tuple[Questions, dict[str, str] | 
         turns: "first" or "both".
 
     Returns:
-        The questions, and GPT-4's answers by question id, or None without that file.
+        The questions, and GPT-4's answers turn by turn under the question's id, or None without
+        that file.
 
     Raises:
         DataError: a file is malformed.
     """
-    read = both_turns if turns == "both" else (lambda texts: texts[0])
+    wanted = len(_turns(turns))
     questions = {}
     for index, row in enumerate(_json_lines(path)):
         try:
             questions[str(row["question_id"])] = (
                 f"{path.parent.name}/{path.stem}/{index}",
-                read(row["turns"]),
+                _shown(row["turns"][:wanted]),
             )
         except (KeyError, IndexError, TypeError) as error:
             raise DataError(f"{path}, line {index + 1}: no question_id and turns.") from error
@@ -46,20 +47,39 @@ def read_questions(path: Path, turns: str) -> tuple[Questions, dict[str, str] | 
     answers = {}
     for index, row in enumerate(_json_lines(answers_path)):
         try:
-            answers[str(row["question_id"])] = read(row["choices"][0]["turns"])
+            given = tuple(row["choices"][0]["turns"][:wanted])
+            if len(given) < wanted:
+                raise IndexError
+            answers[str(row["question_id"])] = given
         except (KeyError, IndexError, TypeError) as error:
             raise DataError(f"{answers_path}, line {index + 1}: no answer in it.") from error
     return questions, answers
 
 
-def pair_answers(run_a: Path, run_b: Path, questions: Questions, turns: str) -> list[Pair]:
+def pair_answers(
+    run_a: Path,
+    run_b: Path,
+    questions: Questions,
+    turns: str,
+    gpt4: Mapping[str, Sequence[str]] | None = None,
+) -> list[Pair]:
     """Put the two runs' answers beside each question.
 
+    Args:
+        run_a: a run folder.
+        run_b: another one.
+        questions: see `read_questions`.
+        turns: "first" or "both".
+        gpt4: GPT-4's answers by question id. Each run has saved the ones that it was scored
+            against, so that runs on other questions are noticed.
+
     Raises:
-        DataError: a run has no predictions, or the two answered different questions, or there is
-            no second turn where it is wanted.
+        DataError: a run has no predictions, the two answered different questions or others than
+            these, or there is no second turn where it is wanted.
     """
-    answers_a, answers_b = (read_answers(run, questions, turns) for run in (run_a, run_b))
+    answers_a, answers_b = (
+        read_answers(run, questions, turns, gpt4 or {}) for run in (run_a, run_b)
+    )
     if answers_a.keys() != answers_b.keys():
         only = sorted(answers_a.keys() ^ answers_b.keys())
         raise DataError(
@@ -67,20 +87,24 @@ def pair_answers(run_a: Path, run_b: Path, questions: Questions, turns: str) -> 
             f"(first: {only[0]}). Compare runs with the same data and limit.test."
         )
     return [
-        Pair(number, query, answers_a[number], answers_b[number])
+        Pair(number, query, _shown(a), _shown(b), a, b)
         for number, (_, query) in questions.items()
         if number in answers_a
+        for a, b in [(answers_a[number], answers_b[number])]
     ]
 
 
-def read_answers(run: Path, questions: Questions, turns: str) -> dict[str, str]:
-    """Return a run's answers by question id.
+def read_answers(
+    run: Path, questions: Questions, turns: str, gpt4: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Return a run's answers, turn by turn, by question id.
 
     A prediction belongs to a question by its row (`mt_bench/test/5`, the second turn
     `mt_bench/test/5/2`) or by the question's id; its output is a text, or a list of two texts.
 
     Raises:
-        DataError: the file is missing or malformed, or holds no answer to these questions.
+        DataError: the file is missing or malformed, or holds no answer to these questions, or
+            answers to others.
     """
     path = run / "predictions.jsonl"
     if not path.is_file():
@@ -98,22 +122,40 @@ def read_answers(run: Path, questions: Questions, turns: str) -> dict[str, str]:
             continue
         if not all(isinstance(text, str) for text in turns_here):
             raise DataError(f"{path}, line {index + 1}: field 'output' is {output!r}; not a text.")
-        found.setdefault(by_name[name], {}).update(enumerate(turns_here, start=first_turn))
+        number = by_name[name]
+        saved = line.get("references")
+        if (
+            first_turn == 1
+            and saved
+            and number in gpt4
+            and str(saved[0]).strip() != gpt4[number][0].strip()
+        ):
+            raise DataError(
+                f"{path}, line {index + 1}: the reference saved with {name!r} is not GPT-4's answer "
+                f"to question {number}; the run was on other questions. Give data= as the run had it."
+            )
+        found.setdefault(number, {}).update(enumerate(turns_here, start=first_turn))
     if not found:
         raise DataError(
             f"{path} holds no answer to any of the {len(questions)} MT-Bench questions."
         )
-    wanted = (1, 2) if turns == "both" else (1,)
+    wanted = _turns(turns)
     for number, texts in found.items():
         if not set(wanted) <= texts.keys():
             raise DataError(
                 f"{path}: question {number} has the turns {sorted(texts)}; turns={turns} needs "
                 f"{list(wanted)}."
             )
-    return {
-        number: both_turns([texts[1], texts[2]]) if turns == "both" else texts[1]
-        for number, texts in found.items()
-    }
+    return {number: tuple(texts[turn] for turn in wanted) for number, texts in found.items()}
+
+
+def _turns(turns: str) -> tuple[int, ...]:
+    return (1, 2) if turns == "both" else (1,)
+
+
+def _shown(texts: Sequence[str]) -> str:
+    """Return what the judge reads: the one text, or both with their numbers."""
+    return texts[0] if len(texts) == 1 else both_turns(texts)
 
 
 def _json_lines(path: Path) -> list[dict[str, Any]]:

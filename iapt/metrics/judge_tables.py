@@ -14,8 +14,8 @@ from iapt.metrics.rouge import rouge_l_percent
 _PAPER_CASE = "One morning after sunrise, Suresh was standing facing a pole."  # Table 9's query
 
 
-def gpt4_references(pairs: Sequence[Pair], answers: Mapping[str, str]) -> list[list[str]]:
-    """Return GPT-4's answer to each query.
+def gpt4_references(pairs: Sequence[Pair], answers: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Return GPT-4's answer to each turn of each query.
 
     Raises:
         MetricError: a query has none.
@@ -26,7 +26,7 @@ def gpt4_references(pairs: Sequence[Pair], answers: Mapping[str, str]) -> list[l
             f"GPT-4's answers: none to {len(missing)} of {len(pairs)} queries, the first is "
             f"{missing[0]!r}; ROUGE-L needs one for each."
         )
-    return [[answers[pair.id]] for pair in pairs]
+    return [[text] for pair in pairs for text in answers[pair.id]]
 
 
 def table3_rows(
@@ -41,9 +41,12 @@ def table3_rows(
         names: what to call them.
         pairs: the queries with both answers.
         scores: the judge's averages.
-        references: GPT-4's answer to each query, or None if there are none to compare with.
+        references: what `gpt4_references` returns, or None if there is nothing to compare with.
     """
-    answers = ([pair.answer_a for pair in pairs], [pair.answer_b for pair in pairs])
+    answers = (
+        [text for pair in pairs for text in pair.turns_a or (pair.answer_a,)],
+        [text for pair in pairs for text in pair.turns_b or (pair.answer_b,)],
+    )
     judged = ((scores.score_a, scores.wins_a), (scores.score_b, scores.wins_b))
     return [
         {

@@ -10,9 +10,10 @@ column names, which `sql_surface` checks and rewrites and `sql_table` runs in a 
 docstrings list what is allowed and what is enforced). Wrong, hostile, endless or huge SQL is a
 wrong answer: no exception, write or hang.
 
-One difference on purpose: the official engine binds conditions by column name, so of two
+Two differences on purpose. The official engine binds conditions by column name, so of two
 conditions on one column the first is silently compared with the second's value; here each keeps
-its own.
+its own. And it fails where text without a number is compared with a real column; SQL text may say
+so, and runs by SQLite's rules (every text is above every number).
 """
 
 import math

@@ -1,93 +1,134 @@
 """Tables 4 and 6 of the paper: not made of scores, so each has its own shape."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from iapt.reporting.aggregate import Cell
 from iapt.reporting.render import DASH, Document, Entry, Grid
 from iapt.reporting.spec import load
+from iapt.tasks.base import Split
+
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 
-def efficiency_table() -> Document:
-    """Build Table 4: the paper's speed and memory; ours are dashes until iapt-bench fills them."""
+def efficiency_table(measured: Path) -> Document:
+    """Build Table 4: the paper's speed and memory, and ours where iapt-bench has measured them alike.
+
+    Args:
+        measured: what `iapt-bench` wrote for the table's backbone; it need not be there. A measurement
+            on a CPU or of other lengths is left out, and a note says so.
+    """
     raw = load("table4")
-    lines = [
-        [
-            line["label"],
-            str(line["beams"]),
-            *(Entry(DASH, paper=f"{value:g}") for value in line["values"]),
+    ours, note = _measured(measured, raw["tokens"])
+    lines: list[Sequence[Entry | str] | str] = []
+    records: list[Mapping[str, object]] = []
+    for line in raw["lines"]:
+        found = ours.get((line["method"], line["beams"]), (None, None))
+        entries = [
+            Entry(DASH if number is None else f"{number:{form}}", paper=f"{value:g}")
+            for number, form, value in zip(found, (".1f", ".0f"), line["values"], strict=True)
         ]
-        for line in raw["lines"]
-    ]
-    records: list[Mapping[str, object]] = [
-        {
-            "table": "table4",
-            "method": line["method"],
-            "beams": line["beams"],
-            "tokens_per_second": None,
-            "memory_mib": None,
-            "paper_tokens_per_second": line["values"][0],
-            "paper_memory_mib": line["values"][1],
-        }
-        for line in raw["lines"]
-    ]
+        lines.append([line["label"], str(line["beams"]), *entries])
+        records.append(
+            {
+                "table": "table4",
+                "method": line["method"],
+                "beams": line["beams"],
+                "tokens_per_second": found[0],
+                "memory_mib": found[1],
+                "paper_tokens_per_second": line["values"][0],
+                "paper_memory_mib": line["values"][1],
+            }
+        )
     return Document(
         "table4",
         raw["title"],
         intro=[f"Ours [the paper's]; {DASH} is a missing value."],
         grids=[Grid(raw["head"], lines)],
-        notes=list(raw["notes"]),
+        notes=[*raw["notes"], *note],
         records=records,
-        commands=["iapt-bench +experiment=paper method=lora,iapt"],
+        commands=[] if ours else [raw["command"]],
     )
 
 
-def sizes_table(cells: Sequence[Cell]) -> Document:
-    """Build Table 6: split sizes of any run on the whole released data, the paper's beside."""
+def _measured(
+    path: Path, tokens: Mapping[str, int]
+) -> tuple[dict[tuple[str, int], tuple[float | None, float | None]], list[str]]:
+    """(method, beams) -> (tokens per second, MiB), and what is to be said about it."""
+    if not path.is_file():
+        return {}, []
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        decode, device = report.get("decode", {}), str(report["device"])
+        lengths = {name: decode.get(name) for name in tokens}
+        if lengths != tokens or not device.startswith("cuda"):
+            return {}, [f"{path} was measured on {device} with {lengths}, so it is not shown."]
+        rows = {
+            (str(row["what"]), int(row["num_beams"])): (row["tokens_per_second"], row["peak_mib"])
+            for row in decode["rows"]
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return {}, [f"{path} is not a file of iapt-bench ({error!r})."]
+    return rows, [f"Ours: {path}, commit {report.get('git', {}).get('commit', 'unknown')}."]
+
+
+def sizes_table(
+    cells: Sequence[Cell], released: Mapping[str, tuple[Mapping[Split, int], str]]
+) -> Document:
+    """Build Table 6: what our split rules make of the released data, the paper's sizes beside.
+
+    Args:
+        cells: runs; those on hub data must agree with the rules, those on other data are listed.
+        released: for each task the rows of its splits, and how they are made.
+    """
     raw = load("table6")
-    lines, notes = [], list(raw["notes"])
+    lines, others, notes = [], [], list(raw["notes"])
     records: list[Mapping[str, object]] = []
     for line in raw["lines"]:
-        seen = _seen_sizes(line["task"], cells)
-        if len(seen) > 1:
-            notes.append(
-                f"{line['label']}: rows disagree about the sizes: "
-                + "; ".join(" / ".join(map(_size, sizes)) for sizes in seen)
-            )
-        ours = seen[0] if len(seen) == 1 else (None, None, None)
-        entries = [
-            Entry(_size(size), paper=printed)
-            for size, printed in zip(ours, map(str, line["sizes"]), strict=True)
-        ]
-        lines.append([line["label"], *entries, line["metric"]])
-        records.append(
-            {
-                "table": "table6",
-                "task": line["task"],
-                **{split: size for split, size in zip(("train", "dev", "test"), ours, strict=True)},
-                **{
-                    f"paper_{split}": printed
-                    for split, printed in zip(("train", "dev", "test"), line["sizes"], strict=True)
-                },
-            }
-        )
-    return Document(
+        task = line["task"]
+        sizes, how = released.get(task, ({}, ""))
+        ours = tuple(sizes.get(split) for split in SPLITS)
+        printed = tuple(map(str, line["sizes"]))
+        entries = [Entry(_size(n), paper=text) for n, text in zip(ours, printed, strict=True)]
+        lines.append([line["label"], *entries, how, line["metric"]])
+        for data, seen in _seen_sizes(task, cells):
+            if data != "hub":
+                others.append([line["label"], data, *map(_size, seen)])
+            elif seen != ours:
+                notes.append(
+                    f"{line['label']}: a run on hub data had {' / '.join(map(_size, seen))} rows, "
+                    f"the rules make {' / '.join(map(_size, ours))}"
+                )
+        papers = {f"paper_{split}": text for split, text in zip(SPLITS, printed, strict=True)}
+        counts: dict[str, object] = dict(zip(SPLITS, ours, strict=True))
+        records.append({"table": "table6", "task": task, **counts, **papers})
+    document = Document(
         "table6",
         raw["title"],
-        intro=[f"Rows per split, ours [the paper's]; {DASH} before any run on all hub data."],
-        grids=[Grid(("Data set", "Train", "Dev", "Test", "Metric"), lines)],
+        intro=[
+            "Rows per split, ours [the paper's]. Ours are what the split rules make of the released "
+            "data, whose sizes are pinned in configs/task/ and checked after every download."
+        ],
+        grids=[Grid(("Data set", "Train", "Dev", "Test", "How", "Metric"), lines)],
         notes=notes,
         records=records,
     )
+    if others:
+        head = ("Data set", "Data", "Train", "Dev", "Test")
+        document.grids.append(Grid(head, others, "Runs on other data"))
+    return document
 
 
-def _seen_sizes(task: str, cells: Sequence[Cell]) -> list[tuple[float | None, ...]]:
-    found: dict[tuple[float | None, ...], None] = {}
+def _seen_sizes(task: str, cells: Sequence[Cell]) -> list[tuple[str, tuple[float | None, ...]]]:
+    """Return the data and the sizes of the runs without a limit, each once."""
+    found: dict[tuple[str, tuple[float | None, ...]], None] = {}
     for cell in cells:
-        if cell.task == task and cell.data == "hub" and not cell.limited:
+        if cell.task == task and not cell.limited:
             for row in cell.rows:
-                sizes = tuple(row.number(f"data.sizes.{part}") for part in ("train", "dev", "test"))
+                sizes = tuple(row.number(f"data.sizes.{split}") for split in SPLITS)
                 if any(size is not None for size in sizes):
-                    found[sizes] = None
+                    found[cell.data, sizes] = None
     return list(found)
 
 

@@ -6,6 +6,11 @@ def first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
+def one_line(text: str) -> str:
+    """Return the text with its line breaks as spaces: a gold answer that `first_line` reads whole."""
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
 def whole_text(text: str) -> str | None:
     """Return the text, stripped, or None where nothing is left."""
     return text.strip() or None

@@ -72,6 +72,9 @@ class Source(Protocol):
     def at(self, folder: str) -> "Source":
         """Return a source for one data set that lies in a folder of its own."""
 
+    def place(self, dataset: str, split: str, row: int) -> str:
+        """Return the file and line of a row, for a message about it."""
+
 
 @runtime_checkable
 class Fetching(Protocol):
@@ -182,14 +185,23 @@ class RowTask(ABC):
         source = self.source(source)
         official, chosen = self._carve(split, source)
         rows = self._official_rows(official, source)
-        examples = [self.example(rows[i], f"{self.dataset}/{official}/{i}") for i in chosen]
-        unlabelled = [e.id for e in examples if not e.references]
+        examples = []
+        unlabelled = []
+        for i in chosen:
+            try:
+                example = self.example(rows[i], f"{self.dataset}/{official}/{i}")
+            except DataError as error:
+                raise DataError(f"{source.place(self.dataset, official, i)}: {error}") from error
+            examples.append(example)
+            if not example.references:
+                unlabelled.append(i)
         if unlabelled:
+            first = source.place(self.dataset, official, unlabelled[0])
             raise DataError(
                 f"{len(unlabelled)} of {len(examples)} rows for {self.name}/{split} have no gold "
-                f"answer (first: {unlabelled[0]}); official test splits are published without "
-                "labels. Train and score on labelled rows: leave the others out, or choose another "
-                "split rule."
+                f"answer (first: {first}); official test splits are published without labels. "
+                "Train and score on labelled rows: leave the others out, or choose another split "
+                "rule."
             )
         return examples
 
@@ -208,6 +220,15 @@ class RowTask(ABC):
     def releases(self) -> dict[str, Mapping[str, Any]]:
         """Return the pinned release of each data set that the task uses."""
         return {} if self.release is None else {self.dataset: self.release}
+
+    def released_sizes(self) -> dict[Split, int]:
+        """Return the rows of each split that the rule makes of the released data (Table 6)."""
+        sizes: dict[Split, int] = {}
+        for split in get_args(Split):
+            released = self.sizes.get(self.split_rule.official(split) or "")
+            if released is not None:
+                sizes[split] = len(self.split_rule.indices(split, released, exact=True))
+        return sizes
 
     def check_sizes(self, source: Source, dataset: str) -> dict[str, int]:
         """Return the rows of each released split of a data set, as the source has them.
@@ -279,10 +300,11 @@ def field_text(row: Row, name: str, identity: str) -> str:
     """
     value = row.get(name)
     if value is None or isinstance(value, (list, dict)):
-        have = ", ".join(sorted(row))
+        have = sorted(field for field in row if row[field] is not None)
         problem = "is missing" if value is None else f"is a {type(value).__name__}, not text"
         raise DataError(
-            f"{identity}: field {name!r} {problem}. The row has: {have}.{closest(name, row)}"
+            f"{identity}: field {name!r} {problem}. The row has: {', '.join(have) or 'nothing'}."
+            f"{closest(name, [field for field in have if field != name])}"
         )
     return str(value).strip()
 

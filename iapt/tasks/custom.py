@@ -22,7 +22,7 @@ from iapt.metrics.numeric import final_number
 from iapt.metrics.percent import percent
 from iapt.metrics.rouge import rouge_l_percent
 from iapt.metrics.span import exact_match, span_scores
-from iapt.tasks.answer import first_line, whole_text
+from iapt.tasks.answer import first_line, one_line, whole_text
 from iapt.tasks.base import Example, Row, RowTask, Scores, Source, check_lengths, field_text
 from iapt.tasks.fields import template_fields
 
@@ -79,7 +79,8 @@ class Custom(RowTask):
         """Turn a row into an example; an empty answer or list gives one without references."""
         answer = row.get(self.response)
         texts = answer if isinstance(answer, list) else [field_text(row, self.response, identity)]
-        references = tuple(dict.fromkeys(text.strip() for text in map(str, texts) if text.strip()))
+        clean = one_line if self.metric in ("exact-match", "f1-em") else str.strip
+        references = tuple(dict.fromkeys(clean(text) for text in map(str, texts) if text.strip()))
         if self.metric == "number" and any(final_number(text) is None for text in references):
             raise DataError(f"{identity}: field {self.response!r} has no number: {answer!r}.")
         return Example(

@@ -12,7 +12,7 @@ from typing import Any
 
 from iapt.errors import DataError
 from iapt.metrics.span import span_scores
-from iapt.tasks.answer import first_line
+from iapt.tasks.answer import first_line, one_line
 from iapt.tasks.base import Example, Row, RowTask, Scores, check_lengths, field_text
 
 
@@ -43,7 +43,7 @@ class ExtractiveQA(RowTask):
                 f"{identity}: field {self.answers_field!r} is {answers!r}; allowed are a list of "
                 'texts, or {"text": [...]} with one.'
             )
-        references = tuple(dict.fromkeys(text.strip() for text in texts))
+        references = tuple(dict.fromkeys(one_line(text) for text in texts if text.strip()))
         return Example(
             id=identity,
             fields={

@@ -35,7 +35,23 @@ class FreeText(RowTask):
         """Return the mean ROUGE-L."""
         check_lengths(parsed, examples, self.name)
         value = rouge_l_percent(parsed, [example.references for example in examples])
-        return Scores(self.metric, value, len(examples), sum(text is None for text in parsed))
+        unparsed = sum(text is None for text in parsed)
+        return Scores(self.metric, value, len(examples), unparsed, by_turn(parsed, examples))
+
+
+def by_turn(parsed: Sequence[str | None], examples: Sequence[Example]) -> dict[str, float]:
+    """Return ROUGE-L and the number of answers for each turn of MT-Bench; nothing for other texts."""
+    details: dict[str, float] = {}
+    for turn in sorted({e.meta["turn"] for e in examples if "turn" in e.meta}):
+        of_turn = [
+            (text, e.references)
+            for text, e in zip(parsed, examples, strict=True)
+            if e.meta.get("turn") == turn
+        ]
+        texts, references = zip(*of_turn, strict=True)
+        details[f"rouge_l_turn_{turn}"] = rouge_l_percent(texts, references)
+        details[f"n_turn_{turn}"] = float(len(of_turn))
+    return details
 
 
 class MTBench(FreeText):
@@ -59,18 +75,31 @@ class MTBench(FreeText):
 
     def examples(self, split: Split, source: Source) -> list[Example]:
         """Return the first questions, each with GPT-4's answer."""
-        if self.split_rule.official(split) is not None:
-            source = self.source(source)
-            self._official_rows("test", source)  # brings the files, where the source fetches
-            rows = source.rows(self.dataset, self.answers)
-            self._answers = {row["question_id"]: row["choices"][0]["turns"] for row in rows}
+        if self.split_rule.official(split) is None:
+            raise DataError(
+                f"{self.name} has no {split} split, only questions to test on. task=alpaca trains "
+                "on Alpaca and is tested on them."
+            )
+        source = self.source(source)
+        self._official_rows("test", source)  # brings the files, where the source fetches
+        self._answers = {}
+        for i, row in enumerate(source.rows(self.dataset, self.answers)):
+            try:
+                self._answers[row["question_id"]] = two_texts(row["choices"][0]["turns"])
+            except (LookupError, TypeError, ValueError) as error:
+                raise DataError(
+                    f"{source.place(self.dataset, self.answers, i)}: needs question_id and "
+                    f"choices[0].turns with two texts ({error!r})."
+                ) from error
         return super().examples(split, source)
 
     def example(self, row: Row, identity: str) -> Example:
         """Turn a row into its first question; `meta` has what the second needs."""
-        questions, number = row.get("turns"), row.get("question_id")
-        if not isinstance(questions, list) or len(questions) != 2:
-            raise DataError(f"{identity}: field 'turns' is {questions!r}; two texts are needed.")
+        number = row.get("question_id")
+        try:
+            questions = two_texts(row.get("turns"))
+        except ValueError as error:
+            raise DataError(f"{identity}: field 'turns': {error}.") from error
         answers = self._answers.get(number)
         if answers is None:
             raise DataError(f"{identity}: {self.answers} has no answer to question {number!r}.")
@@ -105,6 +134,21 @@ class MTBench(FreeText):
             meta = {**example.meta, "turn": 2}
             made.append(Example(f"{example.id}/2", {"query": query}, text, (text,), meta))
         return made
+
+
+def two_texts(turns: Any) -> list[str]:
+    """Return what MT-Bench has for its two turns, if it is two texts.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if (
+        not isinstance(turns, list)
+        or len(turns) != 2
+        or not all(isinstance(text, str) for text in turns)
+    ):
+        raise ValueError(f"got {turns!r:.80}; two texts are needed")
+    return turns
 
 
 class Alpaca(FreeText):
@@ -143,6 +187,10 @@ class Alpaca(FreeText):
     def fingerprint(self, source: Source) -> str:
         """Return the fingerprints of both data sets."""
         return f"{super().fingerprint(source)}+{self.test.fingerprint(source)}"
+
+    def released_sizes(self) -> dict[Split, int]:
+        """Return the rows of each split of the released data, the test split's of the other task."""
+        return {**super().released_sizes(), **self.test.released_sizes()}
 
     def releases(self) -> dict[str, Mapping[str, Any]]:
         """Return the releases of both data sets."""

@@ -90,6 +90,15 @@ class SplitRule:
             return sorted(order[:held] if split == "dev" else order[held:])
         return list(range(n))
 
+    def sentence(self) -> str:
+        """Say in words how the three splits are made, for Table 6."""
+        if self.rule == "halve_validation":
+            return f"dev and test are the halves of {self.dev}"
+        if self.rule == "hold_out":
+            test = "" if self.test is None else f", test is {self.test}"
+            return f"dev is {self.rows:,} rows of {self.train}{test}"
+        return "as released"
+
     def describe(self) -> dict[str, Any]:
         """Return the rule as plain values."""
         return {"rule": self.rule, "rows_asked": self.rows, "split_seed": SPLIT_SEED}

@@ -49,6 +49,7 @@ class WikiSQL(RowTask):
                 f"{', '.join(sorted(row))}."
             )
         try:
+            check_cells(table)
             response = structured_to_sql(sql, table)
             information = table_information(table)
         except (MetricError, KeyError, TypeError, ValueError) as error:
@@ -97,6 +98,27 @@ class WikiSQL(RowTask):
         )
         value = percent([result.correct for result in results])
         return Scores(self.metric, value, len(examples), unparsed, details)
+
+
+def check_cells(table: Mapping[str, Any]) -> None:
+    """Refuse a table that no database can hold, before a run is spent on it.
+
+    Raises:
+        MetricError: a row has not one cell for each column, or a cell is not text or a number.
+    """
+    for number, cells in enumerate(table["rows"]):
+        if not isinstance(cells, list) or len(cells) != len(table["header"]):
+            raise MetricError(
+                f"table.rows[{number}]: got {cells!r:.80}; it needs a list of "
+                f"{len(table['header'])} cells, one for each name in the header."
+            )
+        for cell in cells:
+            whole = isinstance(cell, int) and not -(2**63) <= cell < 2**63
+            if whole or not (cell is None or isinstance(cell, str | int | float)):
+                raise MetricError(
+                    f"table.rows[{number}]: got the cell {cell!r:.80}; a cell is text or a number "
+                    "of at most 64 bits."
+                )
 
 
 def table_information(table: Mapping[str, Any]) -> str:

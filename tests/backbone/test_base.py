@@ -234,6 +234,27 @@ def test_two_methods_that_keep_soft_tokens_are_refused():
     backbone.detach()
 
 
+@pytest.mark.parametrize("second", ["prompt", "prefix"])
+@pytest.mark.parametrize("first", ["prompt", "prefix"])
+def test_two_methods_in_front_of_one_block_are_refused(first: str, second: str):
+    backbone = bare("llama")
+    dims = backbone.dims
+
+    def put(kind: str) -> None:
+        if kind == "prompt":
+            backbone.soft_prompt(1, lambda h, mask: h[:, :2])
+        else:
+            zeros = torch.zeros(dims.num_kv_heads, 2, dims.head_dim)
+            backbone.kv_prefix(1, lambda: (zeros, zeros))
+
+    put(first)
+    with pytest.raises(BackboneError, match="block 1 already has"):
+        put(second)
+    backbone.detach()
+    put(second)
+    backbone.detach()
+
+
 def test_weights_are_frozen_from_the_start():
     backbone = new_backbone("llama")
     assert not any(p.requires_grad for p in backbone.model.parameters())

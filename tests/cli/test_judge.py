@@ -52,8 +52,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             lines.append({"id": f"mt_bench/test/{row}", "output": given[number][0]})
             lines.append({"id": f"mt_bench/test/{row}/2", "output": given[number][1]})
         write_lines(tmp_path / run / "predictions.jsonl", lines)
-        config = f"data:\n  _target_: iapt.data.source.Folder\n  path: {tmp_path / 'data'}\n"
-        (tmp_path / run / "config.yaml").write_text(config)
+        config = {
+            "data": {"name": "folder:data", "fingerprint": "0"}
+        }  # as a run on a folder has it
+        (tmp_path / run / "config.json").write_text(json.dumps(config))
     return tmp_path
 
 
@@ -74,7 +76,8 @@ def taste(prompt: str) -> str:
 
 
 def judge(server: JudgeServer, *words: str) -> int:
-    return main([RUN_A, RUN_B, f"base_url={server.base_url}", "model=gpt-4-test", *words])
+    where = () if any(word.startswith("data=") for word in words) else ("data=data",)
+    return main([RUN_A, RUN_B, f"base_url={server.base_url}", "model=gpt-4-test", *where, *words])
 
 
 def table3(place: Path) -> dict[str, Any]:
@@ -105,6 +108,36 @@ def test_two_runs_become_table_3_and_table_9(
     assert len((folder / "judgements.jsonl").read_text().splitlines()) == 3
     assert "iapt: score 7.00, ROUGE-L 66.7" in capsys.readouterr().out
     assert "secret-key" not in "".join(path.read_text() for path in folder.iterdir())
+
+
+def test_two_runs_from_iapt_train_are_read_as_they_are(place: Path, server: JudgeServer) -> None:
+    from iapt.run import run
+    from tests.composed import composed
+
+    rows = [
+        run(
+            composed(
+                *("task=alpaca", "backbone=tiny_llama", f"method={method}", "device=cpu"),
+                *("hparams.max_steps=1", "limit.train=4", "limit.dev=2", "limit.test=2"),
+                *("task.max_new_tokens=3", "task.num_beams=2"),
+            )
+        )
+        for method in ("lora", "bitfit")
+    ]
+    folders = [f"runs/{row['run_id']}" for row in rows]
+
+    words = [*folders, f"base_url={server.base_url}", "model=gpt-4", "turns=both", "swap=true"]
+    assert main(words) == 0
+
+    path = place / f"results/judge/{rows[0]['run_id']}--vs--{rows[1]['run_id']}/table3.json"
+    result = json.loads(path.read_text(encoding="utf-8"))
+    assert [row["name"] for row in result["rows"]] == ["lora", "bitfit"]
+    assert [row["n"] for row in result["rows"]] == [2, 2]
+    assert len(server.bodies) == 4
+    for row, scored in zip(rows, result["rows"], strict=True):
+        saved = json.loads((place / f"results/rows/{row['run_id']}.json").read_text())
+        assert saved["scores"]["details"]["gpt-4-both-turns"] == scored["avg_score"]
+        assert scored["rouge_l"] == pytest.approx(saved["scores"]["value"])
 
 
 def test_swap_cancels_the_favour_and_asks_only_for_what_is_new(
@@ -198,8 +231,15 @@ def test_result_rows_of_the_runs_get_the_score(place: Path, server: JudgeServer)
     (row,), warnings = read_rows(place / "results/rows")
     assert warnings == []
     assert (row.metric, row.value) == ("rouge-l", 40.0)
-    assert row.number("scores.details.gpt-4") == pytest.approx(7.0)
+    assert row.get("scores.details") == {"gpt-4": pytest.approx(7.0)}
     assert row.get("judge.model") == "gpt-4-test"
+
+    # Neither another model nor the whole dialogue is what Table 3's column is about.
+    for model in ("gpt-4o", "gpt-4.1-mini", "local/llama"):
+        assert judge(server, f"model={model}") == 0
+    assert judge(server, "model=openai/gpt-4-0613", "turns=both") == 0
+    (row,), _ = read_rows(place / "results/rows")
+    assert set(row.get("scores.details")) == {"gpt-4", "judge", "gpt-4-both-turns"}
 
 
 def test_environment_names_the_endpoint(
@@ -208,7 +248,7 @@ def test_environment_names_the_endpoint(
     monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
     monkeypatch.setenv("IAPT_JUDGE_MODEL", "from-the-environment")
 
-    assert main([RUN_A, RUN_B]) == 0
+    assert main([RUN_A, RUN_B, "data=data"]) == 0
 
     assert {body["model"] for body in server.bodies} == {"from-the-environment"}
     assert set(server.keys) == {"Bearer secret-key"}
@@ -230,9 +270,11 @@ def test_openai_itself_needs_a_key(
         ([RUN_A, RUN_B, "swop=true"], "unknown key 'swop'.*Did you mean 'swap'"),
         ([RUN_A, RUN_B, "swap=maybe"], "swap=maybe: not allowed"),
         ([RUN_A, RUN_B, "turns=second"], "turns=second: allowed are first and both"),
-        ([RUN_A, RUN_B, "case=7"], "case=7: allowed are 81, 109, 120"),
+        ([RUN_A, RUN_B, "data=data", "case=7"], "case=7: allowed are 81, 109, 120"),
         ([RUN_A, RUN_B, "names=one"], "names=one: give two"),
-        ([RUN_A, "nowhere"], "nowhere has no predictions.jsonl"),
+        ([RUN_A, "nowhere", "data=data"], "nowhere has no predictions.jsonl"),
+        ([RUN_A, RUN_B], "had data=folder:data, and does not say where that lies; give data="),
+        ([RUN_A, RUN_B, "data=hub"], "mt_bench is not in .*iapt-data fetch"),
         ([RUN_A, RUN_B, "data=missing"], "data folder missing does not exist"),
     ],
 )
@@ -259,15 +301,57 @@ def test_runs_on_different_questions_are_not_compared(
     assert "answered different questions: 2" in capsys.readouterr().err
 
 
-def test_a_run_that_names_foreign_code_as_its_data_is_refused(
+def test_a_run_on_the_sample_needs_no_data_word(place: Path, server: JudgeServer) -> None:
+    from iapt.data.source import Sample
+
+    count = len(Sample().rows("mt_bench", "test"))
+    for run in (RUN_A, RUN_B):
+        config = {"data": {"_target_": "iapt.data.source.Sample"}}
+        (place / run / "config.json").write_text(json.dumps(config))
+        lines = [{"id": f"mt_bench/test/{row}", "output": "x"} for row in range(count)]
+        write_lines(place / run / "predictions.jsonl", lines)
+
+    assert main([RUN_A, RUN_B, f"base_url={server.base_url}", "model=m"]) == 0
+
+    assert table3(place)["rows"][0]["n"] == count
+
+
+@pytest.mark.parametrize(
+    "config", ['{"data": {"_target_": "os.system", "command": "touch evil"}}', "{}", "{", None]
+)
+def test_a_run_that_does_not_say_what_data_it_had_is_refused(
+    config: str | None, place: Path, server: JudgeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / RUN_A / "config.json").unlink()
+    if config is not None:
+        (place / RUN_A / "config.json").write_text(config)
+
+    assert main([RUN_A, RUN_B, f"base_url={server.base_url}"]) == 2
+    assert "give data=" in capsys.readouterr().err
+    assert not (place / "evil").exists()
+
+
+def test_runs_on_other_questions_than_these_are_noticed(
     place: Path, server: JudgeServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (place / RUN_A / "config.yaml").write_text(
-        "data:\n  _target_: os.system\n  command: touch evil\n"
-    )
+    for run, given in ((RUN_A, ANSWERS_A), (RUN_B, ANSWERS_B)):
+        lines = [
+            {
+                "id": f"mt_bench/test/{row}",
+                "output": given[number][0],
+                "references": [GPT4[number][0]],
+            }
+            for row, (number, _) in enumerate(QUESTIONS)
+        ]
+        write_lines(place / run / "predictions.jsonl", lines)
+    assert judge(server) == 0
+    lines[1]["references"] = ["the answer to something else"]
+    write_lines(place / RUN_B / "predictions.jsonl", lines)
+    asked = len(server.bodies)
 
-    assert judge(server) == 2
-    assert "not a source of this package" in capsys.readouterr().err
+    assert judge(server) == 1
+    assert "line 2: the reference saved with 'mt_bench/test/1' is not" in capsys.readouterr().err
+    assert len(server.bodies) == asked
 
 
 def test_missing_gpt4_answers_leave_rouge_out(place: Path, server: JudgeServer) -> None:

@@ -3,10 +3,13 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from iapt.cli import counting
 from iapt.cli.report import main as report
 from iapt.cli.table import NAMES, main
 from tests.reporting.example_rows import raw_row, store
@@ -29,6 +32,14 @@ def rows(tmp_path: Path) -> Path:
         for seed in range(5)
     ]
     return store(tmp_path / "rows", paper + quick)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def counted_once() -> Iterator[None]:
+    """Counting takes seconds and gives the same every time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counting, "count_entries", cache(counting.count_entries))
+        yield
 
 
 def test_help_answers_at_once_and_loads_nothing_heavy() -> None:
@@ -66,6 +77,46 @@ def test_every_name_works_with_and_without_rows(
         assert main(["all", f"rows={folder}", f"out={tmp_path / 'out'}"]) == 0
     assert {path.stem for path in (tmp_path / "out").glob("*.md")} == set(NAMES)
     assert "KeyError" not in capsys.readouterr().err
+
+
+# The specification's table of sizes on LLaMA-2 7B (section 3), as counted under the paper's rule.
+LLAMA2_7B = {
+    "houlsby": 9_437_184,
+    "parallel_adapter": 9_437_184,
+    "adapter_drop": 9_142_272,
+    "learned_adapter": 9_478_656,
+    "lora": 9_994_240,
+    "adalora": 9_994_240,
+    "bitfit": 10_878_976,
+    "ia3": 9_830_400,
+    "ssp": 8_600_000,
+    "p_tuning": 9_437_184,
+    "p_tuning_v2": 9_437_184,
+    "idpg": 8_388_608,
+    "lpt": 8_388_608,
+    "iapt": 16_810_080,
+    "iapt_8m": 8_405_088,
+}
+
+
+def test_params_counts_every_method_on_every_backbone_without_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["params"]) == 0
+    printed = capsys.readouterr()
+    assert "warning" not in printed.err
+    assert "| 8.4M  | 16,810,080 |" in printed.out
+    out = tmp_path / "results" / "tables"
+    assert sorted(p.name for p in out.iterdir()) == ["params.csv", "params.md", "params.tex"]
+    records = list(csv.DictReader((out / "params.csv").read_text().splitlines()))
+    on_llama = {r["method"]: int(r["counted"]) for r in records if r["backbone"] == "llama2_7b"}
+    assert on_llama == LLAMA2_7B
+    backbones = {"llama2_7b", "gpt2_large", "pythia_1b4", "smollm2_135m"}
+    places = {(r["backbone"], r["method"]) for r in records}
+    assert places == {(b, m) for b in backbones for m in LLAMA2_7B}
+    assert len(records) == len(places)
+    assert all(r["reading"] for r in records)
 
 
 def test_the_summary_shows_the_other_setting_and_says_so(

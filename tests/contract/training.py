@@ -9,7 +9,7 @@ from torch import Tensor
 
 from iapt.training.checkpoint import load_adapter, save_adapter
 from iapt.training.hparams import HParams
-from iapt.training.loop import Run
+from iapt.training.state import Run
 from iapt.training.step import Optimizer, arch_step, response, weight_step
 from tests.contract.subject import ATOL, Subject, gap, whole
 from tests.tiny import EOS, data, new_backbone

@@ -2,6 +2,8 @@
 
 import json
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -63,7 +65,7 @@ def test_changed_missing_and_added_files_are_told_apart(tmp_path, release):
     (folder / "manifest.json").write_text("[]", "utf-8")
     assert "is damaged" in verify(folder)[0]
     (folder / "manifest.json").unlink()
-    assert verify(folder) == ["no manifest.json"]
+    assert verify(folder) == ["no manifest.json, so iapt-data has not fetched it"]
 
 
 def test_another_pinned_release_than_the_fetched_one_is_noticed(tmp_path, release):
@@ -86,8 +88,9 @@ def test_an_unreachable_file_is_named_with_what_to_do(tmp_path, release):
 
 
 @pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"])
-def test_offline_is_offline(name, tmp_path, release, monkeypatch):
-    monkeypatch.setenv(name, "1")
+@pytest.mark.parametrize("value", ["1", "yes", "True", "on"])
+def test_offline_is_offline(name, value, tmp_path, release, monkeypatch):
+    monkeypatch.setenv(name, value)
     monkeypatch.setattr(hub, "download", lambda *a: pytest.fail("downloaded"))
     with pytest.raises(DataError, match=f"{name} forbids fetching it"):
         Hub(tmp_path / "hub").fetch("toy", release)
@@ -120,6 +123,7 @@ def test_hub_data_sets_are_loaded_at_their_pinned_revision(tmp_path, monkeypatch
         return datasets.DatasetDict({"train": rows, "validation": rows})
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(hub, "reach", lambda url: None)
     release = {"kind": "hub", "id": "org/toy", "config": "main", "revision": "f" * 40}
     source = Hub(tmp_path / "hub")
     source.fetch("toy", release)
@@ -127,17 +131,43 @@ def test_hub_data_sets_are_loaded_at_their_pinned_revision(tmp_path, monkeypatch
     assert source.rows("toy", "validation") == [{"label": 1}]
 
 
-def test_a_hub_that_cannot_be_reached_is_one_clear_error(tmp_path, monkeypatch):
+@pytest.mark.parametrize("fails", ["first touch", "load"])
+def test_a_hub_that_cannot_be_reached_is_one_clear_error(fails, tmp_path, monkeypatch):
     import datasets
 
-    def load_dataset(*arguments, **options):
+    def refuse(*arguments, **options):
         raise ConnectionError("no route")
 
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(hub, "reach", refuse if fails == "first touch" else lambda url: None)
+    loader = refuse if fails == "load" else lambda *a, **o: pytest.fail("tried half a minute")
+    monkeypatch.setattr(datasets, "load_dataset", loader)
     release = {"kind": "hub", "id": "org/toy", "config": "default", "revision": "f" * 40}
     with pytest.raises(DataError, match=r"cannot fetch org/toy \(default\) at f+ .*no route"):
         Hub(tmp_path / "hub").fetch("toy", release)
     assert os.listdir(tmp_path / "hub") == []
+
+
+def test_a_server_is_reached_whatever_it_answers():
+    class Teapot(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(418)
+
+        def log_message(self, *arguments):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Teapot) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        hub.reach(url)
+        thread.join()
+    with pytest.raises(OSError, match="refused"):
+        hub.reach(url)
+
+
+def test_a_data_set_that_was_never_fetched_says_how_to_fetch_it(tmp_path):
+    with pytest.raises(DataError, match=r"toy is not in .*hub. iapt-data fetch"):
+        Hub(tmp_path / "hub").file("toy", "test")
 
 
 def test_git_blob_ids_are_gits_own(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 
 from iapt.backbone.tiny import tiny_tokenizer
 from iapt.data.preview import Tokens, preview
+from iapt.errors import DataError
 from iapt.tasks.classification import Classification
 
 
@@ -18,6 +19,9 @@ class Rows:
 
     def at(self, folder):
         return self
+
+    def place(self, dataset, split, row):
+        return f"line {row + 1}"
 
 
 @pytest.fixture
@@ -43,3 +47,15 @@ def test_borders_lengths_and_truncations_are_shown(task):
     assert "min 5, median 6, 95 % 8, max 8 tokens" in text
     assert "1 instructions do not fit in 12 tokens" in text
     assert "3 responses are longer than max_new_tokens=2" in text
+
+
+def test_the_end_token_does_not_make_a_response_too_long(task):
+    tokens = Tokens(tiny_tokenizer(), "<{query}>", bos=False, max_length=12)
+    task.max_new_tokens = 3  # "yes" is three tokens
+    assert "0 responses are longer than" in preview(task, Rows(), tokens, "train", 0)
+
+
+def test_a_response_that_does_not_fit_is_an_error_with_its_text(task):
+    tokens = Tokens(tiny_tokenizer(), "<{query}>", bos=False, max_length=4)
+    with pytest.raises(DataError, match=r"example 0: .*begins 'yes'. Raise hparams.max_length"):
+        preview(task, Rows(), tokens, "train", 1)

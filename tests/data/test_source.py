@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 
 import pytest
 
@@ -37,15 +38,28 @@ def test_text_that_looks_like_something_else_stays_text(value, tmp_path):
     assert Folder(tmp_path).rows("toy", "train") == rows
 
 
-def test_rows_with_other_fields_and_mixed_types_keep_their_values(tmp_path):
+def test_a_field_that_a_row_lacks_is_none(tmp_path):
     put(tmp_path, "toy", "train", [{"a": 1, "b": "x"}, {"a": 2}, {"a": 3, "c": ["y"]}])
     assert Folder(tmp_path).rows("toy", "train") == [
         {"a": 1, "b": "x", "c": None},
         {"a": 2, "b": None, "c": None},
         {"a": 3, "b": None, "c": ["y"]},
     ]
-    put(tmp_path, "toy", "test", [{"a": 1}, {"a": "one"}])
-    assert [row["a"] for row in Folder(tmp_path).rows("toy", "test")] == [1, "one"]
+
+
+@pytest.mark.parametrize(
+    "values", [[1, "one"], ["007", 7], [True, "x"], [[1], ["x"]], [{"x": 1}, {"x": "1"}], [1, [1]]]
+)
+def test_a_field_of_several_types_is_refused_not_converted(values, tmp_path):
+    put(tmp_path, "toy", "train", [{"id": i, "a": value} for i, value in enumerate(values)])
+    with pytest.raises(DataError, match=r"the values of 'a' are not of one type.* in line \d"):
+        Folder(tmp_path).rows("toy", "train")
+
+
+def test_a_field_with_other_parts_in_other_rows_comes_back_as_written(tmp_path):
+    rows = [{"a": {"x": 1}, "l": [{"y": "1"}, {}]}, {"a": {"z": "2"}, "l": []}]
+    put(tmp_path, "toy", "train", rows)
+    assert Folder(tmp_path).rows("toy", "train") == rows
 
 
 def test_a_changed_file_is_read_anew_even_with_the_old_time(tmp_path):
@@ -69,6 +83,17 @@ def test_the_fingerprint_follows_bytes_and_names(tmp_path):
     second = Folder(tmp_path).fingerprint("toy")
     put(tmp_path, "toy", "test", [{"a": 2}])
     assert len({first, second, Folder(tmp_path).fingerprint("toy")}) == 3
+
+
+def test_a_folder_in_the_place_of_a_file_is_no_file(tmp_path):
+    put(tmp_path, "toy", "train", [{"a": 1}])
+    before = Folder(tmp_path).fingerprint("toy")
+    (tmp_path / "toy" / "test.jsonl").mkdir()
+    assert Folder(tmp_path).fingerprint("toy") == before
+    with pytest.raises(DataError, match=r"has no test.jsonl; it has train\."):
+        Folder(tmp_path).rows("toy", "test")
+    with pytest.raises(DataError, match=r"train.jsonl is a file"):
+        Folder(tmp_path / "toy" / "train.jsonl").rows("toy", "train")
 
 
 def test_what_is_missing_and_what_is_there_are_both_named(tmp_path):
@@ -95,6 +120,13 @@ def test_what_is_missing_and_what_is_there_are_both_named(tmp_path):
         ('{"a": 1}\nnonsense\n', r"train.jsonl, line 2: not JSON"),
         ('{"a": 1}\n[1]\n', r"train.jsonl, line 2: a list, not an object"),
         ("\n\n", r"has no rows"),
+        ('{"a": 1}\n\n{"a": 1, "a": 2}\n', r"line 3: not JSON \(the field 'a' is there twice"),
+        ('{"a": {"b": 1, "b": 2}}\n', r"line 1: not JSON \(the field 'b' is there twice"),
+        ('{"a": NaN}\n', r"line 1: not JSON \(NaN is not a JSON value"),
+        ('{"a": "x\\ud800"}\n', r"line 1: half of a surrogate pair"),
+        ('{"a": 1} {"a": 2}\n', r"line 1: not JSON \(Extra data"),
+        ('[{"a": 1}]\n', r"line 1: a list, not an object"),
+        ('{"a": ' + "[" * 20_000 + "]" * 20_000 + "}\n", r"line 1: not JSON"),
     ],
 )
 def test_a_broken_file_is_named_with_its_line(text, message, tmp_path):
@@ -103,11 +135,34 @@ def test_a_broken_file_is_named_with_its_line(text, message, tmp_path):
         Folder(tmp_path).rows("toy", "train")
 
 
+def test_bytes_that_are_no_utf_8_are_named_with_their_line(tmp_path):
+    path = put(tmp_path, "toy", "train", [{"a": "x"}])
+    path.write_bytes(path.read_bytes() + '{"a": "caf\xe9"}\n'.encode("latin-1"))
+    with pytest.raises(DataError, match=r"train.jsonl, line 2: not UTF-8 text"):
+        Folder(tmp_path).rows("toy", "train")
+
+
+def test_a_byte_order_mark_crlf_and_blank_lines_do_no_harm_and_lines_are_still_counted(tmp_path):
+    path = put(tmp_path, "toy", "train", "")
+    path.write_bytes(b'\xef\xbb\xbf{"a": "\\ud83d\\ude42"}\r\n\r\n{"a": "b"}')
+    source = Folder(tmp_path)
+    assert source.rows("toy", "train") == [{"a": "\N{SLIGHTLY SMILING FACE}"}, {"a": "b"}]
+    assert source.place("toy", "train", 1) == f"{path}, line 3"
+
+
+def test_many_rows_with_fields_of_their_own_are_read_in_a_moment(tmp_path):
+    rows = [{"a": i, "b": "x", "c": None if i % 2 else "y"} for i in range(20_000)]
+    put(tmp_path, "toy", "train", rows)
+    started = time.process_time()
+    assert Folder(tmp_path).rows("toy", "train") == rows
+    assert time.process_time() - started < 20  # a pass over all rows for each row takes minutes
+
+
 def test_a_cut_off_last_line_is_an_error_and_not_a_lost_row(tmp_path):
     path = put(tmp_path, "toy", "train", [{"a": "x" * 50}] * 40)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DataError, match="line 40: not JSON"):
-        read_jsonl(path, tmp_path / "cache")
+        read_jsonl(path)
 
 
 def test_the_sample_is_a_folder_named_sample():

@@ -9,7 +9,8 @@ import torch
 from iapt.backbone.base import Backbone
 from iapt.methods.base import Method, Progress
 from iapt.training.hparams import HParams
-from iapt.training.loop import History, Run, train
+from iapt.training.loop import train
+from iapt.training.state import History, Run
 from tests.tiny import LENGTHS, data, new_backbone
 
 STEPS = 12

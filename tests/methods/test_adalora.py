@@ -164,7 +164,7 @@ def test_ranks_fall_to_the_budget_and_only_then_a_checkpoint_may_be_the_best(tmp
     def over_budget_is_better(backbone, method, data, budget):
         return (1.0 if kept(method) > 2 * MATRICES else 2.0), 0.0
 
-    monkeypatch.setattr("iapt.training.loop.evaluate", over_budget_is_better)
+    monkeypatch.setattr("iapt.training.state.evaluate", over_budget_is_better)
     ranks, stop = {}, STEPS // 2
     _, method, history = short_run(
         small, tmp_path, seen=lambda m, p: ranks.__setitem__(p.step, alive(m))
@@ -219,11 +219,26 @@ def test_equal_ranks_prune_nothing_and_equal_importances_are_pruned_exactly():
         assert kept(method) == 2 * MATRICES
 
 
+@pytest.mark.parametrize(("end", "sign"), [(0, -1), (1, 1)])
+def test_the_ends_counted_are_left_where_only_narrow_or_only_wide_maps_matter(end, sign):
+    method = small(tiny_dims("llama"))
+    for *_, delta in method.blocks.each():
+        delta.sensitivity_lora_E.fill_(1000.0 + sign * delta.in_plus_out())
+        delta.uncertainty_lora_E.fill_(1.0)
+    ending = method.endings()[end]
+    method._allocate(method.budget(Progress(4, 4)))
+    assert kept(method) == kept(ending) == 2 * MATRICES
+    assert served(method) == method.active_at_decode() == trained(ending)
+    assert trained(method) > trained(ending)
+
+
 def test_counts_are_the_papers():
     method = preset("adalora")
     assert trained(method) == served(method) == method.active_at_decode()
     assert trained(method) == 19_988_480 + 8 * 7 * 32 == 19_990_272
     assert method.counted_parameters() == 9_994_240
+    for ending, size in zip(method.endings(), (7_340_928, 12_649_344), strict=True):
+        assert trained(ending) == served(ending) == ending.active_at_decode() == size
     assert trained_on("gpt2_large", "adalora") == 36 * 8 * (1280 * 6 + 5120 * 2 + 1280 * 2 + 4)
     assert trained_on("pythia_1b4", "adalora") == 24 * 8 * (2048 * 6 + 8192 * 2 + 2048 * 2 + 4)
     assert defaults_differ("adalora", AdaLoRA) == []

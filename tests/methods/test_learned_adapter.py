@@ -154,12 +154,20 @@ def test_counts_lie_where_the_paper_says():
     assert method.counted_parameters() == 9_478_656  # Table 1: 9.5M
     assert served(method) == trained(method) + 64  # and the choices
     assert defaults_differ("learned_adapter", LearnedAdapterReimpl) == []
-    for inner, expected in (("none", 9_437_184), ("linear", 9_478_656)):
-        settled = preset("learned_adapter")
-        for operation in settled.operations():
-            operation._choice = {"activation": 0, "inner": DECISIONS["inner"].index(inner)}
-        settled._settle()
-        assert trained(settled) == settled.active_at_decode() == expected
+    for ending, size in zip(method.endings(), (9_437_184, 9_478_656), strict=True):
+        assert trained(ending) == ending.active_at_decode() == size
+        assert served(ending) == size + 64
+
+
+@pytest.mark.parametrize("end", [0, 1])
+def test_the_ends_counted_are_what_a_search_leaves(end):
+    method = small(tiny_dims("llama"))
+    ending = method.endings()[end]
+    with torch.no_grad():
+        for operation in method.operations():
+            operation.inner_logits[end] += 1
+    method.end_search()
+    assert (trained(method), served(method)) == (trained(ending), served(ending))
 
 
 def test_bad_numbers_are_named():

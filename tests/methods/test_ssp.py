@@ -171,12 +171,25 @@ def test_a_saved_adapter_loads_into_a_method_that_has_not_searched(tmp_path):
     assert loaded.structure() == method.structure()
 
 
+@pytest.mark.parametrize("end", [0, 1])
+def test_the_ends_counted_are_choices_that_the_cut_makes(end):
+    method = small(tiny_dims("llama"))
+    ending = method.endings()[end]
+    with torch.no_grad():
+        method.gates.alpha.copy_(2.0 * ending.kept)
+    method.end_search()
+    assert torch.equal(method.kept, ending.kept)
+    assert (trained(method), served(method)) == (trained(ending), served(ending))
+    assert method.budget - max(method.sizes) < trained(method) <= method.budget
+
+
 def test_counts_are_the_papers():
     method = preset("ssp")
     assert trained(method) == 19_988_480 + 1_359_872 + 448 == 21_348_352 + 448
     assert served(method) == trained(method) + 448 + 448 + 1  # probabilities, chosen, zeta
     assert sum(method.sizes) == 21_348_352
     assert method.budget == method.counted_parameters() == 8_600_000
+    assert [trained(ending) for ending in method.endings()] == [8_536_064, 8_599_808]
     assert defaults_differ("ssp", SSP) == []
     for name, candidates in (("gpt2_large", 6_312_960), ("pythia_1b4", 6_733_824)):
         other = preset_on(name, "ssp")

@@ -52,10 +52,26 @@ def test_examples_can_be_added_one_by_one() -> None:
     assert metric.compute() == {"accuracy": 50.0}
 
 
-def test_unparsed_prediction_is_none_and_wrong() -> None:
-    scores = local_metric("accuracy").compute(predictions=["a", None], references=["a", "a"])
+@pytest.mark.parametrize("predictions", [["a", None], [None, "a"]])
+def test_unparsed_prediction_is_none_and_wrong_wherever_it_stands(
+    predictions: list[str | None],
+) -> None:
+    both = evaluate.combine([local_metric("accuracy"), local_metric("rouge_l")])
+    alone = local_metric("accuracy")
+    for prediction in predictions:
+        alone.add(prediction=prediction, reference="a")
 
-    assert scores == {"accuracy": 50.0}
+    assert both.compute(predictions=predictions, references=["a", "a"]) == {
+        "accuracy": 50.0,
+        "rouge_l": 50.0,
+    }
+    assert alone.compute() == {"accuracy": 50.0}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_without_a_reference_is_an_error(name: str) -> None:
+    with pytest.raises(MetricError, match=r"references\[1\]: got \[\]"):
+        local_metric(name).compute(predictions=["a", "b"], references=[["a"], []])
 
 
 def test_sql_is_scored_by_execution() -> None:

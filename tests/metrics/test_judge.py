@@ -117,7 +117,8 @@ def test_both_turns_are_numbered() -> None:
 
 def test_table3_has_the_score_and_rouge_l_of_each_system() -> None:
     replies = [judgement(pair.id, "ab", 8, 5) for pair in PAIRS]
-    references = gpt4_references(PAIRS, {"81": "Aloha from Hawaii", "109": "E", "120": "4"})
+    answers = {"81": ("Aloha from Hawaii",), "109": ("E",), "120": ("4",)}
+    references = gpt4_references(PAIRS, answers)
 
     rows = table3_rows(("IAPT", "AdaLoRA"), PAIRS, averages(replies), references)
 
@@ -130,7 +131,17 @@ def test_table3_has_the_score_and_rouge_l_of_each_system() -> None:
 
 def test_query_without_gpt4_answer_is_an_error() -> None:
     with pytest.raises(MetricError, match="none to 2 of 3 queries, the first is '109'"):
-        gpt4_references(PAIRS, {"81": "x"})
+        gpt4_references(PAIRS, {"81": ("x",)})
+
+
+def test_rouge_l_of_two_turns_is_that_of_the_answers_without_their_numbers() -> None:
+    shown = both_turns(["four", "x"])
+    pairs = [Pair("120", "f(2)?", shown, shown, ("four", "x"), ("zero", "y"))]
+    references = gpt4_references(pairs, {"120": ("four", "nine")})
+
+    rows = table3_rows(("a", "b"), pairs, averages([judgement("120", "ab", 8, 5)]), references)
+
+    assert [row["rouge_l"] for row in rows] == [50.0, 0.0]
 
 
 @pytest.mark.parametrize(

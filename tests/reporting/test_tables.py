@@ -1,4 +1,6 @@
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -202,17 +204,68 @@ def test_rows_without_optional_keys_show_dashes() -> None:
     assert entry(document, "LoRA", "Params").text == "–"
 
 
-def test_table_4_shows_the_papers_values_and_dashes() -> None:
-    document = efficiency_table()
+def test_table_4_shows_the_papers_values_and_dashes(tmp_path: Path) -> None:
+    document = efficiency_table(tmp_path / "absent.json")
     assert "| LoRA   | 1         | – [25.1]" in markdown(document)
     assert document.commands
 
 
-def test_table_6_takes_sizes_from_whole_released_data_only() -> None:
-    limited = a_row("rte", config={"limit": {"train": 9}})
-    sample = a_row("sst2", data="sample")
-    cells = collect([a_row("boolq"), limited, sample])[0]
-    text = markdown(sizes_table(cells))
-    assert "| 9,427 [9.4k] | 1,635 [1.6k] | 1,635 [1.6k] |" in text
+def test_table_4_takes_a_measurement_of_the_papers_lengths_on_a_gpu_only(tmp_path: Path) -> None:
+    row = {"what": "iapt", "num_beams": 3, "tokens_per_second": 31.25, "peak_mib": 15001.2}
+    decode = {"instruction_tokens": 274, "new_tokens": 32, "rows": [row]}
+    path = tmp_path / "llama2_7b.json"
+    path.write_text(json.dumps({"device": "cuda", "decode": decode}))
+    document = efficiency_table(path)
+    assert "| 31.2 [27.9]" in markdown(document)
+    assert "| 15001 [15946]" in markdown(document)
+    assert not document.commands
+    for report in (
+        {"device": "cpu", "decode": decode},
+        {"device": "cuda", "decode": decode | {"new_tokens": 8}},
+        {"device": "cuda", "decode": {**decode, "rows": [{}]}},
+        [],
+    ):
+        path.write_text(json.dumps(report))
+        document = efficiency_table(path)
+        assert "31.2" not in markdown(document)
+        assert str(path) in document.notes[-1]
+    path.write_text("{")
+    assert "not a file of iapt-bench" in efficiency_table(path).notes[-1]
+
+
+BOOLQ = {"boolq": ({"train": 9427, "dev": 1635, "test": 1635}, "halves of validation")}
+
+
+def test_table_6_has_the_sizes_that_the_rules_make_without_any_run() -> None:
+    document = sizes_table([], BOOLQ)
+    text = markdown(document)
+    assert "| 9,427 [9.4k] | 1,635 [1.6k] | 1,635 [1.6k] | halves of validation |" in text
     assert "| – [2.5k] " in text
-    assert "| – [66k] " in text
+    assert document.records[0]["train"] == 9427
+    assert len(document.grids) == 1
+
+
+def test_table_6_names_a_hub_run_of_other_sizes_and_lists_other_data() -> None:
+    same, limited = a_row("boolq"), a_row("boolq", seed=1, config={"limit": {"train": 9}})
+    folder = a_row("boolq", data="folder:mine", setting="f01de400")
+    cells = collect([same, limited, folder])[0]
+    document = sizes_table(cells, BOOLQ)
+    assert document.grids[1].lines == [["BoolQ", "folder:mine", "9,427", "1,635", "1,635"]]
+    assert not any("a run on hub data" in note for note in document.notes)
+
+    other = {"boolq": ({"train": 9, "dev": 1635, "test": 1635}, "")}
+    (note,) = [n for n in sizes_table(cells, other).notes if "a run on hub data" in n]
+    assert "9,427 / 1,635 / 1,635 rows, the rules make 9 / 1,635 / 1,635" in note
+
+
+def test_table_3_takes_the_judges_score_and_rouge_l_of_the_first_turns() -> None:
+    def judged(seed: int, **details: float) -> Row:
+        scores = {"metric": "rouge-l", "value": 40.0, "n": 160, "n_unparsed": 0, "details": details}
+        return a_row("alpaca", "adalora", seed, scores=scores)
+
+    rows = [judged(seed, **{"gpt-4": 6.5, "rouge_l_turn_1": 51.5}) for seed in range(4)]
+    rows.append(judged(4, judge=9.9, rouge_l_turn_1=51.5))  # another judge
+    text = markdown(score_table("table3", rows, collect(rows)[0]))
+    line = next(line for line in text.splitlines() if line.startswith("| AdaLoRA"))
+    assert "6.50 (4/5) [<u>6.95</u>]" in line
+    assert "51.5 [<u>51.1</u>]" in line

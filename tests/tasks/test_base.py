@@ -27,6 +27,9 @@ class Rows:
     def at(self, folder):
         return self
 
+    def place(self, dataset, split, row):
+        return f"{dataset}/{split}.jsonl, line {row + 1}"
+
 
 class Released(Rows):
     """The same, as a source that fetches."""
@@ -82,7 +85,9 @@ def test_sizes_are_asserted_for_fetched_data_and_only_reported_for_a_folder():
 
 def test_unlabelled_rows_are_refused_for_training_and_scoring():
     task, source = make(), Rows(train=labelled(3) + labelled(1, label=-1))
-    with pytest.raises(DataError, match=r"1 of 4 rows for tiny/train have no gold .*tiny/train/3"):
+    with pytest.raises(
+        DataError, match=r"1 of 4 rows for tiny/train have no gold .*train.jsonl, line 4"
+    ):
         task.examples("train", source)
     example = task.example({"text": "a", "label": -1}, "tiny/test/0")
     with pytest.raises(DataError, match="have no gold answer and cannot be scored"):
@@ -124,6 +129,24 @@ def test_a_missing_field_names_the_row_and_the_nearest_field():
         field_text({"passage": ["x"]}, "passage", "a/0")
     assert field_text({"n": 3}, "n", "a/0") == "3"
     assert field_text({"s": " a b \n"}, "s", "a/0") == "a b"
+
+
+def test_a_bad_row_is_named_by_file_and_line():
+    source = Rows(train=[*labelled(2), {"text": None, "label": 1}])
+    with pytest.raises(
+        DataError,
+        match=r"tiny/train.jsonl, line 3: .*field 'text' is missing. The row has: label\.$",
+    ):
+        make().examples("train", source)
+    source = Rows(train=[*labelled(1), {"text": "a", "label": 2}])
+    with pytest.raises(DataError, match=r"train.jsonl, line 2: .*field 'label' is 2; allowed are"):
+        make().examples("train", source)
+
+
+def test_sizes_of_the_released_splits_follow_from_the_rule_without_data():
+    assert make().released_sizes() == {"train": 4, "dev": 3, "test": 3}
+    held = {"rule": "hold_out", "rows": 1, "test": "test"}
+    assert make(split=held).released_sizes() == {"train": 3, "dev": 1}
 
 
 def test_nothing_is_scored_without_one_answer_per_example():

@@ -83,6 +83,13 @@ def test_a_list_of_answers_counts_each_and_teaches_the_first(folder):
     assert task.score(["x"], [example]).value == 100.0
 
 
+@pytest.mark.parametrize("metric", ["exact-match", "f1-em", "rouge-l"])
+def test_an_answer_over_two_lines_still_scores_100_when_fed_back(metric, folder):
+    task = make(folder, metric)
+    example = task.example({"country": "A", "capital": "New\nTown"}, "x/0")
+    assert task.score([task.parse(example.response, example)], [example]).value == 100.0
+
+
 def test_mistakes_are_named_before_anything_is_read(folder):
     base = {"name": "a", "template": "{q}", "response": "r", "metric": "f1-em", "max_new_tokens": 1}
     base["split"] = {"rule": "official"}

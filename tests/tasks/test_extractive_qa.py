@@ -39,6 +39,13 @@ def test_an_answer_is_the_first_line(task_of):
     assert task.parse(" \n", None) is None
 
 
+def test_an_answer_over_two_lines_still_scores_100_when_fed_back(task_of):
+    task = task_of("squad")
+    example = task.example({**SQUAD, "answers": {"text": ["Ada\n  Bell", " "]}}, "x/0")
+    assert example.references == ("Ada Bell",)
+    assert task.score([task.parse(example.response, example)], [example]).value == 100.0
+
+
 def test_rows_without_answers_are_unlabelled_and_malformed_ones_an_error(task_of):
     task = task_of("record")
     assert task.example({**RECORD, "answers": []}, "record/test/0").references == ()

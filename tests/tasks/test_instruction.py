@@ -1,5 +1,8 @@
 """Alpaca and MT-Bench."""
 
+import json
+import shutil
+
 import pytest
 
 from iapt.data.source import Folder, Sample
@@ -42,6 +45,50 @@ def test_the_second_question_comes_with_the_conversation_so_far(task_of):
     assert task.follow_ups(second, ["a", "b"]) == []
     parsed = [task.parse(e.response, e) for e in second]
     assert task.score(parsed, second).value == 100.0
+
+
+def test_rouge_l_is_told_apart_by_turn(task_of):
+    task = task_of("alpaca")
+    first = task.examples("test", Sample())[:2]
+    second = task.follow_ups(first, ["a", "b"])
+    scores = task.score([*(e.response for e in first), None, None], [*first, *second])
+    assert scores.value == 50.0
+    assert scores.details == {
+        **{"rouge_l_turn_1": 100.0, "n_turn_1": 2.0},
+        **{"rouge_l_turn_2": 0.0, "n_turn_2": 2.0},
+    }
+    dev = task.examples("dev", Sample())[:1]
+    assert task.score(["x"], dev).details == {}
+
+
+def test_mt_bench_cannot_be_trained_on_and_says_what_can(task_of):
+    with pytest.raises(DataError, match=r"mt_bench has no train split.*task=alpaca"):
+        task_of("mt_bench").examples("train", Sample())
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "message"),
+    [
+        ("model_answer_gpt4", {"choices": []}, r"gpt4.jsonl, line 1: needs .*IndexError"),
+        (
+            "model_answer_gpt4",
+            {"choices": [{"index": 0, "turns": ["one"]}]},
+            r"gpt4.jsonl, line 1: needs .*two texts are needed",
+        ),
+        ("test", {"turns": ["one"]}, r"test.jsonl, line 1: .*field 'turns': got \['one'\]"),
+        ("test", {"turns": ["one", None]}, "two texts are needed"),
+    ],
+)
+def test_a_malformed_question_or_answer_is_named_before_anything_is_asked(
+    name, changed, message, task_of, tmp_path
+):
+    folder = tmp_path / "mt_bench"
+    shutil.copytree(Sample().path / "mt_bench", folder)
+    path = folder / f"{name}.jsonl"
+    first, rest = path.read_text("utf-8").split("\n", 1)
+    path.write_text(json.dumps({**json.loads(first), **changed}) + "\n" + rest, "utf-8")
+    with pytest.raises(DataError, match=message):
+        task_of("mt_bench").examples("test", Folder(tmp_path))
 
 
 def test_one_turn_asks_no_second_question(task_of):

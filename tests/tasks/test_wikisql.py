@@ -71,7 +71,17 @@ def test_questions_on_one_table_share_one_copy(task_of):
 
 @pytest.mark.parametrize(
     "broken",
-    [{"table": None}, {"sql": {**SQL, "sel": 9}}, {"sql": {"sel": 0}}, {"table": {"rows": []}}],
+    [
+        *(
+            {"table": None},
+            {"sql": {**SQL, "sel": 9}},
+            {"sql": {"sel": 0}},
+            {"table": {"rows": []}},
+        ),
+        {"table": {**TABLE, "rows": [["s Lupin", "1323"]]}},  # a cell too few
+        {"table": {**TABLE, "rows": [["s Lupin", "1323", ["1"]]]}},
+        {"table": {**TABLE, "rows": [["s Lupin", 2**63, "1"]]}},
+    ],
 )
 def test_a_malformed_row_is_named(broken, task_of):
     with pytest.raises(DataError, match="wikisql/train/7"):

@@ -9,7 +9,7 @@ from iapt.backbone.base import Backbone
 from iapt.methods.base import Method
 from iapt.methods.iapt import IAPT
 from iapt.training.hparams import HParams
-from iapt.training.loop import Run
+from iapt.training.state import Run
 from iapt.training.step import Data
 from tests.tiny import EOS, PAD, encoded, shared_backbone
 

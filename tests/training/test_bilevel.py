@@ -11,7 +11,8 @@ from iapt.backbone.base import Backbone
 from iapt.data.encode import Batch
 from iapt.methods.iapt import IAPT
 from iapt.methods.rational import Rational
-from iapt.training.loop import Run, train
+from iapt.training.loop import train
+from iapt.training.state import Run
 from iapt.training.step import Data
 from tests.training.short_run import Quiet, bits, checkpoint, new_run, quiet, small_iapt
 

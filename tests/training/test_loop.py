@@ -8,8 +8,9 @@ import torch
 
 from iapt.errors import TrainingError
 from iapt.methods.lora import LoRA
-from iapt.training import loop
-from iapt.training.loop import History, Run, train
+from iapt.training import state
+from iapt.training.loop import train
+from iapt.training.state import History, Run
 from tests.training.short_run import Quiet, bits, checkpoint, new_run, quiet
 
 NAN = float("nan")
@@ -27,7 +28,7 @@ def scripted(run: Run, losses: list[float], monkeypatch: pytest.MonkeyPatch) -> 
         seen.append(bits(run.method))
         return losses[len(seen) - 1], 10.0 * len(seen)
 
-    monkeypatch.setattr(loop, "evaluate", evaluate)
+    monkeypatch.setattr(state, "evaluate", evaluate)
     return seen
 
 

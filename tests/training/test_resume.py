@@ -10,8 +10,9 @@ import torch
 
 from iapt.errors import TrainingError
 from iapt.methods.lora import LoRA
-from iapt.training import loop
-from iapt.training.loop import Run, train
+from iapt.training import state
+from iapt.training.loop import train
+from iapt.training.state import Run
 from tests.training.short_run import Quiet, bits, checkpoint, new_run, quiet, small_iapt
 
 METHODS: dict[str, Callable[..., Any]] = {
@@ -96,7 +97,7 @@ def test_a_damaged_checkpoint_is_an_error_that_says_what_to_do(tmp_path: Path, d
 def test_the_best_weights_so_far_come_back_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The best evaluation lies before the stop, and nothing behind it is better."""
     current: list[Run] = []
-    monkeypatch.setattr(loop, "evaluate", lambda *_: (float(current[-1].history.step), 50.0))
+    monkeypatch.setattr(state, "evaluate", lambda *_: (float(current[-1].history.step), 50.0))
 
     def fresh() -> Run:
         current.append(new_run(checkpoint_every=1))

@@ -1,0 +1,155 @@
+"""What `iapt-bench` times: our decoding and training, and the usual libraries doing the same work."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from iapt.backbone.base import Backbone
+from iapt.inference.efficiency import Turn
+from iapt.inference.generate import decode_batch
+from iapt.inference.peers import peft_lora, trainer_seconds
+from iapt.methods.base import Method
+from iapt.training.hparams import HParams
+from iapt.training.state import Run
+from iapt.training.step import Data
+
+PEER_GENERATE = "transformers generate"
+PEER_PEFT = "transformers generate, peft LoRA"
+PEER_TRAINER = "transformers Trainer, peft LoRA"
+NEVER = 10**9
+
+
+def decoding(
+    backbone: Backbone,
+    methods: Mapping[str, Callable[[], Method]],
+    ids: Tensor,
+    eos_token_id: int,
+    pad_token_id: int,
+    num_beams: int,
+    new_tokens: int,
+) -> dict[str, Callable[[], Turn]]:
+    """One instruction, a fixed number of new tokens: ours bare and with each method, and two peers.
+
+    Args:
+        backbone: frozen; left detached.
+        methods: name -> a function that makes the method; made once, not in the timed part.
+        ids: (1, T) the instruction.
+        eos_token_id: never chosen, so that all write equally much.
+        pad_token_id: padding.
+        num_beams: beams.
+        new_tokens: tokens to write.
+    """
+    mask = torch.ones_like(ids)
+    length = {"num_beams": num_beams, "max_new_tokens": new_tokens, "min_new_tokens": new_tokens}
+
+    def ours() -> None:
+        decode_batch(
+            backbone, ids, mask, eos_token_id=eos_token_id, pad_token_id=pad_token_id, **length
+        )
+
+    @contextmanager
+    def bare() -> Iterator[Callable[[], object]]:
+        backbone.detach()
+        yield ours
+
+    def attached(make: Callable[[], Method]) -> Callable[[], Turn]:
+        method = make().to(backbone.device).eval()
+
+        @contextmanager
+        def turn() -> Iterator[Callable[[], object]]:
+            backbone.detach()
+            method.attach(backbone)
+            yield ours
+            backbone.detach()
+
+        return turn
+
+    @torch.no_grad()
+    def generate(model: torch.nn.Module) -> None:
+        model.generate(  # type: ignore[operator]
+            input_ids=ids, attention_mask=mask, do_sample=False, pad_token_id=pad_token_id, **length
+        )
+
+    @contextmanager
+    def peer() -> Iterator[Callable[[], object]]:
+        backbone.detach()
+        yield lambda: generate(backbone.model)
+
+    @contextmanager
+    def peft() -> Iterator[Callable[[], object]]:
+        with peft_lora(backbone) as model:
+            model.eval()
+            yield lambda: generate(model)
+
+    return {
+        "bare": bare,
+        **{name: attached(make) for name, make in methods.items()},
+        PEER_GENERATE: peer,
+        PEER_PEFT: peft,
+    }
+
+
+def training(
+    backbone: Backbone,
+    methods: Mapping[str, tuple[Callable[[], Method], HParams]],
+    data: Data,
+    batch_size: int,
+    steps: int,
+) -> dict[str, Callable[[], float]]:
+    """Functions that run optimizer steps on the same rows and return seconds per step.
+
+    A method with architecture parameters comes twice: its weights' steps alone, and with a step of
+    those parameters before each.  One that searches is timed after its search.
+
+    Args:
+        backbone: frozen; left detached.
+        methods: name -> (how to make it, its numbers).
+        data: training examples, `batch_size * steps` of them.
+        batch_size: examples of an optimizer step.
+        steps: timed steps, after one that is not.
+    """
+
+    def ours(make: Callable[[], Method], hparams: HParams, arch_every: int) -> float:
+        method = make().to(backbone.device)
+        if method.search is not None:
+            method.end_search()
+        backbone.detach()
+        method.attach(backbone)
+        numbers = replace(
+            hparams, batch_size=batch_size, max_steps=steps + 1, max_epochs=2, arch_every=arch_every
+        )
+        run = Run(backbone, method, data, data, numbers, 0)
+        run.one_step()
+        _wait(backbone.device)
+        started = time.perf_counter()
+        for _ in range(steps):
+            run.one_step()
+        _wait(backbone.device)
+        backbone.detach()
+        return (time.perf_counter() - started) / steps
+
+    def peer() -> float:
+        order: list[Sequence[int]] = [
+            [i % len(data.examples) for i in range(k * batch_size, (k + 1) * batch_size)]
+            for k in range(steps + 1)
+        ]
+        return trainer_seconds(backbone, [data.batch(indices) for indices in order])
+
+    found: dict[str, Callable[[], float]] = {}
+    for name, (make, hparams) in methods.items():
+        found[name] = lambda make=make, hparams=hparams: ours(make, hparams, NEVER)  # type: ignore[misc]
+        if make().arch_parameters() and make().search is None:
+            found[f"{name}, and a Θ step each"] = lambda make=make, hparams=hparams: ours(  # type: ignore[misc]
+                make, hparams, 1
+            )
+    found[PEER_TRAINER] = peer
+    return found
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

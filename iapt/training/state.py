@@ -1,0 +1,219 @@
+"""The state of a training run: what one step does to it, how it is measured, saved and resumed.
+
+Everything a run's future depends on is in its checkpoint, so a run killed anywhere and started
+again gives the same bits as one left alone.
+"""
+
+import random
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from iapt.backbone.base import Backbone
+from iapt.data.batches import Sampler
+from iapt.errors import TrainingError
+from iapt.methods.base import Method, Progress
+from iapt.training.checkpoint import (
+    optimizer_tensors,
+    read_tensors,
+    restore_optimizer,
+    write_tensors,
+)
+from iapt.training.hparams import HParams
+from iapt.training.second_order import unrolled_arch_step
+from iapt.training.step import Data, Optimizer, arch_step, evaluate, weight_step
+
+HELD_OUT = 0.1  # share of the training set that feeds Θ with hparams.arch_data=train_split
+
+
+@dataclass
+class History:
+    """The part of a run's state that is not tensors."""
+
+    step: int = 0
+    best_step: int = -1
+    best_loss: float = float("inf")
+    best_accuracy: float = 0.0
+    without_gain: int = 0
+    finished: bool = False
+    curve: list[dict[str, float]] = field(default_factory=list)
+    train_seconds: float = 0.0
+    eval_seconds: float = 0.0
+    trained_tokens: int = 0
+    search_steps: int = 0
+    search_seconds: float = 0.0
+
+
+class Run:
+    """One training run: the objects whose state a checkpoint holds.
+
+    `held_out` is the share of the training set that feeds Θ with hparams.arch_data=train_split, `order`
+    that of Θ's gradient.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        method: Method,
+        train: Data,
+        dev: Data,
+        hparams: HParams,
+        seed: int,
+        held_out: float = HELD_OUT,
+        order: int = 1,
+    ) -> None:
+        self.backbone, self.method, self.hparams, self.dev = backbone, method, hparams, dev
+        self.full_train, self.seed, self.held_out, self.order = train, seed, held_out, order
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Samplers and optimizers for the parameters that the method has now; nothing done so far."""
+        method, hparams, seed = self.method, self.hparams, self.seed
+        train, outer = self.full_train, self.dev
+        arch = method.arch_parameters()
+        if arch and hparams.arch_data == "train_split":
+            train, outer = _split(train, self.held_out, seed)
+        self.train, self.outer = train, outer
+        size = hparams.batch_size_for(len(train.examples))
+        self.total_steps = hparams.steps_for(len(train.examples))
+        self.sampler = Sampler(train.sizes, size, seed)
+        self.outer_sampler = Sampler(outer.sizes, size, seed + 1)
+        self.eval_every = min(hparams.eval_every, self.sampler.batches_per_epoch)
+        ids = {id(p) for p in arch}
+        named = list(method.named_parameters())
+        self.weights = Optimizer(
+            [(n, p) for n, p in named if id(p) not in ids], hparams.lr, hparams, self.total_steps
+        )
+        self.arch = (
+            Optimizer(
+                [(n, p) for n, p in named if id(p) in ids],
+                hparams.arch_lr,
+                hparams,
+                -(-self.total_steps // hparams.arch_every),
+            )
+            if arch
+            else None
+        )
+        self.history = History()
+        self.best: dict[str, Tensor] = {}
+
+    def one_step(self) -> float:
+        """One optimizer step (and the Θ step before it); returns the training loss."""
+        progress = Progress(self.history.step + 1, self.total_steps)
+        self.backbone.train(True)
+        self.method.train()
+        batch = next(self.sampler)
+        if self.arch and self.history.step % self.hparams.arch_every == 0:
+            self.method.on_arch_step_start(progress)
+            backbone, outer = self.backbone, (self.outer, next(self.outer_sampler))
+            if self.order == 2:
+                unrolled_arch_step(
+                    backbone,
+                    self.method,
+                    outer,
+                    (self.train, batch),
+                    self.weights,
+                    self.hparams.batch_tokens,
+                )
+            else:
+                arch_step(backbone, self.method, *outer, self.hparams.batch_tokens)
+            self.arch.apply()
+            self.arch.zero()
+        self.method.on_step_start(progress)
+        loss = weight_step(self.backbone, self.method, self.train, batch, self.hparams.batch_tokens)
+        self.weights.apply()
+        self.method.on_step_end(progress)
+        self.weights.zero()
+        self.history.step += 1
+        self.history.trained_tokens += sum(self.train.sizes[i] for i in batch)
+        return loss
+
+    def evaluate(self) -> dict[str, float]:
+        """Measure the dev set, remember the best state, count patience."""
+        h = self.history
+        loss, accuracy = evaluate(
+            self.backbone, self.method, self.dev, self.hparams.eval_batch_tokens
+        )
+        point = {"step": h.step, "loss": loss, "accuracy": accuracy}
+        h.curve.append(point)
+        if h.step > 0 and self.method.ready(Progress(h.step, self.total_steps)):
+            if loss < h.best_loss:
+                h.best_step, h.best_loss, h.best_accuracy, h.without_gain = (
+                    h.step,
+                    loss,
+                    accuracy,
+                    0,
+                )
+                self.best = {k: v.detach().clone() for k, v in self.method.state_dict().items()}
+            else:
+                h.without_gain += 1
+        h.finished = h.step >= self.total_steps or h.without_gain >= self.hparams.patience
+        return point
+
+    def save(self, path: Path, identity: str) -> None:
+        """Write the checkpoint."""
+        tensors = {f"method.{k}": v for k, v in self.method.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        tensors["rng.torch"] = torch.get_rng_state()
+        if torch.cuda.is_available():
+            tensors["rng.cuda"] = torch.cuda.get_rng_state()
+        state: dict[str, Any] = {"identity": identity, "history": asdict(self.history)}
+        state["samplers"] = [self.sampler.position, self.outer_sampler.position]
+        for name, optimizer in (("weights", self.weights), ("arch", self.arch)):
+            if optimizer:
+                more, rest = optimizer_tensors(f"adamw.{name}", optimizer.adamw)
+                tensors |= more
+                state[name] = rest | {"schedule": _plain(optimizer.schedule.state_dict())}
+        write_tensors(path, tensors, state)
+
+    def resume(self, path: Path, identity: str) -> None:
+        """Continue from a checkpoint of the same run.
+
+        Raises:
+            TrainingError: it belongs to another configuration, or is damaged.
+        """
+        tensors, state = read_tensors(path)
+        if state["identity"] != identity:
+            raise TrainingError(
+                f"{path} belongs to another configuration; delete it to start this run afresh."
+            )
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.method.adopt(part("method."))
+        self.prepare()
+        self.method.load_state_dict(part("method."))
+        device = self.backbone.device
+        self.best = {k: v.to(device) for k, v in part("best.").items()}
+        for name, optimizer in (("weights", self.weights), ("arch", self.arch)):
+            if optimizer:
+                restore_optimizer(f"adamw.{name}", optimizer.adamw, tensors, state[name])
+                optimizer.schedule.load_state_dict(state[name]["schedule"])
+        self.sampler.position, self.outer_sampler.position = state["samplers"]
+        self.history = History(**state["history"])
+        torch.set_rng_state(tensors["rng.torch"])
+        if "rng.cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["rng.cuda"])
+
+
+def _split(data: Data, share: float, seed: int) -> tuple[Data, Data]:
+    """A random share of the examples set apart: (the rest, the share), both in their old order."""
+    count = len(data.examples)
+    order = random.Random(f"{seed}/arch_data").sample(range(count), count)
+    cut = max(1, int(share * count))
+    rest, apart = (
+        Data([data.examples[i] for i in sorted(part)], data.pad_token_id, data.eos_token_id)
+        for part in (order[cut:], order[:cut])
+    )
+    return rest, apart
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """A scheduler's state without its (unserialisable) function."""
+    return {k: v for k, v in state.items() if k != "lr_lambdas"} | {
+        "lr_lambdas": [None] * len(state["base_lrs"])
+    }

@@ -1,0 +1,48 @@
+"""The entries that are counted are those in the configuration folder."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from iapt.cli import configuration
+from iapt.cli.counting import count_entries
+
+BACKBONE = """\
+name: small
+kind: {kind}
+dims: {{family: llama, num_layers: 3, hidden_size: 8, ffn_size: 16, num_heads: 2, num_kv_heads: 2, head_dim: 4,
+        vocab_size: 9, max_positions: 64}}
+"""
+
+
+@pytest.fixture
+def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration folder of two backbones, one of them for tests only, and one method."""
+    for group in ("backbone", "method"):
+        (tmp_path / group).mkdir()
+    for name, kind in (("small", "hub"), ("small_tiny", "tiny")):
+        (tmp_path / "backbone" / f"{name}.yaml").write_text(BACKBONE.format(kind=kind))
+    shutil.copy(configuration.CONFIG_DIR / "method" / "lora.yaml", tmp_path / "method")
+    monkeypatch.setattr(configuration, "CONFIG_DIR", tmp_path)
+    return tmp_path
+
+
+def test_a_new_method_file_is_counted_by_itself(configs: Path) -> None:
+    assert list(count_entries()["small"]) == ["lora"]
+    (configs / "method" / "wide.yaml").write_text(
+        "defaults: [lora, _self_]\nname: wide\nrank: 40\n"
+    )
+    counts = count_entries()
+    assert set(counts) == {"small"}
+    lora, wide = counts["small"]["lora"], counts["small"]["wide"]
+    assert lora["counted"] == 3 * 4 * (4 * 16 + 3 * 24)
+    assert lora["trained"] == lora["stored"] == [lora["counted"]] * 3
+    assert wide["counted"] == 10 * lora["counted"]
+
+
+def test_a_method_that_cannot_be_built_on_a_backbone_says_why(configs: Path) -> None:
+    (configs / "method" / "none.yaml").write_text("defaults: [lora, _self_]\nname: none\nrank: 0\n")
+    counts = count_entries()["small"]
+    assert counts["none"] == {"refused": "method.rank=0: must be a whole number >= 1."}
+    assert counts["lora"]["counted"]
