@@ -181,9 +181,9 @@ def _train(
     from tqdm import tqdm
 
     from iapt.backbone.load import load_tokenizer
-    from iapt.inference.contenders import PEER_TRAINER, training
     from iapt.data.template import render
     from iapt.data.tokens import encode_all
+    from iapt.inference.contenders import PEER_TRAINER, training
     from iapt.training.step import Data
 
     plan = next(iter(plans.values()))

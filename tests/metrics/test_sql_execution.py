@@ -236,3 +236,13 @@ def test_random_queries_are_judged_as_the_direct_engine_would() -> None:
         verdicts.add((result.correct, result.gold_empty))
 
     assert len(verdicts) == 4  # right and wrong, with and without an empty gold: all were met
+
+
+@pytest.mark.parametrize(("operator", "right"), [("<", True), (">", False)])
+def test_text_without_a_number_is_above_every_number_of_a_real_column(
+    operator: str, right: bool
+) -> None:
+    everyone = query(0, 0)
+    predicted = f"""SELECT "Player" FROM "table" WHERE "No." {operator} 'many'"""
+
+    assert execution_match(predicted, everyone, TABLE).correct is right
