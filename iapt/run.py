@@ -25,7 +25,7 @@ from iapt.data.tokens import encode_all
 from iapt.display import show_plan, show_prompt, show_result
 from iapt.inference.generate import decode
 from iapt.methods.counts import sizes
-from iapt.plan import SPLITS, Plan, build, make_plan
+from iapt.plan import OUTSIDE, SPLITS, Plan, build, make_plan
 from iapt.provenance import git_state, peak_memory_mib, reset_peak_memory, utc_now, versions
 from iapt.reporting.row import row_path, write_row
 from iapt.tasks.base import Example, Scores, Split
@@ -134,7 +134,7 @@ def _run(
         "status": "finished",
         "run_id": plan.run_id,
         "cell": plan.cell,
-        "config": plan.config,
+        "config": {k: v for k, v in plan.config.items() if k not in OUTSIDE},
         "config_hash": plan.config_hash,
         "cell_hash": plan.cell_hash,
         "setting_hash": plan.setting_hash,

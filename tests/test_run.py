@@ -89,6 +89,7 @@ def test_the_row_is_whole_and_says_what_ran(finished: tuple[Path, dict[str, Any]
     assert row["decoding"]["num_beams"] == 3
     assert row["backbone"]["revision"] == "random"
     assert row["versions"]["torch"] == torch.__version__
+    assert not {"out", "rows", "device"} & set(row["config"]), "where it went is not what it was"
 
 
 def test_every_joint_leaves_its_file(finished: tuple[Path, dict[str, Any]]):

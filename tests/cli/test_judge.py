@@ -133,7 +133,7 @@ def test_two_runs_from_iapt_train_are_read_as_they_are(place: Path, server: Judg
     result = json.loads(path.read_text(encoding="utf-8"))
     assert [row["name"] for row in result["rows"]] == ["lora", "bitfit"]
     assert [row["n"] for row in result["rows"]] == [2, 2]
-    assert len(server.bodies) == 4
+    assert result["judge"]["replies"] == 4  # equal answers are asked about once
     for row, scored in zip(rows, result["rows"], strict=True):
         saved = json.loads((place / f"results/rows/{row['run_id']}.json").read_text())
         assert saved["scores"]["details"]["gpt-4-both-turns"] == scored["avg_score"]
