@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -17,15 +16,14 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("IAPT_CACHE", str(tmp_path / "cache"))
 
 
-def test_help_is_quick():
-    words = [sys.executable, "-m", "iapt.cli.data", "--help"]
-    times = []
-    for _ in range(5):  # the best of five: the machine may be busy
-        start = time.perf_counter()
-        done = subprocess.run(words, check=True, capture_output=True, text=True)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.5
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from iapt.cli.data import main; main(['--help']); "
+        "print(sorted({'torch', 'transformers', 'datasets', 'hydra'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert "preview" in done.stdout
+    assert done.stdout.endswith("[]\n")
 
 
 def test_preview_prints_prompts_of_a_task(capsys):
