@@ -20,7 +20,7 @@ SAMPLE_SWEEP := hparams.max_steps=16 hparams.eval_every=8 limit.dev=50 limit.tes
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup quickstart test test-all check format smoke report sweep-sample bench clean \
-        table1 table2 table3 table4 table5 table6 table7 table8 figure2 figure3 params
+        table1 table2 table3 table4 table5 table6 table7 table8 figure2 figure3 params rates
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## / { \
@@ -69,7 +69,7 @@ table1 table2 table3 table4 table5 table6 table7 table8: $(READY) ## a table of 
 figure2 figure3: $(READY) ## a figure of the paper, from the rows there are
 	$(BIN)/iapt-table $@ $(ARGS)
 
-params: $(READY) ## the parameters of every method on every backbone, and the paper's
+params rates: $(READY) ## the parameters of every method; the learning rates that were tried
 	$(BIN)/iapt-table $@ $(ARGS)
 
 report: $(READY) ## one HTML page: tables, curves, predictions
