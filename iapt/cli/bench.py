@@ -80,6 +80,8 @@ def _settings(words: Sequence[str]) -> dict[str, str]:
 
 
 def _bench(settings: dict[str, str]) -> None:
+    import torch
+
     from iapt.backbone.load import load_backbone
     from iapt.provenance import git_state, utc_now, versions
 
@@ -89,21 +91,21 @@ def _bench(settings: dict[str, str]) -> None:
     print(
         f"{plan.backbone.name} on {plan.device}; medians of {settings['repeats']} turns, one after the other"
     )
-    report: dict[str, Any] = {
-        "settings": settings,
+    about = {
+        "settings": {k: v for k, v in settings.items() if k not in ("what", "out")},
         "device": str(plan.device),
-        "created": utc_now(),
+        "threads": torch.get_num_threads(),
         "git": git_state(),
         "versions": versions(),
     }
+    report: dict[str, Any] = {}
     for what in settings["what"].split(","):
         kinds = {"decode": _decode, "train": _train}
-        report[what] = kinds[what](settings, plans, backbone)
+        report[what] = kinds[what](settings, plans, backbone) | about | {"created": utc_now()}
     path = Path(settings["out"]) / f"{settings['backbone']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file():  # the other half of an earlier measurement stays, with its own settings
-        before = json.loads(path.read_text())
-        report = {**{k: v for k, v in before.items() if k in WHAT}, **report}
+        report = json.loads(path.read_text()) | report
     path.write_text(json.dumps(report, indent=2) + "\n")
     print(f"\nwritten: {path}")
 

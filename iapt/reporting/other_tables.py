@@ -59,8 +59,8 @@ def _measured(
     if not path.is_file():
         return {}, []
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        decode, device = report.get("decode", {}), str(report["device"])
+        decode = json.loads(path.read_text(encoding="utf-8"))["decode"]
+        device = str(decode["device"])
         lengths = {name: decode.get(name) for name in tokens}
         if lengths != tokens or not device.startswith("cuda"):
             return {}, [f"{path} was measured on {device} with {lengths}, so it is not shown."]
@@ -70,7 +70,7 @@ def _measured(
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return {}, [f"{path} is not a file of iapt-bench ({error!r})."]
-    return rows, [f"Ours: {path}, commit {report.get('git', {}).get('commit', 'unknown')}."]
+    return rows, [f"Ours: {path}, commit {decode.get('git', {}).get('commit', 'unknown')}."]
 
 
 def sizes_table(

@@ -40,13 +40,13 @@ def test_training_is_timed_beside_trainer_and_a_bilevel_method_comes_twice(
     assert list(rows) == ["iapt", "iapt, and a Θ step each", "ssp", peer]
     assert rows[peer]["speed_to_trainer_peft"] == 1
     assert all(row["seconds_per_step"] > 0 for row in rows.values())
-    assert report["settings"]["batch"] == "2"
+    assert report["train"]["settings"]["batch"] == "2"
     assert "x the speed of Trainer + peft" in capsys.readouterr().out
 
 
 def test_decoding_is_timed_bare_with_each_method_and_by_the_peers(tmp_path: Path):
     words = ["what=decode", "methods=iapt", "beams=2", "instruction_tokens=12", "new_tokens=3"]
-    (tmp_path / "tiny_llama.json").write_text('{"train": {"rows": []}, "old": 1}')
+    (tmp_path / "tiny_llama.json").write_text('{"train": {"rows": []}}')
     assert main([*TINY, *words, f"out={tmp_path}"]) == 0
     report = json.loads((tmp_path / "tiny_llama.json").read_text())
     assert [row["what"] for row in report["decode"]["rows"]] == [

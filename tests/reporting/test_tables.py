@@ -212,17 +212,18 @@ def test_table_4_shows_the_papers_values_and_dashes(tmp_path: Path) -> None:
 
 def test_table_4_takes_a_measurement_of_the_papers_lengths_on_a_gpu_only(tmp_path: Path) -> None:
     row = {"what": "iapt", "num_beams": 3, "tokens_per_second": 31.25, "peak_mib": 15001.2}
-    decode = {"instruction_tokens": 274, "new_tokens": 32, "rows": [row]}
+    decode = {"device": "cuda", "instruction_tokens": 274, "new_tokens": 32, "rows": [row]}
     path = tmp_path / "llama2_7b.json"
-    path.write_text(json.dumps({"device": "cuda", "decode": decode}))
+    path.write_text(json.dumps({"decode": decode}))
     document = efficiency_table(path)
     assert "| 31.2 [27.9]" in markdown(document)
     assert "| 15001 [15946]" in markdown(document)
     assert not document.commands
     for report in (
-        {"device": "cpu", "decode": decode},
-        {"device": "cuda", "decode": decode | {"new_tokens": 8}},
-        {"device": "cuda", "decode": {**decode, "rows": [{}]}},
+        {"decode": decode | {"device": "cpu"}},
+        {"decode": decode | {"new_tokens": 8}},
+        {"decode": {**decode, "rows": [{}]}},
+        {"train": {}},
         [],
     ):
         path.write_text(json.dumps(report))
