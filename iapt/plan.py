@@ -20,10 +20,9 @@ from iapt.backbone.load import BackboneConfig
 from iapt.data.source import limited
 from iapt.errors import ConfigError, closest
 from iapt.methods.base import Method
-from iapt.tasks.base import Example, Split
+from iapt.tasks.base import SPLITS, Example, Split
 from iapt.training.hparams import HParams
 
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 DEVICES = ("auto", "cpu", "cuda")
 # Settings that say where a run goes, not what it computes.
 OUTSIDE = ("out", "rows", "force", "dry_run", "logger", "device")

@@ -25,10 +25,10 @@ from iapt.data.tokens import encode_all
 from iapt.display import show_plan, show_prompt, show_result
 from iapt.inference.generate import decode
 from iapt.methods.counts import sizes
-from iapt.plan import OUTSIDE, SPLITS, Plan, build, make_plan
+from iapt.plan import OUTSIDE, Plan, build, make_plan
 from iapt.provenance import git_state, peak_memory_mib, reset_peak_memory, utc_now, versions
 from iapt.reporting.row import row_path, write_row
-from iapt.tasks.base import Example, Scores, Split
+from iapt.tasks.base import SPLITS, Example, Scores, Split
 from iapt.training.checkpoint import save_adapter
 from iapt.training.loop import train
 from iapt.training.state import History, Run

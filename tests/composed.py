@@ -4,19 +4,12 @@ import copy
 from functools import cache
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-
-from iapt.cli.configuration import CONFIG_DIR
+from iapt.cli import configuration
 
 
 @cache
 def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        config = compose("config", overrides=list(overrides))
-    values = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(values, dict)
-    return {str(k): v for k, v in values.items()}
+    return configuration.composed(overrides)
 
 
 def composed(*overrides: str) -> dict[str, Any]:

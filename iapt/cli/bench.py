@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iapt.cli.configuration import CONFIG_DIR, groups, guarded, prepare, split_argument
+from iapt.cli.configuration import composed, groups, guarded, prepare, split_argument
 from iapt.errors import ConfigError, closest
 
 if TYPE_CHECKING:
@@ -82,11 +82,12 @@ def _settings(words: Sequence[str]) -> dict[str, str]:
 def _bench(settings: dict[str, str]) -> None:
     import torch
 
-    from iapt.backbone.load import load_backbone
+    from iapt.backbone.load import load_backbone, load_tokenizer
     from iapt.provenance import git_state, utc_now, versions
 
     plans = _plans(settings)
     plan = next(iter(plans.values()))
+    tokenizer = load_tokenizer(plan.backbone)
     backbone = load_backbone(plan.backbone, plan.device).backbone
     print(
         f"{plan.backbone.name} on {plan.device}; medians of {settings['repeats']} turns, one after the other"
@@ -99,9 +100,11 @@ def _bench(settings: dict[str, str]) -> None:
         "versions": versions(),
     }
     report: dict[str, Any] = {}
+    kinds = {"decode": _decode, "train": _train}
     for what in settings["what"].split(","):
-        kinds = {"decode": _decode, "train": _train}
-        report[what] = kinds[what](settings, plans, backbone) | about | {"created": utc_now()}
+        report[what] = (
+            kinds[what](settings, plans, tokenizer, backbone) | about | {"created": utc_now()}
+        )
     path = Path(settings["out"]) / f"{settings['backbone']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file():  # the other half of an earlier measurement stays, with its own settings
@@ -111,34 +114,25 @@ def _bench(settings: dict[str, str]) -> None:
 
 
 def _plans(settings: dict[str, str]) -> "dict[str, Plan]":
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
     from iapt.plan import make_plan
 
-    plans = {}
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        for method in settings["methods"].split(","):
-            words = [f"{k}={settings[k]}" for k in ("backbone", "task", "data", "device")]
-            composed = compose("config", prepare([*words, f"method={method}"]))
-            config = OmegaConf.to_container(composed, resolve=True)
-            assert isinstance(config, dict)
-            plans[method] = make_plan({str(k): v for k, v in config.items()})
-    return plans
+    words = [f"{k}={settings[k]}" for k in ("backbone", "task", "data", "device")]
+    return {
+        method: make_plan(composed(prepare([*words, f"method={method}"])))
+        for method in settings["methods"].split(",")
+    }
 
 
 def _decode(
-    settings: dict[str, str], plans: "dict[str, Plan]", backbone: "Backbone"
+    settings: dict[str, str], plans: "dict[str, Plan]", tokenizer: Any, backbone: "Backbone"
 ) -> dict[str, Any]:
     """Tokens per second of one instruction (Appendix G)."""
     import torch
 
-    from iapt.backbone.load import load_tokenizer
     from iapt.inference.contenders import decoding
     from iapt.inference.efficiency import FILLER, measure_in_turn
 
     size, new = int(settings["instruction_tokens"]), int(settings["new_tokens"])
-    tokenizer = load_tokenizer(next(iter(plans.values())).backbone)
     text = tokenizer(FILLER * (1 + size // 10), add_special_tokens=False).input_ids[:size]
     ids = torch.tensor([text], device=backbone.device)
     rows = []
@@ -175,21 +169,19 @@ def _decode(
 
 
 def _train(
-    settings: dict[str, str], plans: "dict[str, Plan]", backbone: "Backbone"
+    settings: dict[str, str], plans: "dict[str, Plan]", tokenizer: Any, backbone: "Backbone"
 ) -> dict[str, Any]:
     """Seconds of one optimizer step on the same rows."""
     from statistics import median
 
     from tqdm import tqdm
 
-    from iapt.backbone.load import load_tokenizer
     from iapt.data.template import render
     from iapt.data.tokens import encode_all
     from iapt.inference.contenders import PEER_TRAINER, training
     from iapt.training.step import Data
 
     plan = next(iter(plans.values()))
-    tokenizer = load_tokenizer(plan.backbone)
     batch, steps = int(settings["batch"]), int(settings["steps"])
     examples = plan.task.examples("train", plan.source)[: batch * steps]
     rendered = [render(e, plan.task.template, plan.backbone.template) for e in examples]

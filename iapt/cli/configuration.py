@@ -143,6 +143,22 @@ def check_keys(arguments: Sequence[str]) -> None:
             )
 
 
+def composed(words: Sequence[str], name: str | None = "config") -> dict[str, Any]:
+    """Compose the configuration folder: plain values, everything resolved.
+
+    Args:
+        words: overrides in Hydra's words, as `prepare` gives them.
+        name: the file to begin with; None begins with nothing.
+    """
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        values = OmegaConf.to_container(compose(name, overrides=list(words)), resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
 def help_text(command: str, purpose: str, examples: Sequence[str]) -> str:
     """The `--help` page: groups, entries and examples, read from the configuration folder."""
     lines = [f"{command}: {purpose}", "", "Groups (choose with group=entry):"]

@@ -40,12 +40,7 @@ def count_entries() -> dict[str, dict[str, dict[str, Any]]]:
 
 def _entries(*groups: str) -> dict[str, Any]:
     """All entries of some groups, group -> name -> values, composed at once."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
     known = configuration.groups()
     words = [f"+{group}@{group}.{name}={name}" for group in groups for name in known[group]]
-    with initialize_config_dir(str(configuration.CONFIG_DIR), version_base="1.3"):
-        composed = OmegaConf.to_container(compose(overrides=words), resolve=True)
-    assert isinstance(composed, dict)
-    return {group: composed[group] for group in groups}
+    entries = configuration.composed(words, name=None)
+    return {group: entries[group] for group in groups}

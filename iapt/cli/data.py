@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from iapt.cli.configuration import CONFIG_DIR, check_keys, groups, guarded, prepare, split_argument
+from iapt.cli.configuration import check_keys, composed, groups, guarded, prepare, split_argument
 from iapt.errors import ConfigError, DataError, closest
-from iapt.tasks.base import RowTask, Split
+from iapt.tasks.base import SPLITS, RowTask
 
 HELP = """iapt-data: look at prompts, fetch released data sets, check what was fetched.
 
@@ -22,7 +22,6 @@ HELP = """iapt-data: look at prompts, fetch released data sets, check what was f
       Compares every data set in FOLDER with its manifest; needs no network.
 """
 COMMANDS = ("preview", "fetch", "verify")
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -143,13 +142,7 @@ def _whole_number(key: str, text: str) -> int:
 def _compose(words: Sequence[str]) -> dict[str, Any]:
     prepared = prepare(words)
     check_keys(prepared)
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        config = OmegaConf.to_container(compose("config", overrides=prepared), resolve=True)
-    assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
+    return composed(prepared)
 
 
 if __name__ == "__main__":

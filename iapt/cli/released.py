@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from iapt.cli.configuration import CONFIG_DIR
+from iapt.cli.configuration import composed
 from iapt.tasks.base import RowTask, Split
 
 
@@ -12,12 +12,10 @@ def released_splits(names: Iterable[str]) -> dict[str, tuple[dict[Split, int], s
     Args:
         names: tasks of configs/task/.
     """
-    from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
     found = {}
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        for name in names:
-            task: RowTask = instantiate(compose(f"task/{name}").task)
-            found[name] = task.released_sizes(), task.split_rule.sentence()
+    for name in names:
+        task: RowTask = instantiate(composed([], f"task/{name}")["task"])
+        found[name] = task.released_sizes(), task.split_rule.sentence()
     return found

@@ -1,6 +1,5 @@
 """What `iapt-bench` times: our decoding and training, and the usual libraries doing the same work."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from iapt.backbone.base import Backbone
-from iapt.inference.efficiency import Turn
+from iapt.inference.efficiency import Turn, timed
 from iapt.inference.generate import decode_batch
 from iapt.inference.peers import peft_lora, trainer_seconds
 from iapt.methods.base import Method
@@ -124,13 +123,9 @@ def training(
         )
         run = Run(backbone, method, data, data, numbers, 0)
         run.one_step()
-        _wait(backbone.device)
-        started = time.perf_counter()
-        for _ in range(steps):
-            run.one_step()
-        _wait(backbone.device)
+        seconds, _ = timed(lambda: [run.one_step() for _ in range(steps)], backbone.device)
         backbone.detach()
-        return (time.perf_counter() - started) / steps
+        return seconds / steps
 
     def peer() -> float:
         order: list[Sequence[int]] = [
@@ -142,14 +137,10 @@ def training(
     found: dict[str, Callable[[], float]] = {}
     for name, (make, hparams) in methods.items():
         found[name] = lambda make=make, hparams=hparams: ours(make, hparams, NEVER)  # type: ignore[misc]
-        if make().arch_parameters() and make().search is None:
+        one = make()
+        if one.arch_parameters() and one.search is None:
             found[f"{name}, and a Θ step each"] = lambda make=make, hparams=hparams: ours(  # type: ignore[misc]
                 make, hparams, 1
             )
     found[PEER_TRAINER] = peer
     return found
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

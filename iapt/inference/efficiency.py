@@ -77,22 +77,22 @@ def measure_in_turn(
             with contender() as run:
                 for _ in range(0 if turn else warmup):
                     run()
-                taken, peak = _timed(run, device)
+                taken, peak = timed(run, device)
             seconds[name].append(taken)
             if peak is not None:
                 peaks[name] = max(peak, peaks.get(name, 0.0))
     return {name: Timing(tuple(s), tokens, peaks.get(name)) for name, s in seconds.items()}
 
 
-def _timed(run: Callable[[], object], device: torch.device) -> tuple[float, float | None]:
+def timed(run: Callable[[], object], device: torch.device) -> tuple[float, float | None]:
     """Seconds of one call, and the most memory it held on a CUDA device (MiB)."""
-    if device.type != "cuda":
-        started = time.perf_counter()
-        run()
-        return time.perf_counter() - started, None
-    torch.cuda.reset_peak_memory_stats(device)
-    torch.cuda.synchronize(device)
+    cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+        torch.cuda.synchronize(device)
     started = time.perf_counter()
     run()
-    torch.cuda.synchronize(device)
-    return time.perf_counter() - started, torch.cuda.max_memory_allocated(device) / 2**20
+    if cuda:
+        torch.cuda.synchronize(device)
+    seconds = time.perf_counter() - started
+    return seconds, torch.cuda.max_memory_allocated(device) / 2**20 if cuda else None

@@ -7,9 +7,7 @@ from pathlib import Path
 from iapt.reporting.aggregate import Cell
 from iapt.reporting.render import DASH, Document, Entry, Grid
 from iapt.reporting.spec import load
-from iapt.tasks.base import Split
-
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+from iapt.tasks.base import SPLITS, Split
 
 
 def efficiency_table(measured: Path) -> Document:

@@ -16,6 +16,7 @@ from iapt.tasks.fields import check_template
 from iapt.tasks.splits import SplitRule
 
 Split = Literal["train", "dev", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 Row = Mapping[str, Any]
 
 
@@ -177,10 +178,9 @@ class RowTask(ABC):
             DataError: the source lacks the data, has other sizes than the release, or rows without
                 a gold answer.
         """
-        if split not in get_args(Split):
-            allowed = get_args(Split)
+        if split not in SPLITS:
             raise ConfigError(
-                f"split={split!r}: must be one of {', '.join(allowed)}.{closest(split, allowed)}"
+                f"split={split!r}: must be one of {', '.join(SPLITS)}.{closest(split, SPLITS)}"
             )
         source = self.source(source)
         official, chosen = self._carve(split, source)
@@ -224,7 +224,7 @@ class RowTask(ABC):
     def released_sizes(self) -> dict[Split, int]:
         """Return the rows of each split that the rule makes of the released data (Table 6)."""
         sizes: dict[Split, int] = {}
-        for split in get_args(Split):
+        for split in SPLITS:
             released = self.sizes.get(self.split_rule.official(split) or "")
             if released is not None:
                 sizes[split] = len(self.split_rule.indices(split, released, exact=True))
@@ -246,7 +246,7 @@ class RowTask(ABC):
             "source": source.name,
             **self.split_rule.describe(),
         }
-        for split in get_args(Split):
+        for split in SPLITS:
             try:
                 official, chosen = self._carve(split, source)
             except DataError as error:
