@@ -7,6 +7,7 @@ IaptError
 ├── AdapterError   a saved adapter does not fit, or a method cannot do what is asked
 ├── TrainingError  training cannot go on (a non-finite loss, a broken checkpoint)
 ├── MetricError    a metric was called with inputs that cannot be scored
+├── StorageError   a file cannot be written (a full disk, a folder without permission)
 └── JudgeError     the judge endpoint failed for good
 """
 
@@ -40,6 +41,10 @@ class TrainingError(IaptError, RuntimeError):
 
 class MetricError(IaptError, ValueError):
     """A metric got inputs that cannot be scored."""
+
+
+class StorageError(IaptError, OSError):
+    """A file cannot be written; the message names it and why."""
 
 
 class JudgeError(IaptError, RuntimeError):

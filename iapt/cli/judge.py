@@ -140,7 +140,7 @@ def read_words(words: Sequence[str]) -> tuple[Path, Path, dict[str, Any]]:
 
 
 def _judge(run_a: Path, run_b: Path, settings: Mapping[str, Any]) -> None:
-    from iapt.cache import cache_root
+    from iapt.files import cache_root
     from iapt.metrics.judge import averages, judge_pairs
     from iapt.metrics.judge_answers import pair_answers, read_questions
     from iapt.metrics.judge_endpoint import Endpoint
@@ -200,7 +200,7 @@ def _judge(run_a: Path, run_b: Path, settings: Mapping[str, Any]) -> None:
         "usage": {**asdict(endpoint.usage), "usd": _cost(endpoint.usage, settings)},
     }
 
-    from iapt.reporting.atomic import write_text
+    from iapt.files import write_text
 
     folder = Path(settings["out"]).expanduser() / f"{_label(run_a)}--vs--{_label(run_b)}"
     write_text(folder / "table3.json", _json(result))

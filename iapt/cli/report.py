@@ -50,8 +50,8 @@ def _run(arguments: Sequence[str]) -> None:
     if runs is not None and not runs.is_dir():
         raise ConfigError(f"runs={runs}: no such folder; it holds one folder per run")
 
+    from iapt.files import write_text
     from iapt.reporting.aggregate import collect
-    from iapt.reporting.atomic import write_text
     from iapt.reporting.html_report import html_report
 
     rows, warnings = load_rows(words.get("rows"))

@@ -150,7 +150,7 @@ def _build(
 
 
 def _show(document: "Document", drawings: dict[str, str], out: Path | None) -> None:
-    from iapt.reporting.atomic import write_text
+    from iapt.files import write_text
     from iapt.reporting.render import csv_text, latex, markdown
 
     text = markdown(document)

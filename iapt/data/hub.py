@@ -18,10 +18,10 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
-from iapt.cache import cache_root
 from iapt.data.release import READERS, Rows
-from iapt.data.source import Folder, sha256_of
+from iapt.data.source import Folder
 from iapt.errors import ConfigError, DataError, closest
+from iapt.files import cache_root, sha256_of
 
 MANIFEST = "manifest.json"
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")

@@ -5,18 +5,16 @@ line, in the field names of the Hugging Face data set of that name. Nothing here
 network except `Hub.fetch`.
 """
 
-import codecs
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from iapt.errors import ConfigError, DataError, closest
+from iapt.files import FORM, read_lines, sha256_of
 from iapt.tasks.splits import shuffled
 
-FORM = "The file needs one JSON object a line."
 T = TypeVar("T")
 
 
@@ -128,15 +126,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     Raises:
         DataError: the file is empty or not JSON Lines, naming the line; a field holds several types.
     """
-    rows: dict[int, dict[str, Any]] = {}  # by line
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-                if text.strip():
-                    rows[number] = _object(text, f"{path}, line {number}")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    rows = dict(read_lines(path))  # by line
     if not rows:
         raise DataError(f"{path} {'has no rows' if path.stat().st_size else 'is empty'}. {FORM}")
     return _typed(rows, path)
@@ -173,52 +163,6 @@ def _same(kept: Any, given: Any) -> bool:
     if isinstance(kept, list) and isinstance(given, list):
         return len(kept) == len(given) and all(map(_same, kept, given))
     return bool(kept == given)
-
-
-def _object(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number)
-        if b"\\u" in line:  # an escape may stand for half a character, which no text can hold
-            json.dumps(row, ensure_ascii=False).encode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{where}: not UTF-8 text ({error}). {FORM}") from error
-    except UnicodeEncodeError as error:
-        raise DataError(f"{where}: half of a surrogate pair ({error.reason}). {FORM}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not JSON ({error}). {FORM}") from error
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: a {type(row).__name__}, not an object. {FORM}")
-    return row
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the field {twice!r} is there twice")
-    return row
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes as hex."""
-    with path.open("rb") as file:
-        return (
-            hashlib.file_digest(file, "sha256").hexdigest()
-            if hasattr(hashlib, "file_digest")
-            else _slow(file)
-        )
-
-
-def _slow(file: Any) -> str:  # Python 3.10 has no file_digest
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def limited(examples: Sequence[T], n: int | None) -> list[T]:

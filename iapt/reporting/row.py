@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from iapt.errors import DataError
-from iapt.reporting.atomic import write_text
+from iapt.files import write_text
 
 SCHEMA = 1
 

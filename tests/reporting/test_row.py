@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from iapt import files
 from iapt.errors import DataError
-from iapt.reporting import atomic
 from iapt.reporting.row import read_rows, row_path, write_row
 from tests.reporting.example_rows import raw_row, store
 
@@ -113,7 +113,7 @@ def test_a_crash_while_writing_leaves_the_old_row(
     def crash(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(atomic.os, "fsync", crash)
+    monkeypatch.setattr(files.os, "fsync", crash)
     with pytest.raises(KeyboardInterrupt):
         write_row(path, raw_row(value=1.0))
     assert path.read_bytes() == before

@@ -1,0 +1,87 @@
+"""Words of a command line are checked against the command's declaration."""
+
+import pytest
+
+from iapt.cli.command import Command, Key, Words, boolean, number, one_of, or_null, some_of, whole
+from iapt.errors import ConfigError, DataError
+
+COMMAND = Command(
+    "iapt-toy",
+    "NAME [NAME ...] [key=value ...]",
+    "Play.",
+    names={"red": "a colour", "blue": "another"},
+    at_least=1,
+    keys=[
+        Key("n", "how many", 3, whole(1)),
+        Key("price", "in euros", 0.5, or_null(number())),
+        Key("loud", "say it loudly", False, boolean),
+        Key("kind", "which", "a", one_of("a", "bee")),
+        Key("beams", "some", ("1", "3"), some_of("1", "2", "3")),
+        Key("out", "where to", None, shown="FOLDER"),
+    ],
+)
+
+
+def test_words_become_names_and_typed_values() -> None:
+    words = COMMAND.parse(["red", "n=5", "price=null", "loud=true", "beams=1,2", "blue", "red"])
+    assert words.names == ("red", "blue")
+    assert (words["n"], words["price"], words["loud"]) == (5, None, True)
+    assert words["beams"] == ("1", "2")
+    assert (words["kind"], words["out"]) == ("a", None)
+    assert words.given == {"n", "price", "loud", "beams"}
+
+
+@pytest.mark.parametrize(
+    ("word", "wrong"),
+    [
+        ("n=0", "n=0: must be a whole number from 1."),
+        ("n=two", "n=two: must be a whole number from 1."),
+        ("n=", "n=: no value"),
+        ("price=nan", "price=nan: must be a number from 0."),
+        ("loud=yes", "loud=yes: must be true or false."),
+        ("kind=be", "kind=be: must be one of a, bee. Did you mean 'bee'?"),
+        ("beams=1,9", "beams=1,9: must be one of 1, 2, 3."),
+        ("nn=1", "nn=1: unknown key 'nn'; allowed are n, price, loud, kind, beams, out. Did you mean 'n'?"),
+        ("bluw", "'bluw': unknown name; allowed are red, blue. Did you mean 'blue'?"),
+        ("--wild", "--wild: no such flag; iapt-toy --help"),
+    ],
+)  # fmt: skip
+def test_a_wrong_word_is_named_with_what_is_allowed(word: str, wrong: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        COMMAND.parse(["red", word])
+    assert wrong in str(error.value)
+
+
+def test_a_key_given_twice_and_a_missing_name_are_errors() -> None:
+    with pytest.raises(ConfigError, match="n: given twice"):
+        COMMAND.parse(["red", "n=1", "n=2"])
+    with pytest.raises(ConfigError, match="got 0 of NAME"):
+        COMMAND.parse(["n=1"])
+
+
+def test_free_words_may_hold_an_equals_sign() -> None:
+    command = Command(
+        "iapt-toy", "TEXT", "Say.", at_least=1, keys=[Key("n", "how many", 1, whole())]
+    )
+    assert command.parse(["1 + 1 = 2", "n=4"]).names == ("1 + 1 = 2",)
+    with pytest.raises(ConfigError, match="unknown key 'm'"):
+        command.parse(["a", "m=4"])
+
+
+def test_help_version_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    def run(words: Words) -> None:
+        if words["loud"]:
+            raise DataError("no such row")
+        print("played", words.names)
+
+    assert COMMAND.main(run, []) == 0
+    page = capsys.readouterr().out
+    assert "Usage: iapt-toy NAME" in page
+    assert "beams=1,3" in page
+    assert "out=FOLDER" in page
+    assert COMMAND.main(run, ["--version"]) == 0
+    assert capsys.readouterr().out.startswith("iapt-toy 0.")
+    assert COMMAND.main(run, ["red"]) == 0
+    assert COMMAND.main(run, ["red", "loud=true"]) == 1
+    assert COMMAND.main(run, ["green"]) == 2
+    assert "error: no such row" in capsys.readouterr().err
