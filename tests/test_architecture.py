@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 RANKS = {
     "errors": 0,
+    "checking": 1,
     "files": 1,
     "metrics": 2,
     "backbone": 2,
