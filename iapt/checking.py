@@ -15,12 +15,15 @@ Step = str | int
 
 _ALLOWED = {
     "bool": "true or false",
+    "datetime": "a time in ISO 8601, such as 2026-01-31T09:00:00Z",
+    "datetime_from_date": "a time in ISO 8601, such as 2026-01-31T09:00:00Z",
     "dict": "a mapping",
     "finite_number": "a finite number",
     "float": "a number",
     "int": "a whole number",
     "int_from_float": "a whole number",
     "int_parsing_size": "a whole number of sane size",
+    "invalid-json-value": "a value that JSON can hold",
     "list": "a list",
     "mapping": "a mapping",
     "model": "a mapping",
@@ -80,10 +83,12 @@ def _line(where: str, path: Sequence[Step], fault: ErrorDetails, texts: Sequence
     name = ".".join(filter(None, [where, *(_step(step) for step in path)]))
     if fault["type"] in ("extra_forbidden", "missing"):
         return f"{name}: {texts[0]}"
+    if fault["type"] == "json_invalid":
+        return f"{name}: {texts[0]}." if name else f"{texts[0]}."
     value = fault["input"]
     text = " or ".join([texts[0], *(text.removeprefix("must be ") for text in texts[1:])])
     shown = "" if isinstance(value, Mapping) else f"={short(value)}"
-    return f"{name}{shown}: {text.rstrip('.')}." + _nearest(fault)
+    return f"{name}{shown}".removeprefix("=") + f": {text.rstrip('.')}." + _nearest(fault)
 
 
 def _step(step: Step) -> str:
@@ -99,6 +104,8 @@ def _allowed(fault: ErrorDetails) -> str:
     kind, context = fault["type"], fault.get("ctx", {})
     if kind in ("value_error", "assertion_error"):
         return str(context["error"])
+    if kind == "json_invalid":
+        return f"not readable as JSON ({context['error']})"
     if kind in ("literal_error", "enum"):
         return f"must be {context['expected']}"
     words = _ALLOWED.get(kind) or _ALLOWED.get(kind.removesuffix("_type").removesuffix("_parsing"))

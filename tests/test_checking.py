@@ -87,6 +87,14 @@ def test_a_missing_field_and_a_fault_without_a_model_are_named() -> None:
     assert faults(caught.value) == ["a: missing.", "b: unknown."]
 
 
+def test_what_is_no_mapping_or_no_json_at_all_is_said_without_a_name() -> None:
+    for text, line in (("[1]", "[1]: must be a mapping."), ("{half", "not readable as JSON (key")):
+        with pytest.raises(ValidationError) as caught:
+            Settings.model_validate_json(text)
+        (said,) = faults(caught.value)
+        assert said.startswith(line)
+
+
 def test_no_value_is_too_large_for_a_message() -> None:
     assert len(short("x" * 10**6)) < 80
     assert len(short(10**5000)) < 80
