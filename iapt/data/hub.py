@@ -21,7 +21,7 @@ from typing import Any
 from iapt.data.release import READERS, Rows
 from iapt.data.source import Folder
 from iapt.errors import ConfigError, DataError, closest
-from iapt.files import cache_root, sha256_of
+from iapt.files import cache_root, replacing, sha256_of, write_json
 
 MANIFEST = "manifest.json"
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
@@ -105,8 +105,7 @@ def fetch(release: Mapping[str, Any] | None, dataset: str, folder: Path) -> dict
             count = _write_jsonl(path, rows)
             files[path.name] = {"rows": count, "sha256": sha256_of(path)}
         manifest = {"schema": 1, "dataset": dataset, "release": dict(release), "files": files}
-        text = json.dumps(manifest, indent=2, ensure_ascii=False)
-        (new / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        write_json(new / MANIFEST, manifest)
         if folder.exists():
             folder.rmdir()
         os.replace(new, folder)
@@ -221,9 +220,11 @@ def git_blob_id(path: Path) -> str:
 
 
 def _write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
-    with path.open("w", encoding="utf-8", newline="\n") as file:
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as file,
+    ):
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1

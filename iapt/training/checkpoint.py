@@ -5,7 +5,6 @@ name and renamed, so it is either the old one or the new one, never half of one.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,22 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from iapt.errors import AdapterError, TrainingError
+from iapt.files import replacing, write_json
 from iapt.methods.base import Method
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON-able state to one safetensors file, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file(
-        {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
-        partial,
-        {"state": json.dumps(state)},
-    )
-    os.replace(partial, path)
+    """Write tensors and a JSON-able state to one safetensors file, whole or not at all.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    with replacing(path) as temporary:
+        try:
+            save_file(plain, temporary, {"state": json.dumps(state)})
+        except SafetensorError as error:  # a full disk is no OSError to this library
+            raise OSError(str(error)) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -76,9 +78,7 @@ def restore_optimizer(
 def save_adapter(folder: Path, method: Method, config: Mapping[str, Any]) -> None:
     """Write adapter.safetensors (the method's tensors only) and adapter_config.json into a folder."""
     write_tensors(folder / "adapter.safetensors", method.serving_state(), {})
-    partial = folder / "adapter_config.json.partial"
-    partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    os.replace(partial, folder / "adapter_config.json")
+    write_json(folder / "adapter_config.json", dict(sorted(config.items())))
 
 
 def load_adapter(folder: Path, method: Method, expected: Mapping[str, Any]) -> None:

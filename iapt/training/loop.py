@@ -3,7 +3,6 @@
 A method that asks for a search for its structure gets it first.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Protocol
 from tqdm import tqdm
 
 from iapt.errors import TrainingError
+from iapt.files import write_json
 from iapt.training.state import History, Run
 
 
@@ -53,7 +53,7 @@ def train(
     _train(run, checkpoint, identity, logger, say, "training")
     found = run.method.structure()
     if found:
-        checkpoint.with_name("structure.json").write_text(json.dumps(found, indent=2) + "\n")
+        write_json(checkpoint.with_name("structure.json"), found)
     return run.history
 
 
