@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from iapt.data.encode import Encoded, encode
 from iapt.data.template import Rendered
-from iapt.errors import DataError
+from iapt.errors import DataError, StorageError
+from iapt.files import replacing
 
 
 def encode_all(
@@ -36,12 +37,9 @@ def encode_all(
         DataError: a response alone is longer than `max_length`.
     """
     path = cache and cache / f"{_key(rendered, tokenizer, max_length, bos)}.safetensors"
-    if path and path.exists():
-        try:
-            return _unpack(load_file(path))
-        except (SafetensorError, KeyError, OSError):
-            path.unlink(missing_ok=True)  # damaged; made again below
-    examples = []
+    examples = _kept(path, len(rendered)) if path else []
+    if examples:
+        return examples
     for number, item in enumerate(rendered):
         try:
             examples.append(encode(item.instruction, item.response, tokenizer, max_length, bos))
@@ -51,11 +49,21 @@ def encode_all(
                 "as far as the backbone's positions go, or leave the row out."
             ) from error
     if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        save_file(_pack(examples), partial)
-        os.replace(partial, path)
+        # Tokens that cannot be kept are made again the next time.
+        with suppress(StorageError, SafetensorError), replacing(path) as temporary:
+            save_file(_pack(examples), temporary)
     return examples
+
+
+def _kept(path: Path, count: int) -> list[Encoded]:
+    """Read kept tokens; none if there are none, or the file is damaged or holds another number."""
+    try:
+        tensors = load_file(path)
+        examples = _unpack(tensors)
+    except (SafetensorError, KeyError, ValueError, OSError):
+        return []
+    whole = sum(map(len, examples)) == len(tensors["tokens"])
+    return examples if whole and len(examples) == count else []
 
 
 def _key(rendered: Sequence[Rendered], tokenizer: Any, max_length: int, bos: bool) -> str:
