@@ -6,6 +6,7 @@ from typing import Any
 
 from iapt.data.encode import Encoded
 from iapt.plan import Plan
+from iapt.results.row import DevPoint, Row
 from iapt.tasks.base import Split
 
 PREVIEW = 40  # tokens shown at each end of a long instruction
@@ -41,25 +42,29 @@ def show_prompt(example: Encoded, tokenizer: Any) -> None:
     print("    " + text.replace("\n", "\n    ") + "\n", flush=True)
 
 
-def show_result(row: Mapping[str, Any], row_file: Path, folder: Path) -> None:
+def show_result(row: Row, row_file: Path, folder: Path) -> None:
     """Score, dev summary, and where everything was written."""
-    scores, dev, seconds = row["scores"], row["dev"], row["seconds"]
-    first = dev["curve"][0]
-    cell = row["cell"]
-    variant = f" variant={cell['variant']}" if cell["variant"] else ""
+    scores, dev, seconds, cell = row.scores, row.dev, row.seconds, row.cell
+    first = dev.curve[0] if dev.curve else DevPoint(step=0)
+    variant = f" variant={cell.variant}" if cell.variant else ""
     print(
         f"""
-  test {scores["metric"]} {scores["value"]:.1f} on {scores["n"]} examples ({scores["n_unparsed"]} outputs could not be parsed)
-  dev  loss {dev["best_loss"]:.4f}, accuracy {dev["best_accuracy"]:.1f} % at step {dev["best_step"]} of {row["steps"]}; before training {first["loss"]:.4f}, {first["accuracy"]:.1f} %; commonest answer {dev["majority_accuracy"]:.1f} %
-  time {seconds["total"]:.0f} s in all: {seconds["per_step"]:.2f} s a step, {seconds["eval"]:.0f} s evaluating, {seconds["test"]:.0f} s decoding; peak memory {row["peak_memory_mib"]:,.0f} MiB
+  test {scores.metric} {scores.value:.1f} on {scores.n} examples ({scores.n_unparsed} outputs could not be parsed)
+  dev  loss {_number(dev.best_loss, 4)}, accuracy {_number(dev.best_accuracy, 1)} % at step {dev.best_step} of {row.steps}; before training {_number(first.loss, 4)}, {_number(first.accuracy, 1)} %; commonest answer {_number(dev.majority_accuracy, 1)} %
+  time {_number(seconds.total)} s in all: {_number(seconds.per_step, 2)} s a step, {_number(seconds.eval)} s evaluating, {_number(seconds.test)} s decoding; peak memory {_number(row.peak_memory_mib)} MiB
   row  {row_file}
   run  {folder}/ (config, dev curve, predictions, adapter)
 
-  This is one seed of hparams={cell["hparams"]}. All seeds: iapt-sweep task={cell["task"]} method={cell["method"]}{variant}
-  The paper's setting (LLaMA-2 7B, released data; needs a GPU): iapt-train task={cell["task"]} method={cell["method"]}{variant} +experiment=paper
+  This is one seed of hparams={cell.hparams}. All seeds: iapt-sweep task={cell.task} method={cell.method}{variant}
+  The paper's setting (LLaMA-2 7B, released data; needs a GPU): iapt-train task={cell.task} method={cell.method}{variant} +experiment=paper
 """,
         flush=True,
     )
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    """A measurement, or a dash where the row has none (a loss that diverged)."""
+    return "–" if value is None else f"{value:,.{digits}f}"
 
 
 def _size(plan: Plan) -> int:

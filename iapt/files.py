@@ -100,8 +100,12 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path} is not JSON ({error}).") from error
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_lines(path: Path, bad: list[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the objects of a JSON Lines file with their 1-based line numbers; blank lines are passed over.
+
+    Args:
+        path: the file.
+        bad: where given, a line that is not a JSON object is passed over too, and its fault added here.
 
     Raises:
         DataError: the file cannot be read, or a line is not a JSON object; the message names the line.
@@ -110,8 +114,16 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-                if text.strip():
-                    yield number, _object(text, f"{path}, line {number}")
+                if not text.strip():
+                    continue
+                try:
+                    row = _object(text, f"{path}, line {number}")
+                except DataError as error:
+                    if bad is None:
+                        raise
+                    bad.append(str(error))
+                else:
+                    yield number, row
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
 

@@ -9,25 +9,46 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from tqdm import tqdm
 
 from iapt.backbone.load import Loaded, load_backbone, load_tokenizer
+from iapt.checking import faults
 from iapt.data.encode import Encoded
 from iapt.data.template import render
 from iapt.data.tokens import encode_all
 from iapt.display import show_plan, show_prompt, show_result
-from iapt.files import cache_root
+from iapt.errors import DataError
+from iapt.files import cache_root, write_json
 from iapt.inference.generate import decode
+from iapt.methods.base import Method
 from iapt.methods.counts import sizes
 from iapt.plan import OUTSIDE, Plan, build, make_plan
-from iapt.provenance import git_state, peak_memory_mib, reset_peak_memory, utc_now, versions
-from iapt.reporting.row import row_path, write_row
+from iapt.provenance import git_state, peak_memory_mib, reset_peak_memory, versions
+from iapt.results.row import (
+    BackboneUsed,
+    CellNames,
+    DataUsed,
+    Decoding,
+    Dev,
+    DevPoint,
+    Git,
+    Params,
+    Row,
+    Search,
+    Seconds,
+    TestScores,
+    read_row,
+    row_path,
+    write_row,
+)
 from iapt.tasks.base import SPLITS, Example, Scores, Split
 from iapt.training.checkpoint import save_adapter
 from iapt.training.loop import train
@@ -37,32 +58,33 @@ from iapt.training.step import Data
 TRAINING: tuple[Split, ...] = ("train", "dev")
 
 
-def run(config: dict[str, Any]) -> dict[str, Any]:
+def run(config: dict[str, Any]) -> Row | None:
     """Run one configuration to its row.
 
     Args:
         config: a resolved configuration (plain dicts).
 
     Returns:
-        The row, also when it was there already (then nothing runs, unless `force`); an empty dict
-        after a dry run.
+        The row, also when it was there already (then nothing runs, unless `force`); None after a dry
+        run.
 
     Raises:
-        IaptError: something is wrong with the configuration, data, backbone or numbers.
+        IaptError: something is wrong with the configuration, data, backbone or numbers, or the file
+            that should hold the finished row is damaged.
     """
     started = time.perf_counter()
     plan = make_plan(config)
     row_file = row_path(Path(config["rows"]), plan.run_id)
     folder = Path(config["out"]) / plan.run_id
     if row_file.exists() and not config["force"] and not config["dry_run"]:
-        row: dict[str, Any] = json.loads(row_file.read_text())
+        row = _finished(row_file)
         print(f"Already finished: {row_file} (force=true runs it again).")
         show_result(row, row_file, folder)
         return row
     examples = plan.examples()
     show_plan(plan, {split: len(examples[split]) for split in SPLITS})
     if config["dry_run"]:
-        return {}
+        return None
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "failed.txt").unlink(missing_ok=True)
     checkpoint = folder / "checkpoint.safetensors"
@@ -71,11 +93,10 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     logger = build(config["logger"], "logger")
     ok = False
     try:
-        _write_json(folder / "config.json", plan.config)
-        _write_json(folder / "splits.json", plan.task.split_report(plan.source))
+        write_json(folder / "config.json", plan.config)
+        write_json(folder / "splits.json", plan.task.split_report(plan.source))
         logger.start(folder, plan.run_id, plan.config)
-        row = _run(plan, examples, folder, checkpoint, logger, started)
-        write_row(row_file, row)
+        row = write_row(row_file.parent, _run(plan, examples, folder, checkpoint, logger, started))
         checkpoint.unlink(missing_ok=True)
         ok = True
     except BaseException:
@@ -87,6 +108,14 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
+def _finished(row_file: Path) -> Row:
+    """Read the row that lies where this run's belongs."""
+    try:
+        return read_row(row_file)
+    except DataError as error:
+        raise DataError(f"{error} force=true runs it again and replaces the file.") from error
+
+
 def _run(
     plan: Plan,
     examples: dict[Split, list[Example]],
@@ -94,9 +123,11 @@ def _run(
     checkpoint: Path,
     logger: Any,
     started: float,
-) -> dict[str, Any]:
+) -> Row:
     tokenizer = load_tokenizer(plan.backbone)
-    encoded = {split: _encode(plan, examples[split], tokenizer) for split in TRAINING}
+    encoded: dict[Split, list[Encoded]] = {
+        split: _encode(plan, examples[split], tokenizer) for split in TRAINING
+    }
     encoded["test"] = _encode_to_decode(plan, examples["test"], tokenizer)
     show_prompt(encoded["train"][0], tokenizer)
 
@@ -129,66 +160,116 @@ def _run(
     _write_predictions(folder / "predictions.jsonl", outputs, parsed, asked)
     now = time.perf_counter()
 
-    row = {
-        "schema": 1,
-        "status": "finished",
-        "run_id": plan.run_id,
-        "cell": plan.cell,
-        "config": {k: v for k, v in plan.config.items() if k not in OUTSIDE},
-        "config_hash": plan.config_hash,
-        "cell_hash": plan.cell_hash,
-        "setting_hash": plan.setting_hash,
-        "scores": {
-            "metric": scores.metric,
-            "value": scores.value,
-            "n": scores.n,
-            "n_unparsed": scores.n_unparsed,
-            "details": dict(scores.details),
-        },
-        "dev": {
-            "best_step": history.best_step,
-            "best_loss": history.best_loss,
-            "best_accuracy": history.best_accuracy,
-            "curve": history.curve,
-            "majority_accuracy": _majority(examples["dev"]),
-        },
-        "params": {
-            "trained_at_first": plan.trainable,  # more, where a search or a schedule cuts afterwards
-            **asdict(sizes(method)),
-        },
-        "data": {
-            "source": plan.cell["data"],
-            "fingerprint": plan.task.fingerprint(plan.source),
-            "sizes": {split: len(examples[split]) for split in SPLITS},
-            "truncated": {split: sum(e.truncated > 0 for e in encoded[split]) for split in SPLITS},
-            "task_version": plan.task.version,
-        },
-        "decoding": {
-            "num_beams": num_beams,
-            "max_new_tokens": plan.task.max_new_tokens,
-            "batch_tokens": plan.hparams.eval_batch_tokens,
-        },
-        "backbone": {
-            "name": plan.backbone.name,
-            "checkpoint": plan.backbone.checkpoint,
-            "revision": loaded.revision,
-            "fingerprint": loaded.fingerprint,
-            "dtype": str(backbone.model.dtype).removeprefix("torch."),
-            "attn": plan.backbone.attn,
-        },
-        "versions": versions(),
-        "git": git_state(),
-        "device": _device_name(plan.device),
-        "seconds": _seconds(history, now - test_started, now - started),
-        "tokens_per_second": history.trained_tokens / max(history.train_seconds, 1e-9),
-        "steps": history.step,
-        "search": {"steps": history.search_steps, "seconds": history.search_seconds},
-        "structure": _in_short(method.structure()),
-        "peak_memory_mib": peak_memory_mib(plan.device),
-        "created": utc_now(),
-    }
-    _write_json(folder / "scores.json", row["scores"])
+    try:
+        row = row_of(
+            plan,
+            examples,
+            encoded,
+            loaded,
+            method,
+            history,
+            scores,
+            num_beams=num_beams,
+            seconds_test=now - test_started,
+            seconds_total=now - started,
+        )
+    except ValidationError as error:  # a score above 100 from a metric of the user's, say
+        said = "\n".join(faults(error, error.title))
+        raise DataError(f"the run gave no result row that could be kept:\n{said}") from error
+    write_json(folder / "scores.json", row.scores.model_dump())
     return row
+
+
+def row_of(
+    plan: Plan,
+    examples: Mapping[Split, Sequence[Example]],
+    encoded: Mapping[Split, Sequence[Encoded]],
+    loaded: Loaded,
+    method: Method,
+    history: History,
+    scores: Scores,
+    *,
+    num_beams: int,
+    seconds_test: float,
+    seconds_total: float,
+) -> Row:
+    """Build the row of a finished run.
+
+    Args:
+        plan: what ran.
+        examples: the examples of each split.
+        encoded: their tokens, which know what was cut off.
+        loaded: the backbone.
+        method: as training left it.
+        history: of the training.
+        scores: on the test split.
+        num_beams: that the test split was decoded with.
+        seconds_test: for decoding and scoring the test split.
+        seconds_total: for the whole run.
+    """
+    return Row(
+        status="finished",
+        run_id=plan.run_id,
+        cell=CellNames(**plan.cell),
+        config={k: v for k, v in plan.config.items() if k not in OUTSIDE},
+        config_hash=plan.config_hash,
+        cell_hash=plan.cell_hash,
+        setting_hash=plan.setting_hash,
+        scores=TestScores(
+            metric=scores.metric,
+            value=scores.value,
+            n=scores.n,
+            n_unparsed=scores.n_unparsed,
+            details=dict(scores.details),
+        ),
+        dev=Dev(
+            best_step=history.best_step,
+            best_loss=history.best_loss,
+            best_accuracy=history.best_accuracy,
+            curve=tuple(
+                DevPoint(step=int(p["step"]), loss=p["loss"], accuracy=p["accuracy"])
+                for p in history.curve
+            ),
+            majority_accuracy=_majority(examples["dev"]),
+        ),
+        params=Params(trained_at_first=plan.trainable, **asdict(sizes(method))),
+        data=DataUsed(
+            source=plan.cell["data"],
+            fingerprint=plan.task.fingerprint(plan.source),
+            sizes={split: len(examples[split]) for split in SPLITS},
+            truncated={split: sum(e.truncated > 0 for e in encoded[split]) for split in SPLITS},
+            task_version=plan.task.version,
+        ),
+        decoding=Decoding(
+            num_beams=num_beams,
+            max_new_tokens=plan.task.max_new_tokens,
+            batch_tokens=plan.hparams.eval_batch_tokens,
+        ),
+        backbone=BackboneUsed(
+            name=plan.backbone.name,
+            checkpoint=plan.backbone.checkpoint,
+            revision=loaded.revision,
+            fingerprint=loaded.fingerprint,
+            dtype=str(loaded.backbone.model.dtype).removeprefix("torch."),
+            attn=plan.backbone.attn,
+        ),
+        versions=versions(),
+        git=Git(**git_state()),
+        device=_device_name(plan.device),
+        seconds=Seconds(
+            train=history.train_seconds,
+            per_step=history.train_seconds / max(history.step, 1),
+            eval=history.eval_seconds,
+            test=seconds_test,
+            total=seconds_total,
+        ),
+        tokens_per_second=history.trained_tokens / max(history.train_seconds, 1e-9),
+        steps=history.step,
+        search=Search(steps=history.search_steps, seconds=history.search_seconds),
+        structure=_in_short(method.structure()),
+        peak_memory_mib=peak_memory_mib(plan.device),
+        created=datetime.now(timezone.utc),
+    )
 
 
 def adapter_config(plan: Plan, loaded: Loaded) -> dict[str, Any]:
@@ -270,25 +351,7 @@ def _write_predictions(
     os.replace(partial, path)
 
 
-def _write_json(path: Path, value: Any) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(
-        json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8"
-    )
-    os.replace(partial, path)
-
-
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"cpu ({torch.get_num_threads()} threads)"
-
-
-def _seconds(history: History, test: float, total: float) -> dict[str, float]:
-    return {
-        "train": history.train_seconds,
-        "per_step": history.train_seconds / max(history.step, 1),
-        "eval": history.eval_seconds,
-        "test": test,
-        "total": total,
-    }

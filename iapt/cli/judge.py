@@ -297,7 +297,7 @@ def _cost(usage: "Usage", settings: Mapping[str, Any]) -> float | None:
 
 def _update_rows(folder: Path, result: Mapping[str, Any]) -> None:
     """Add the scores to the two runs' result rows, under `scores.details` and `judge`."""
-    from iapt.reporting.row import write_row
+    from iapt.results.row import read_row, write_row
 
     # Table 3's column is GPT-4's score; another judge's (gpt-4o is one) must not be taken for it.
     metric = "gpt-4" if _GPT4.search(result["judge"]["model"]) else "judge"
@@ -309,11 +309,11 @@ def _update_rows(folder: Path, result: Mapping[str, Any]) -> None:
         if path is None or scored["avg_score"] is None:
             print(f"{folder} has no {name}, or there is no score: no result row was changed.")
             continue
-        row = json.loads(path.read_text(encoding="utf-8"))
-        details = row["scores"].setdefault("details", {})
-        details[metric] = scored["avg_score"]
-        row["judge"] = {**result["judge"], "n": scored["n"], "n_unparsed": scored["n_unparsed"]}
-        write_row(path, row)
+        row = read_row(path)
+        details = {**row.scores.details, metric: scored["avg_score"]}
+        judge = {**result["judge"], "n": scored["n"], "n_unparsed": scored["n_unparsed"]}
+        scores = row.scores.model_copy(update={"details": details})
+        write_row(path.parent, row.model_copy(update={"scores": scores, "judge": judge}))
         print(f"{path}: scores.details has {metric} now")
 
 

@@ -51,8 +51,8 @@ def _run(arguments: Sequence[str]) -> None:
         raise ConfigError(f"runs={runs}: no such folder; it holds one folder per run")
 
     from iapt.files import write_text
-    from iapt.reporting.aggregate import collect
     from iapt.reporting.html_report import html_report
+    from iapt.results.cells import collect
 
     rows, warnings = load_rows(words.get("rows"))
     cells, messages = collect(rows)

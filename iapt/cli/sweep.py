@@ -81,7 +81,7 @@ def _job(config: Any) -> None:
         from iapt.run import run
 
         row = run({str(k): v for k, v in values.items()})
-        state["run"] = row.get("run_id", name)
+        state["run"] = row.run_id if row else name
     except Exception as error:  # noqa: BLE001  # named at the end; the traceback is in the run's failed.txt
         state |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
         if not isinstance(error, IaptError):

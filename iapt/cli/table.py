@@ -10,10 +10,10 @@ from iapt.cli.configuration import guarded
 from iapt.errors import ConfigError, closest
 
 if TYPE_CHECKING:
-    from iapt.reporting.aggregate import Cell
     from iapt.reporting.choose import Scope
     from iapt.reporting.render import Document
-    from iapt.reporting.row import Row
+    from iapt.results.cells import Cell
+    from iapt.results.row import Row
 
 TABLES = tuple(f"table{number}" for number in range(1, 9))
 FIGURES = ("figure2", "figure3")
@@ -83,9 +83,9 @@ def _run(arguments: Sequence[str]) -> None:
             "of the paper's setting, and summary shows every setting"
         )
 
-    from iapt.reporting.aggregate import collect
     from iapt.reporting.choose import Scope
     from iapt.reporting.spec import MAIN_BACKBONE
+    from iapt.results.cells import collect
 
     rows, warnings = ([], []) if names == ["params"] else load_rows(words.get("rows"))
     cells, messages = collect(rows)
@@ -215,7 +215,7 @@ def load_rows(folder: str | None) -> "tuple[list[Row], list[str]]":
     Raises:
         ConfigError: The named folder does not exist.
     """
-    from iapt.reporting.row import read_rows
+    from iapt.results.row import read_rows
 
     path = Path(folder or ROWS)
     if folder is not None and not path.is_dir():

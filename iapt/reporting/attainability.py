@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from iapt.reporting.spec import Column, Table
-from iapt.reporting.stats import attainable
+from iapt.results.statistics import attainable
 
 
 def possible(value: float, column: Column) -> bool:

@@ -9,9 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from iapt.reporting.aggregate import Cell
-from iapt.reporting.differences import count_of, differences
 from iapt.reporting.spec import MAIN_BACKBONE, load
+from iapt.results.cells import Cell, count_of, differences
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def strays(cell: Cell) -> list[str]:
     """List where a cell departs from the paper's setting in spite of its name: limits, App. F."""
     found = ["a split is limited"] if cell.limited else []
     for key, wanted in load("setting")["hparams"].items():
-        stated = cell.rows[0].get("config.hparams")
+        stated = cell.rows[0].setting("hparams")
         if isinstance(stated, Mapping) and key in stated and stated[key] != wanted:
             found.append(f"hparams.{key}={stated[key]}, not {wanted}")
     return found

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from iapt.reporting.aggregate import Cell
 from iapt.reporting.choose import Scope
 from iapt.reporting.render import Document, Grid
 from iapt.reporting.spec import MAIN_BACKBONE, Line, figure_lines, load
 from iapt.reporting.verdicts import RULE, Claim, Evidence, judge, named_line
+from iapt.results.cells import Cell
 
 
 def load_claims() -> list[Claim]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from iapt.reporting.aggregate import Cell, bootstrap_interval, compare, iqm, median, reference
 from iapt.reporting.render import DASH, Mark
+from iapt.results.cells import Cell, compare, reference
+from iapt.results.statistics import bootstrap_interval, iqm, median
 
 DETAIL_HEAD = ("Seeds", "Median", "IQM", "95 % interval", "Minus LoRA", "p (floor)")
 TEST_NOTE = (
@@ -71,7 +72,7 @@ def statistics(
     """
     values = list(cell.scores(metric).values())
     interval = bootstrap_interval([values])
-    other = reference(cell, cells)
+    other = reference(cell, cells, "lora")
     comparison = compare(cell, other, metric) if other else None
     return {
         "n_seeds": float(len(values)),

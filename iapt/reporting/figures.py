@@ -7,14 +7,15 @@ the method's own numbers in the row's config (``bottleneck_dim: 64``), not by a 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from iapt.reporting.aggregate import Cell, median
 from iapt.reporting.choose import Scope, comparable
 from iapt.reporting.entries import count_text, median_text, statistics
 from iapt.reporting.render import DASH, Document, Entry, Grid
-from iapt.reporting.row import Row
 from iapt.reporting.spec import Column, columns, figure_lines, load
 from iapt.reporting.svg import Series, line_chart
 from iapt.reporting.tables import other_rows
+from iapt.results.cells import Cell
+from iapt.results.row import Row, field, number
+from iapt.results.statistics import median
 
 FIGURES = ("figure2", "figure3")
 
@@ -50,9 +51,7 @@ def figure(
         lacking: dict[tuple[str, ...], list[str]] = {}
         for value in series["values"]:
             found = [points.get((series["label"], value, column.task)) for column in heads]
-            trained = next(
-                (cell.typical("params.trained") for cell in found if cell is not None), None
-            )
+            trained = next((cell.trained for cell in found if cell is not None), None)
             entries: list[Entry | str] = [
                 f"{series['label']} {series['key']}={value}",
                 count_text(trained),
@@ -127,7 +126,7 @@ def _record(
         "iqm": numbers.get("iqm"),
         "ci_low": numbers.get("ci_low"),
         "ci_high": numbers.get("ci_high"),
-        "trained_params": cell.typical("params.trained") if cell else None,
+        "trained_params": cell.trained if cell else None,
         "setting": cell.setting if cell else "",
         "run_ids": " ".join(cell.run_ids) if cell else "",
     }
@@ -145,13 +144,14 @@ def _drawings(
     points: Mapping[tuple[str, object, str], Cell],
 ) -> dict[str, str]:
     drawings = {}
+    x_of = field(raw["x"]["key"])
     for column in heads:
         series = []
         for item in raw["series"]:
             line = []
             for value in item["values"]:
                 cell = points.get((item["label"], value, column.task))
-                x = cell.rows[0].number(raw["x"]["key"]) if cell else None
+                x = number(x_of(cell.rows[0])) if cell else None
                 scores = list(cell.scores(column.metric).values()) if cell else []
                 if x is not None and scores:
                     line.append((x, median(scores)))

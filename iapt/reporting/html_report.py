@@ -5,16 +5,17 @@ forbids the page to load or run anything, in case an escape was forgotten.
 """
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from iapt.reporting.aggregate import Cell, median
 from iapt.reporting.render import Entry, Grid
-from iapt.reporting.row import Row
-from iapt.reporting.run_folder import Prediction, failures, read_predictions
 from iapt.reporting.summary import Section, cells_grid, medians_grid, sections
 from iapt.reporting.svg import Series, line_chart
+from iapt.results.cells import Cell
+from iapt.results.row import DevPoint, Row
+from iapt.results.run_folder import Prediction, failures, read_predictions
+from iapt.results.statistics import median
 
 LONGEST = 2_000  # characters of one text that are shown
 _STYLE = """
@@ -27,6 +28,10 @@ svg { max-width: 100% }
 .charts { display: flex; flex-wrap: wrap; gap: 1rem }
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_MEASURES: dict[str, Callable[[DevPoint], float | None]] = {
+    "accuracy": lambda point: point.accuracy,
+    "loss": lambda point: point.loss,
+}
 # Characters that turn the reading direction around and so can make a text look like another.
 _TURNING = set(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 
@@ -125,20 +130,20 @@ def _curves(section: Section) -> Iterable[str]:
     for cell in section.cells:
         by_task.setdefault(cell.task, []).append(cell)
     for task, cells in by_task.items():
-        for key in ("accuracy", "loss"):
-            lines = [Series(cell.name, _median_curve(cell, key)) for cell in cells]
+        for key, measure in _MEASURES.items():
+            lines = [Series(cell.name, _median_curve(cell, measure)) for cell in cells]
             yield line_chart(lines, title=f"{task}: dev {key}", x_label="step", y_label=key)
 
 
-def _median_curve(cell: Cell, key: str) -> list[tuple[float, float]]:
-    at: dict[float, list[float]] = {}
+def _median_curve(
+    cell: Cell, measure: Callable[[DevPoint], float | None]
+) -> list[tuple[float, float]]:
+    at: dict[int, list[float]] = {}
     for row in cell.rows:
-        curve = row.get("dev.curve")
-        for point in curve if isinstance(curve, list) else []:
-            if isinstance(point, Mapping):
-                step, value = point.get("step"), point.get(key)
-                if isinstance(step, (int, float)) and isinstance(value, (int, float)):
-                    at.setdefault(float(step), []).append(float(value))
+        for point in row.dev.curve:
+            value = measure(point)
+            if value is not None:
+                at.setdefault(point.step, []).append(value)
     return [(step, median(values)) for step, values in sorted(at.items())]
 
 
@@ -152,7 +157,7 @@ def _predictions(section: Section, runs: Path, samples: int) -> list[str]:
         found, remark = read_predictions(folder, samples)
         content = _prediction_table(found) if found else ""
         content += f"<p>{_text(remark)}</p>" if remark else ""
-        title = f"Predictions: {cell.task}, {cell.name}, seed {row.seed} (wrong ones first)"
+        title = f"Predictions: {cell.task}, {cell.name}, seed {row.cell.seed} (wrong ones first)"
         parts.append(_details(title, content or "<p>none saved</p>"))
     return parts
 

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from iapt.reporting.aggregate import Cell
 from iapt.reporting.render import DASH, Document, Entry, Grid
 from iapt.reporting.spec import load
+from iapt.results.cells import Cell
 from iapt.tasks.base import SPLITS, Split
 
 
@@ -124,7 +124,7 @@ def _seen_sizes(task: str, cells: Sequence[Cell]) -> list[tuple[str, tuple[float
     for cell in cells:
         if cell.task == task and not cell.limited:
             for row in cell.rows:
-                sizes = tuple(row.number(f"data.sizes.{split}") for split in SPLITS)
+                sizes = tuple(row.data.sizes.get(split) for split in SPLITS)
                 if any(size is not None for size in sizes):
                     found[cell.data, sizes] = None
     return list(found)

@@ -3,13 +3,14 @@
 A rate is chosen by the lowest dev loss, never by the test score beside it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from iapt.reporting.aggregate import Cell
 from iapt.reporting.entries import count_text, median_text
 from iapt.reporting.render import DASH, Document, Entry, Grid
 from iapt.reporting.summary import Section, sections
+from iapt.results.cells import Cell
+from iapt.results.row import Row, number
 
 PAPER_RATE = 1e-4  # Appendix F
 HEAD = ("Method", "Rate", "Dev loss", "Dev accuracy", "Test", "s/step", "Peak MiB")
@@ -37,9 +38,9 @@ class Tried:
         """Its median test score."""
         return median_text(list(self.cell.scores().values()), len(self.cell.rows))
 
-    def number(self, dotted: str, digits: int) -> str:
+    def number(self, read: Callable[[Row], float | None], digits: int) -> str:
         """A median over its rows, or a dash."""
-        value = self.cell.typical(dotted)
+        value = self.cell.typical(read)
         return DASH if value is None else f"{value:.{digits}f}"
 
 
@@ -71,7 +72,10 @@ def rates_document(cells: Sequence[Cell]) -> Document:
 def _tried(cells: Sequence[Cell]) -> dict[str, list[Tried]]:
     found: dict[str, list[Tried]] = {}
     for cell in cells:
-        rate, loss = cell.typical("config.hparams.lr"), cell.typical("dev.best_loss")
+        rate, loss = (
+            cell.typical(lambda row: number(row.setting("hparams", "lr"))),
+            cell.typical(lambda row: row.dev.best_loss),
+        )
         if rate is not None and loss is not None:
             found.setdefault(cell.name, []).append(Tried(cell, rate, loss))
     return {name: sorted(each, key=lambda t: t.rate) for name, each in found.items()}
@@ -90,12 +94,12 @@ def _grids(section: Section, task: str, tried: Mapping[str, Sequence[Tried]]) ->
         best_lines.append(
             [
                 name,
-                count_text(best.cell.typical("params.trained")),
+                count_text(best.cell.trained),
                 paper,
                 f"{best.rate:g}",
                 best.test,
-                best.number("seconds.per_step", 2),
-                best.number("peak_memory_mib", 0),
+                best.number(lambda row: row.seconds.per_step, 2),
+                best.number(lambda row: row.peak_memory_mib, 0),
             ]
         )
         lines += [
@@ -103,10 +107,10 @@ def _grids(section: Section, task: str, tried: Mapping[str, Sequence[Tried]]) ->
                 name,
                 f"{t.rate:g}",
                 Entry(f"{t.loss:.3f}", "best" if t is best else ""),
-                t.number("dev.best_accuracy", 1),
+                t.number(lambda row: row.dev.best_accuracy, 1),
                 t.test,
-                t.number("seconds.per_step", 2),
-                t.number("peak_memory_mib", 0),
+                t.number(lambda row: row.seconds.per_step, 2),
+                t.number(lambda row: row.peak_memory_mib, 0),
             ]
             for t in each
         ]
@@ -119,10 +123,14 @@ def _grids(section: Section, task: str, tried: Mapping[str, Sequence[Tried]]) ->
 def _note(section: Section, task: str, tried: Mapping[str, Sequence[Tried]]) -> list[str]:
     """Say what the numbers rest on, and which methods are best at an end of what was tried."""
     every = [t for each in tried.values() for t in each]
-    seeds = sorted({row.seed for t in every for row in t.cell.rows})
+    seeds = sorted({row.cell.seed for t in every for row in t.cell.rows})
+    columns: dict[str, Callable[[Row], float | None]] = {
+        "steps": lambda row: row.steps,
+        "test rows": lambda row: row.scores.n,
+    }
     numbers = {
-        what: sorted({value for t in every if (value := t.cell.typical(dotted)) is not None})
-        for what, dotted in (("steps", "steps"), ("test rows", "scores.n"))
+        what: sorted({value for t in every if (value := t.cell.typical(read)) is not None})
+        for what, read in columns.items()
     }
     said = ", ".join(
         f"{what} {' to '.join(f'{v:g}' for v in dict.fromkeys((values[0], values[-1])))}"
@@ -152,12 +160,12 @@ def _records(
             "rate": t.rate,
             "best": t is _best(each),
             "dev_loss": t.loss,
-            "dev_accuracy": t.cell.typical("dev.best_accuracy"),
-            "test": t.cell.typical("scores.value"),
-            "test_n": t.cell.typical("scores.n"),
-            "trained_params": t.cell.typical("params.trained"),
-            "seconds_per_step": t.cell.typical("seconds.per_step"),
-            "peak_memory_mib": t.cell.typical("peak_memory_mib"),
+            "dev_accuracy": t.cell.typical(lambda row: row.dev.best_accuracy),
+            "test": t.cell.typical(lambda row: row.scores.value),
+            "test_n": t.cell.typical(lambda row: row.scores.n),
+            "trained_params": t.cell.trained,
+            "seconds_per_step": t.cell.typical(lambda row: row.seconds.per_step),
+            "peak_memory_mib": t.cell.typical(lambda row: row.peak_memory_mib),
             "run_ids": " ".join(t.cell.run_ids),
         }
         for name, each in tried.items()

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from iapt.reporting.aggregate import Cell, canonical
+from iapt.results.cells import Cell, canonical
 
 MAIN_BACKBONE = "llama2_7b"  # section 4.3
 
@@ -82,7 +82,7 @@ class Line:
         """List the method's numbers in which a cell is not what the line asks for."""
         found = []
         for key, wanted in (self.where or {}).items():
-            value = cell.rows[0].get(f"config.method.{key}")
+            value = cell.rows[0].setting("method", key)
             if value != wanted and (value is not None or self.varied):
                 found.append(f"method.{key}={value}, not {wanted}")
         return found

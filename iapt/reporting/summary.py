@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from iapt.reporting.aggregate import Cell, bootstrap_interval, iqm
 from iapt.reporting.choose import is_paper
 from iapt.reporting.entries import (
     DETAIL_HEAD,
@@ -14,8 +13,10 @@ from iapt.reporting.entries import (
     statistics_entries,
 )
 from iapt.reporting.render import DASH, Document, Entry, Grid
-from iapt.reporting.row import Row
 from iapt.reporting.spec import load_table
+from iapt.results.cells import Cell
+from iapt.results.row import Row
+from iapt.results.statistics import bootstrap_interval, iqm
 
 NOT_PAPER = "NOT the paper's setting: not comparable with the paper's tables"
 
@@ -38,10 +39,9 @@ class Section:
     @property
     def title(self) -> str:
         """What was run, and whether it is the paper's setting."""
-        limit = self.cells[0].rows[0].get("config.limit")
         parts = [self.backbone, f"hparams {self.hparams}", f"data {self.data}"]
-        if isinstance(limit, Mapping) and any(limit.values()):
-            cut = ", ".join(f"{split} {size}" for split, size in limit.items() if size)
+        if self.cells[0].limited:
+            cut = ", ".join(f"{split} {size}" for split, size in self.cells[0].limits.items())
             parts.append(f"limited to {cut}")
         where = "the paper's setting" if self.is_paper else NOT_PAPER
         return f"{', '.join(parts)}, setting {self.setting} ({where})"
@@ -114,18 +114,18 @@ def cells_grid(section: Section) -> Grid:
     head = ("Task", "Method", *DETAIL_HEAD, "Majority", "Unparsed", "Trained", "s/step", "Peak MiB")
     lines = []
     for cell in sorted(section.cells, key=lambda cell: (_task_order(cell), _order(cell))):
-        unparsed = cell.typical("scores.n_unparsed")
-        n = cell.typical("scores.n")
+        unparsed = cell.typical(lambda row: row.scores.n_unparsed)
+        n = cell.typical(lambda row: row.scores.n)
         lines.append(
             [
                 cell.task,
                 cell.name,
                 *statistics_entries(cell, section.cells),
-                _text(cell.typical("dev.majority_accuracy"), 1),
+                _text(cell.typical(lambda row: row.dev.majority_accuracy), 1),
                 DASH if unparsed is None else f"{unparsed:g}" + ("" if n is None else f" of {n:g}"),
-                count_text(cell.typical("params.trained")),
-                _text(cell.typical("seconds.per_step"), 2),
-                _text(cell.typical("peak_memory_mib"), 0),
+                count_text(cell.trained),
+                _text(cell.typical(lambda row: row.seconds.per_step), 2),
+                _text(cell.typical(lambda row: row.peak_memory_mib), 0),
             ]
         )
     return Grid(head, lines, f"Cells of setting {section.setting}")
@@ -176,9 +176,9 @@ def _record(section: Section, cell: Cell) -> Mapping[str, object]:
         "metric": cell.metric,
         **statistics(cell, section.cells),
         "missing_seeds": " ".join(map(str, cell.missing)),
-        "trained_params": cell.typical("params.trained"),
-        "seconds_per_step": cell.typical("seconds.per_step"),
-        "peak_memory_mib": cell.typical("peak_memory_mib"),
+        "trained_params": cell.trained,
+        "seconds_per_step": cell.typical(lambda row: row.seconds.per_step),
+        "peak_memory_mib": cell.typical(lambda row: row.peak_memory_mib),
         "run_ids": " ".join(cell.run_ids),
     }
 

@@ -4,10 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from iapt.reporting.aggregate import Cell, median
 from iapt.reporting.attainability import possible, unattainable_notes
 from iapt.reporting.choose import Scope, comparable, strays
-from iapt.reporting.differences import count_of
 from iapt.reporting.entries import (
     DETAIL_HEAD,
     TEST_NOTE,
@@ -18,8 +16,10 @@ from iapt.reporting.entries import (
     statistics_entries,
 )
 from iapt.reporting.render import DASH, Document, Entry, Grid, Mark
-from iapt.reporting.row import Row
 from iapt.reporting.spec import MAIN_BACKBONE, Block, Column, Line, Table, load_table
+from iapt.results.cells import Cell, count_of
+from iapt.results.row import Row
+from iapt.results.statistics import median
 
 SCORE_TABLES = ("table1", "table2", "table3", "table5", "table7", "table8")
 RULES = (
@@ -139,7 +139,7 @@ def _params(line: Line, i: int, j: int, table: Table, filled: _Filled) -> Entry:
         count
         for k in range(len(table.columns))
         if (cell := filled.cells.get((i, j, k)))
-        if (count := cell.typical("params.trained")) is not None
+        if (count := cell.trained) is not None
     }
     text = " / ".join(map(count_text, sorted(counts))) or DASH
     return Entry(text, paper="" if line.params is None else f"{line.params:.1f}M")
@@ -262,7 +262,7 @@ def _record(
         "p_floor": numbers.get("p_floor"),
         "paper": paper,
         "paper_attainable": "" if paper is None or not column.sizes else possible(paper, column),
-        "trained_params": cell.typical("params.trained") if cell else None,
+        "trained_params": cell.trained if cell else None,
         "paper_params_millions": line.params,
         "setting": cell.setting if cell else "",
         "run_ids": " ".join(cell.run_ids) if cell else "",

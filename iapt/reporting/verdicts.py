@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from iapt.reporting.aggregate import Cell, Comparison, compare, median
 from iapt.reporting.choose import Scope, comparable
 from iapt.reporting.entries import count_text
 from iapt.reporting.spec import MAIN_BACKBONE, Line, line, load_table
+from iapt.results.cells import Cell, Comparison, compare
+from iapt.results.statistics import median
 
 Verdict = Literal["reproduced", "not reproduced", "not run"]
 RULE = (
@@ -170,7 +171,7 @@ def _difference(comparison: Comparison) -> str:
 def _trained(wanted: Line, claim: Claim, evidence: Evidence) -> tuple[float, Cell] | None:
     for task in dict.fromkeys(cell.task for cell in evidence.cells):
         cell = evidence.find(wanted, claim, task)
-        count = cell.typical("params.trained") if cell else None
+        count = cell.trained if cell else None
         if cell and count is not None:
             return count, cell
     return None

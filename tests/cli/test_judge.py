@@ -115,27 +115,30 @@ def test_two_runs_from_iapt_train_are_read_as_they_are(place: Path, server: Judg
     from tests.composed import composed
 
     rows = [
-        run(
-            composed(
-                *("task=alpaca", "backbone=tiny_llama", f"method={method}", "device=cpu"),
-                *("hparams.max_steps=1", "limit.train=4", "limit.dev=2", "limit.test=2"),
-                *("task.max_new_tokens=3", "task.num_beams=2"),
+        row
+        for method in ("lora", "bitfit")
+        if (
+            row := run(
+                composed(
+                    *("task=alpaca", "backbone=tiny_llama", f"method={method}", "device=cpu"),
+                    *("hparams.max_steps=1", "limit.train=4", "limit.dev=2", "limit.test=2"),
+                    *("task.max_new_tokens=3", "task.num_beams=2"),
+                )
             )
         )
-        for method in ("lora", "bitfit")
     ]
-    folders = [f"runs/{row['run_id']}" for row in rows]
+    folders = [f"runs/{row.run_id}" for row in rows]
 
     words = [*folders, f"base_url={server.base_url}", "model=gpt-4", "turns=both", "swap=true"]
     assert main(words) == 0
 
-    path = place / f"results/judge/{rows[0]['run_id']}--vs--{rows[1]['run_id']}/table3.json"
+    path = place / f"results/judge/{rows[0].run_id}--vs--{rows[1].run_id}/table3.json"
     result = json.loads(path.read_text(encoding="utf-8"))
     assert [row["name"] for row in result["rows"]] == ["lora", "bitfit"]
     assert [row["n"] for row in result["rows"]] == [2, 2]
     assert result["judge"]["replies"] == 4  # equal answers are asked about once
     for row, scored in zip(rows, result["rows"], strict=True):
-        saved = json.loads((place / f"results/rows/{row['run_id']}.json").read_text())
+        saved = json.loads((place / f"results/rows/{row.run_id}.json").read_text())
         assert saved["scores"]["details"]["gpt-4-both-turns"] == scored["avg_score"]
         assert scored["rouge_l"] == pytest.approx(saved["scores"]["value"])
 
@@ -213,7 +216,7 @@ def test_outputs_may_be_lists_under_the_question_id(place: Path, server: JudgeSe
 
 
 def test_result_rows_of_the_runs_get_the_score(place: Path, server: JudgeServer) -> None:
-    from iapt.reporting.row import read_rows
+    from iapt.results.row import read_rows
 
     cell = {"task": "alpaca", "backbone": "tiny", "method": "iapt", "hparams": "quick"}
     raw = {
@@ -230,16 +233,17 @@ def test_result_rows_of_the_runs_get_the_score(place: Path, server: JudgeServer)
 
     (row,), warnings = read_rows(place / "results/rows")
     assert warnings == []
-    assert (row.metric, row.value) == ("rouge-l", 40.0)
-    assert row.get("scores.details") == {"gpt-4": pytest.approx(7.0)}
-    assert row.get("judge.model") == "gpt-4-test"
+    assert (row.scores.metric, row.scores.value) == ("rouge-l", 40.0)
+    assert row.scores.details == {"gpt-4": pytest.approx(7.0)}
+    assert row.judge is not None
+    assert row.judge["model"] == "gpt-4-test"
 
     # Neither another model nor the whole dialogue is what Table 3's column is about.
     for model in ("gpt-4o", "gpt-4.1-mini", "local/llama"):
         assert judge(server, f"model={model}") == 0
     assert judge(server, "model=openai/gpt-4-0613", "turns=both") == 0
     (row,), _ = read_rows(place / "results/rows")
-    assert set(row.get("scores.details")) == {"gpt-4", "judge", "gpt-4-both-turns"}
+    assert set(row.scores.details) == {"gpt-4", "judge", "gpt-4-both-turns"}
 
 
 def test_environment_names_the_endpoint(

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,13 +27,13 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The configurations of the runs, which do nothing but leave a row; rank 3 fails."""
     seen: list[dict[str, Any]] = []
 
-    def run(config: dict[str, Any]) -> dict[str, Any]:
+    def run(config: dict[str, Any]) -> SimpleNamespace:
         seen.append(config)
         if config["method"].get("rank") == 3:
             raise TrainingError("the loss is nan")
         if config["method"].get("rank") == 5:
             raise ZeroDivisionError("not one of ours")
-        return {"run_id": f"{config['task']['name']}-{config['seed']}"}
+        return SimpleNamespace(run_id=f"{config['task']['name']}-{config['seed']}")
 
     monkeypatch.setattr(run_module, "run", run)
     return seen

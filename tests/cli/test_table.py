@@ -12,7 +12,7 @@ import pytest
 from iapt.cli import counting
 from iapt.cli.report import main as report
 from iapt.cli.table import NAMES, main
-from tests.reporting.example_rows import raw_row, store
+from tests.results.example_rows import raw_row, store
 
 
 @pytest.fixture

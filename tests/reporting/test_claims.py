@@ -2,12 +2,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from iapt.reporting.aggregate import collect
 from iapt.reporting.choose import Scope
 from iapt.reporting.claims import claims_document, load_claims
-from iapt.reporting.row import Row
 from iapt.reporting.verdicts import Evidence, Finding, judge
-from tests.reporting.example_rows import five
+from iapt.results.cells import collect
+from iapt.results.row import Row
+from tests.results.example_rows import five
 
 
 def finding(identity: str, rows: Sequence[Row], **scope: str) -> Finding:

@@ -1,9 +1,9 @@
 from xml.etree import ElementTree
 
-from iapt.reporting.aggregate import collect
 from iapt.reporting.figures import figure
 from iapt.reporting.svg import Series, line_chart
-from tests.reporting.example_rows import five
+from iapt.results.cells import collect
+from tests.results.example_rows import five
 
 DESCRIBED = {"prompt_len": 4, "share_every": 4, "activation": "rational", "pooler": "attention"}
 

@@ -3,9 +3,9 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-from iapt.reporting.aggregate import collect
 from iapt.reporting.html_report import html_report
-from tests.reporting.example_rows import a_row, five
+from iapt.results.cells import collect
+from tests.results.example_rows import a_row, five
 
 QUICK = {"backbone": "smollm2_135m", "hparams": "quick", "data": "sample"}
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">\u202egnp\x00\ud800'
@@ -118,8 +118,8 @@ def test_failed_runs_are_listed_with_their_last_line(tmp_path: Path) -> None:
     assert "a&lt;b&gt;: DataError: &lt;i&gt;no split" in text
 
 
-def test_broken_curves_and_missing_keys_do_not_matter() -> None:
-    rows = [a_row(dev={"curve": [None, {"step": "x"}, {"step": 1, "loss": None}]}, **QUICK)]
+def test_a_diverged_curve_and_no_rows_do_not_matter() -> None:
+    rows = [a_row(dev={"curve": [{"step": 0}, {"step": 1, "loss": None}]}, **QUICK)]
     text = html_report(rows, collect(rows)[0])
     assert "<svg" not in text
     parsed(html_report([], []))

@@ -1,10 +1,10 @@
 from typing import Any
 
-from iapt.reporting.aggregate import collect
 from iapt.reporting.rates import rates_document
 from iapt.reporting.render import Document, Entry, markdown
-from iapt.reporting.row import Row
-from tests.reporting.example_rows import CONFIG, a_row
+from iapt.results.cells import collect
+from iapt.results.row import Row
+from tests.results.example_rows import CONFIG, a_row
 
 
 def tried(method: str, rate: float, loss: float, test: float, seed: int = 0, **more: Any) -> Row:

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from iapt.reporting.aggregate import collect
 from iapt.reporting.spec import Line, columns, figure_lines, load, load_table
 from iapt.reporting.tables import SCORE_TABLES
-from tests.reporting.example_rows import a_row
+from iapt.results.cells import collect
+from tests.results.example_rows import a_row
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -1,7 +1,7 @@
-from iapt.reporting.aggregate import collect
 from iapt.reporting.render import markdown
 from iapt.reporting.summary import NOT_PAPER, sections, summary
-from tests.reporting.example_rows import a_row, five
+from iapt.results.cells import collect
+from tests.results.example_rows import a_row, bare, five
 
 QUICK = {"backbone": "smollm2_135m", "hparams": "quick", "data": "sample", "setting": "9uick000"}
 
@@ -53,15 +53,13 @@ def test_two_number_sets_of_one_method_are_shown_side_by_side_never_averaged() -
 
 
 def test_rows_without_optional_keys_and_no_rows_at_all_are_fine() -> None:
-    bare = a_row()
-    raw = {key: bare.raw[key] for key in ("schema", "status", "run_id", "cell", "scores")}
-    object.__setattr__(bare, "raw", raw)
-    assert "| – " in markdown(summary([bare], collect([bare])[0]))
+    row = bare(a_row())
+    assert "| – " in markdown(summary([row], collect([row])[0]))
     assert "No rows yet" in markdown(summary([], []))
 
 
 def test_a_hostile_name_stays_text() -> None:
-    rows = [a_row(method="x|y\n# z<script>", **QUICK)]
+    rows = [a_row(method="x|y\n# z<script>", run_id="r", **QUICK)]
     text = markdown(summary(rows, collect(rows)[0]))
     assert "<script>" not in text
     assert "\n# z" not in text

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from iapt.reporting.aggregate import collect
 from iapt.reporting.choose import Scope
 from iapt.reporting.other_tables import efficiency_table, sizes_table
 from iapt.reporting.render import Document, Entry, markdown
-from iapt.reporting.row import Row
 from iapt.reporting.tables import SCORE_TABLES, score_table
-from tests.reporting.example_rows import CONFIG, a_row, five
+from iapt.results.cells import collect
+from iapt.results.row import Row
+from tests.results.example_rows import CONFIG, a_row, bare, five
 
 
 def build(rows: Sequence[Row], name: str = "table1", **scope: str) -> Document:
@@ -142,9 +142,8 @@ def test_the_command_names_exactly_what_is_missing() -> None:
     rows += five("wikisql", "lora", [85.0] * 4)
     for task in ("e2e", "gsm8k", "wikisql"):
         rows += five(task, "lpt", [50.0] * 5) + five(task, "iapt_8m", [50.0] * 5)
-    for row in [r for r in rows if r.task == "e2e"]:
-        assert isinstance(row.raw, dict)
-        row.raw["scores"]["details"]["rouge-l"] = 70.0
+    for row in [r for r in rows if r.cell.task == "e2e"]:
+        row.scores.details["rouge-l"] = 70.0
     assert build(rows, "table2").commands == [
         "iapt-sweep +experiment=paper task=wikisql method=lora",
         "iapt-sweep +experiment=paper task=e2e,gsm8k,wikisql method=adalora,iapt",
@@ -168,7 +167,7 @@ def test_nothing_is_missing_from_a_full_table() -> None:
     for method in ("lpt", "lora", "adalora", "iapt", "iapt_8m"):
         for task in ("gsm8k", "wikisql"):
             rows += five(task, method, [50.0] * 5)
-        scores = {"metric": "rouge-l", "value": 70.0}
+        scores = {"metric": "rouge-l", "value": 70.0, "n": 80, "n_unparsed": 0}
         rows += five("e2e", method, [0.0] * 5, scores=scores)
     assert build(rows, "table2").commands == []
 
@@ -192,14 +191,7 @@ def test_each_record_carries_its_runs() -> None:
 
 
 def test_rows_without_optional_keys_show_dashes() -> None:
-    raw = {
-        key: value
-        for key, value in a_row("boolq", "lora").raw.items()
-        if key in ("schema", "status", "run_id", "cell", "scores")
-    }
-    bare = a_row("boolq", "lora")
-    object.__setattr__(bare, "raw", raw)
-    document = build([bare])
+    document = build([bare(a_row("boolq", "lora"))])
     assert entry(document, "LoRA", "BoolQ").text == "87.5 (1/5)"
     assert entry(document, "LoRA", "Params").text == "–"
 

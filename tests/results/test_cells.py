@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from iapt.reporting.aggregate import collect, compare, reference
-from tests.reporting.example_rows import a_row, five
+from iapt.results.cells import collect, compare, reference
+from tests.results.example_rows import a_row, five
 
 
 def test_rows_of_one_cell_gather_and_missing_seeds_are_known() -> None:
@@ -65,9 +65,10 @@ def test_only_cells_on_the_same_basis_are_compared() -> None:
     assert comparison.seeds == (0, 1, 2, 3, 4)
     assert comparison.test.p == pytest.approx(0.125)  # four wins and one tie
     assert compare(ours, elsewhere) is None
-    assert reference(ours, [ours, elsewhere]) is None
-    assert reference(ours, [ours, theirs]) is theirs
-    assert reference(theirs, [ours, theirs]) is None
+    assert reference(ours, [ours, elsewhere], "lora") is None
+    assert reference(ours, [ours, theirs], "lora") is theirs
+    assert reference(theirs, [ours, theirs], "lora") is None
+    assert reference(theirs, [ours, theirs], "iapt") is ours
 
 
 def test_only_shared_seeds_are_paired() -> None:
@@ -81,7 +82,8 @@ def test_only_shared_seeds_are_paired() -> None:
 
 
 def test_a_named_metric_is_found_in_the_details_however_it_is_spelled() -> None:
-    scores = {"metric": "f1-em", "value": 80.0, "details": {"rougeL": 51.1, "bad": "x"}}
+    details = {"rougeL": 51.1, "bad": None}
+    scores = {"metric": "f1-em", "value": 80.0, "n": 9, "n_unparsed": 0, "details": details}
     cell = collect([a_row(scores=scores)])[0][0]
     assert cell.scores() == {0: 80.0}
     assert cell.scores("F1_EM") == {0: 80.0}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from iapt.reporting.stats import attainable, bootstrap_interval, iqm, median, sign_flip
+from iapt.results.statistics import attainable, bootstrap_interval, iqm, median, sign_flip
 
 # Runs x tasks. rliable 1.2.0 gives for it, with 50,000 resamples: IQM 84.51255825,
 # interval 82.7858 to 86.2361; for the first task alone: 85.00811784, 82.3066 to 86.1636.

@@ -1,10 +1,11 @@
 """Hand-made result rows."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
-from iapt.reporting.row import Row, parse_row, row_path, write_row
+from iapt.results.row import Row, write_row
 
 CONFIG: dict[str, Any] = {
     "limit": {"train": None, "dev": None, "test": None},
@@ -69,7 +70,21 @@ def raw_row(
 
 def a_row(*arguments: Any, **changes: Any) -> Row:
     raw = raw_row(*arguments, **changes)
-    return parse_row(raw, Path(raw["run_id"] + raw["created"]))
+    return parse(raw)
+
+
+def parse(raw: dict[str, Any]) -> Row:
+    """A row as it would be read, with a path of its own."""
+    row = Row.model_validate_json(json.dumps(raw))
+    return row.model_copy(update={"path": Path(raw["run_id"] + raw["created"])})
+
+
+def bare(row: Row) -> Row:
+    """The row with the fields that every row must have, and no others."""
+    needed = {
+        name: getattr(row, name) for name, field in Row.model_fields.items() if field.is_required()
+    }
+    return Row(**needed, path=row.path)
 
 
 def five(task: str, method: str, values: list[float], **changes: Any) -> list[Row]:
@@ -79,5 +94,5 @@ def five(task: str, method: str, values: list[float], **changes: Any) -> list[Ro
 
 def store(folder: Path, raws: list[dict[str, Any]]) -> Path:
     for raw in raws:
-        write_row(row_path(folder, raw["run_id"]), raw)
+        write_row(folder, parse(raw))
     return folder

@@ -1,0 +1,304 @@
+"""From rows to cells: which seeds belong together, and what two cells must share to be compared.
+
+A cell is one table entry: a task, backbone, method, variant, hparams and data, over seeds 0-4.
+Two rows of one cell must also agree on everything that can change a score without changing those
+names: the config (`setting_hash`, the task's and the method's own numbers), the data and backbone
+fingerprints, the beams and lengths of decoding, the size of the test split.  Rows that differ there
+are kept apart as separate cells and named, never averaged.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+from pydantic import JsonValue
+
+from iapt.results.row import Row
+from iapt.results.statistics import Interval, SignFlip, bootstrap_interval, median, sign_flip
+
+SEEDS = (0, 1, 2, 3, 4)  # section 4.3: five random seeds
+# Differ between any two runs; saying so would explain nothing.
+_PER_RUN = {"seed", "run_id", "out_dir", "output_dir", "run_dir"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The rows of one table entry: at most one per declared seed, in the order of the seeds.
+
+    Attributes:
+        setting: First 8 characters of the setting hash.
+        basis: Digest of what cells of one task must share to be compared.
+        seeds: The seeds that should be there.
+    """
+
+    task: str
+    backbone: str
+    method: str
+    variant: str
+    hparams: str
+    data: str
+    setting: str
+    basis: str
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def name(self) -> str:
+        """Method and variant as one name, e.g. ``iapt/iapt_1``."""
+        return f"{self.method}/{self.variant}" if self.variant else self.method
+
+    @property
+    def label(self) -> str:
+        """The whole cell for a message: ``boolq smollm2_135m iapt quick sample``."""
+        return f"{self.task} {self.backbone} {self.name} {self.hparams} {self.data}"
+
+    @property
+    def metric(self) -> str:
+        """The main metric of its rows."""
+        return self.rows[0].scores.metric
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Declared seeds without a row."""
+        present = {row.cell.seed for row in self.rows}
+        return tuple(seed for seed in self.seeds if seed not in present)
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The runs behind it."""
+        return tuple(row.run_id for row in self.rows)
+
+    @property
+    def limits(self) -> dict[str, JsonValue]:
+        """Splits that were cut to their first rows (``limit`` in the config), with their sizes."""
+        limit = self.rows[0].setting("limit")
+        found = limit if isinstance(limit, dict) else {"split": limit}
+        return {split: size for split, size in found.items() if size}
+
+    @property
+    def limited(self) -> bool:
+        """Whether a split was cut to its first rows."""
+        return bool(self.limits)
+
+    @property
+    def trained(self) -> float | None:
+        """Trained parameters, as `typical`."""
+        return self.typical(lambda row: row.params.trained)
+
+    def scores(self, metric: str | None = None) -> dict[int, float]:
+        """Return seed -> score, of the main metric or of a named one in ``scores.details``."""
+        found = {row.cell.seed: _score(row, metric) for row in self.rows}
+        return {seed: score for seed, score in found.items() if score is not None}
+
+    def typical(self, read: Callable[[Row], float | None]) -> float | None:
+        """Return the median of a number over the rows that have it.
+
+        Args:
+            read: Such as ``lambda row: row.seconds.per_step``.
+        """
+        numbers = [number for row in self.rows if (number := read(row)) is not None]
+        return median(numbers) if numbers else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two cells over the seeds that both have.
+
+    Attributes:
+        difference: Median of the left minus median of the right, in points.
+        interval: 95 % bootstrap interval of the IQM of the seed-paired differences.
+        test: Exact sign-flip test of those differences.
+    """
+
+    seeds: tuple[int, ...]
+    difference: float
+    interval: Interval | None
+    test: SignFlip
+
+
+def canonical(name: str) -> str:
+    """Reduce a spelling to its letters and digits: ``ROUGE-L`` and ``rouge_l`` are one metric."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def count_of(rows: Sequence[Row]) -> str:
+    """Count rows in words: ``1 row``, ``5 rows``."""
+    return f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
+
+
+def collect(rows: Iterable[Row], seeds: Sequence[int] = SEEDS) -> tuple[list[Cell], list[str]]:
+    """Group rows into cells.
+
+    Args:
+        rows: As `read_rows` gives them.
+        seeds: The declared seeds. Rows of other seeds are left out and named, so that nobody can
+            choose seeds after having seen their scores.
+
+    Returns:
+        The cells, sorted by name, and a message for every duplicate seed (the newest row counts),
+        undeclared seed and cell of several settings.
+    """
+    groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        names = row.cell
+        groups[
+            names.task,
+            names.backbone,
+            names.method,
+            names.variant,
+            names.hparams,
+            names.data,
+            row.setting_hash,
+            _digest([row.setting_hash, row.setting("task"), _shared(row)]),
+            # What the seeds of one cell share beyond it: the method's numbers and rates.
+            _digest([row.cell_hash, row.setting("method"), row.setting("hparams")]),
+        ].append(row)
+    cells: list[Cell] = []
+    messages: list[str] = []
+    for (*names_of, setting, basis, _), members in sorted(groups.items()):
+        by_seed: dict[int, list[Row]] = defaultdict(list)
+        for row in sorted(members, key=attrgetter("created")):
+            by_seed[row.cell.seed].append(row)
+        task, backbone, method, variant, hparams, data = names_of
+        cell = Cell(
+            task,
+            backbone,
+            method,
+            variant,
+            hparams,
+            data,
+            setting[:8],
+            basis,
+            tuple(seeds),
+            tuple(by_seed[seed][-1] for seed in sorted(by_seed) if seed in seeds),
+        )
+        label = " ".join((task, backbone, cell.name, hparams, data))
+        messages += [
+            f"{label}: seed {seed} has {len(same)} rows; the newest counts ({same[-1].path})"
+            for seed, same in sorted(by_seed.items())
+            if len(same) > 1
+        ]
+        extra = sorted(set(by_seed) - set(seeds))
+        if extra:
+            messages.append(
+                f"{label}: seed {', '.join(map(str, extra))} left out; the declared seeds are "
+                f"{', '.join(map(str, seeds))}"
+            )
+        if cell.rows:
+            cells.append(cell)
+    return cells, messages + _several_settings(cells)
+
+
+def compare(left: Cell, right: Cell, metric: str | None = None) -> Comparison | None:
+    """Compare two cells of one task seed by seed.
+
+    Returns:
+        None where they share no seed or do not share a basis (data, decoding, config).
+    """
+    if left.task != right.task or left.basis != right.basis:
+        return None
+    ours, theirs = left.scores(metric), right.scores(metric)
+    shared = tuple(sorted(ours.keys() & theirs.keys()))
+    paired = [ours[seed] - theirs[seed] for seed in shared]
+    test = sign_flip(paired)
+    if test is None:
+        return None
+    difference = median([ours[s] for s in shared]) - median([theirs[s] for s in shared])
+    return Comparison(shared, difference, bootstrap_interval([paired]), test)
+
+
+def reference(cell: Cell, cells: Iterable[Cell], method: str) -> Cell | None:
+    """Find the cell of another method that a cell can be compared with, if there is one.
+
+    Args:
+        cell: The cell.
+        cells: Where to look.
+        method: The method that the others are compared with; it has no reference itself.
+    """
+    if cell.method == method and not cell.variant:
+        return None
+    same = [
+        other
+        for other in cells
+        if other.method == method
+        and not other.variant
+        and other.basis == cell.basis
+        and (other.task, other.backbone, other.hparams, other.data)
+        == (cell.task, cell.backbone, cell.hparams, cell.data)
+    ]
+    return max(same, key=lambda other: len(other.rows), default=None)
+
+
+def differences(rows: Sequence[Row], most: int = 4) -> list[str]:
+    """Say for each row what sets it apart from the others: its values of the keys that differ.
+
+    Args:
+        rows: One row of each cell that goes by the same names.
+        most: How many keys are spelled out.
+    """
+    flat = [_facts(row) for row in rows]
+    keys = sorted({key for facts in flat for key in facts})
+    differing = [key for key in keys if len({facts.get(key) for facts in flat}) > 1]
+    shown = [[f"{key}={facts.get(key, 'unset')}" for key in differing[:most]] for facts in flat]
+    rest = [f"and {len(differing) - most} more"] if len(differing) > most else []
+    return [", ".join(texts + rest) or "only their hashes differ" for texts in shown]
+
+
+def _score(row: Row, metric: str | None) -> float | None:
+    scores = row.scores
+    if metric is None or canonical(scores.metric) == canonical(metric):
+        return scores.value
+    named = (
+        value for name, value in scores.details.items() if canonical(name) == canonical(metric)
+    )
+    return next(named, None)
+
+
+def _several_settings(cells: Sequence[Cell]) -> list[str]:
+    alike: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        alike[cell.label].append(cell)
+    messages = []
+    for label, members in alike.items():
+        if len(members) > 1:
+            apart_by = differences([cell.rows[0] for cell in members])
+            apart = "; ".join(
+                f"setting {cell.setting} ({count_of(cell.rows)}: {difference})"
+                for cell, difference in zip(members, apart_by, strict=True)
+            )
+            messages.append(f"{label}: {len(members)} settings, kept apart: {apart}")
+    return messages
+
+
+def _shared(row: Row) -> dict[str, object]:
+    """What every method on one task must share, beside the config."""
+    return {
+        "data.fingerprint": row.data.fingerprint,
+        "backbone.fingerprint": row.backbone.fingerprint,
+        "backbone.dtype": row.backbone.dtype,
+        "decoding.num_beams": row.decoding.num_beams,
+        "decoding.max_new_tokens": row.decoding.max_new_tokens,
+        "scores.n": row.scores.n,
+        "scores.metric": row.scores.metric,
+    }
+
+
+def _facts(row: Row) -> dict[str, str]:
+    """Every setting of a row under its dotted name, and what `_shared` has."""
+    facts = {key: str(value) for key, value in _shared(row).items() if value is not None}
+    pending: list[tuple[str, JsonValue]] = list(row.config.items())
+    while pending:
+        name, value = pending.pop()
+        if isinstance(value, Mapping):
+            pending += [(f"{name}.{key}", item) for key, item in value.items()]
+        elif name.rsplit(".", 1)[-1] not in _PER_RUN:
+            facts[name] = str(value)
+    return facts
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]

@@ -1,0 +1,362 @@
+"""The result row: one JSON file per finished run, built by the run and read by everything else.
+
+A row says what ran (`cell`, `config`, hashes), on what (`data`, `backbone`, `versions`, `git`,
+`device`) and what came out (`scores`, `dev`, `params`, `seconds`, `peak_memory_mib`).  A crashed run
+writes none.  Reading is strict where a wrong value would spoil a table: names, seed, hashes, scores.
+A measurement may be missing; tables show a dash for it.  Keys that this version does not know stay
+in the row, also when it is written again, and `read_rows` names them.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+)
+from pydantic_core import to_jsonable_python
+
+from iapt.checking import faults
+from iapt.errors import DataError, closest
+from iapt.files import write_text
+
+SCHEMA = 1
+LARGEST = 64 * 2**20  # bytes; a row has a few thousand
+MOST_FAULTS = 6  # named in one warning
+
+
+def _file_name(name: str) -> str:
+    if name in (".", "..") or set(name) & set("/\\") or not name.isprintable() or not name.strip():
+        raise ValueError("must be a plain file name")
+    if len(name.encode()) > 240:
+        raise ValueError("must be a file name of at most 240 bytes")
+    return name
+
+
+def _known_schema(version: int) -> int:
+    if version != SCHEMA:
+        raise ValueError(f"must be {SCHEMA}, the schema that this version of iapt reads")
+    return version
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Score = Annotated[float, Field(ge=0, le=100)]
+Measured = Annotated[float | None, BeforeValidator(_finite)]  # JSON has no NaN and no infinity
+Moment = Annotated[datetime, AfterValidator(_utc)]
+Json = Annotated[
+    dict[str, JsonValue],
+    BeforeValidator(lambda value: to_jsonable_python(value, inf_nan_mode="null")),
+]
+
+
+class _Block(BaseModel):
+    """A part of a row."""
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="allow", populate_by_name=True, allow_inf_nan=False
+    )
+
+
+class CellNames(_Block):
+    """What identifies a run: its table entry and its seed."""
+
+    task: Text
+    backbone: Text
+    method: Text
+    hparams: Text
+    data: Text
+    seed: Count
+    variant: str = ""
+
+
+class TestScores(_Block):
+    """Scores on the test split, 0-100; details whose names start with ``n_`` are counts."""
+
+    __test__ = False  # not a class of tests, whatever pytest makes of its name
+
+    metric: Text
+    value: Score
+    n: Count
+    n_unparsed: Count
+    details: dict[str, Measured] = {}
+
+
+class DevPoint(_Block):
+    """One evaluation on the dev split: loss in nats per response token, accuracy 0-100."""
+
+    step: Count
+    loss: Measured = None
+    accuracy: Measured = None
+
+
+class Dev(_Block):
+    """The dev split's evaluations; the majority accuracy is what the commonest answer would get."""
+
+    best_step: int | None = None
+    best_loss: Measured = None
+    best_accuracy: Measured = None
+    curve: tuple[DevPoint, ...] = ()
+    majority_accuracy: Measured = None
+
+
+class Params(_Block):
+    """Numbers of scalars; more are trained at first where a search or a schedule prunes."""
+
+    trained_at_first: Count | None = None
+    trained: Count | None = None
+    stored: Count | None = None
+    active_at_decode: Count | None = None
+
+
+class DataUsed(_Block):
+    """The examples: rows and truncated rows of each split."""
+
+    source: str | None = None
+    fingerprint: str | None = None
+    sizes: dict[str, Count] = {}
+    truncated: dict[str, Count] = {}
+    task_version: int | None = None
+
+
+class Decoding(_Block):
+    """How the test split was decoded."""
+
+    num_beams: Count | None = None
+    max_new_tokens: Count | None = None
+    batch_tokens: Count | None = None
+
+
+class BackboneUsed(_Block):
+    """The frozen model as it was loaded."""
+
+    name: str | None = None
+    checkpoint: str | None = None
+    revision: str | None = None
+    fingerprint: str | None = None
+    dtype: str | None = None
+    attn: str | None = None
+
+
+class Git(_Block):
+    """The checkout's commit; both None outside one."""
+
+    commit: str | None = None
+    dirty: bool | None = None
+
+
+class Seconds(_Block):
+    """Wall time in seconds."""
+
+    train: Measured = None
+    per_step: Measured = None
+    eval: Measured = None
+    test: Measured = None
+    total: Measured = None
+
+
+class Search(_Block):
+    """The search for a structure, before training."""
+
+    steps: Count | None = None
+    seconds: Measured = None
+
+
+class Row(_Block):
+    """One finished run.
+
+    Attributes:
+        config: The resolved configuration, without the settings that say where a run goes.
+        config_hash: Of the configuration.
+        cell_hash: Of the configuration without its seed.
+        setting_hash: Of the configuration without seed, task and method.
+        structure: Single values of a structure that the method found.
+        judge: How a judge scored the run's outputs later on, if one did.
+        created: When the run ended.
+        path: The file it was read from or written to.
+    """
+
+    schema_version: Annotated[int, AfterValidator(_known_schema)] = Field(
+        default=SCHEMA, alias="schema"
+    )
+    status: Literal["finished"]
+    run_id: FileName
+    cell: CellNames
+    config: Json
+    config_hash: Text
+    cell_hash: str = ""
+    setting_hash: Text
+    scores: TestScores
+    dev: Dev = Dev()
+    params: Params = Params()
+    data: DataUsed = DataUsed()
+    decoding: Decoding = Decoding()
+    backbone: BackboneUsed = BackboneUsed()
+    versions: dict[str, str] = {}
+    git: Git = Git()
+    device: str = ""
+    seconds: Seconds = Seconds()
+    tokens_per_second: Measured = None
+    steps: Count | None = None
+    search: Search = Search()
+    structure: Json = {}
+    peak_memory_mib: Measured = None
+    judge: Json | None = None
+    created: Moment
+    path: Path | None = Field(default=None, exclude=True)
+
+    def setting(self, *keys: str) -> JsonValue:
+        """Return what the configuration has under these keys, one below the other, or None."""
+        return _within(self.config, keys)
+
+
+def number(value: object) -> float | None:
+    """Return a finite number as it is and anything else as None."""
+    plain = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if plain else None  # type: ignore[arg-type]
+
+
+def field(dotted: str) -> Callable[[Row], object]:
+    """Return the reader of a field that a file names, such as ``params.trained``.
+
+    Below a free mapping (``config.method.rank``) a row without the key reads as None.
+
+    Raises:
+        DataError: a row has no such field; the message has the nearest one.
+    """
+    keys = dotted.split(".")
+    model: type[BaseModel] = Row
+    for depth, key in enumerate(keys, start=1):
+        if key not in model.model_fields:
+            known = list(model.model_fields)
+            raise DataError(
+                f"{dotted}: a row has no field {key!r} here; allowed are {', '.join(known)}."
+                f"{closest(key, known)}"
+            )
+        kind = model.model_fields[key].annotation
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            return _reader(keys[:depth], keys[depth:])
+        model = kind
+    return _reader(keys, [])
+
+
+def _reader(attributes: Sequence[str], keys: Sequence[str]) -> Callable[[Row], object]:
+    def read(row: Row) -> object:
+        found: object = row
+        for name in attributes:
+            found = getattr(found, name)
+        return _within(found, keys)  # type: ignore[arg-type]
+
+    return read
+
+
+def _within(found: JsonValue, keys: Sequence[str]) -> JsonValue:
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
+def row_path(folder: Path, run_id: str) -> Path:
+    """Return where a run's row lies: ``<folder>/<run_id>.json``."""
+    return folder / f"{run_id}.json"
+
+
+def write_row(folder: Path, row: Row) -> Row:
+    """Write a row to ``<folder>/<run_id>.json``, whole or not at all.
+
+    Returns:
+        The row as it will be read, with its path.
+
+    Raises:
+        DataError: it could not be read again; the message names every field that is wrong.
+        StorageError: the file cannot be written.
+    """
+    path = row_path(folder, row.run_id)
+    text = row.model_dump_json(indent=1, by_alias=True) + "\n"
+    written = _parse(text.encode(), path)
+    write_text(path, text)
+    return written
+
+
+def read_row(path: Path) -> Row:
+    """Read one row.
+
+    Raises:
+        DataError: the file cannot be read or is no row; the message names every field that is wrong.
+    """
+    try:
+        if not path.is_file():  # a FIFO would wait for a writer
+            raise DataError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}.")
+        if path.stat().st_size > LARGEST:
+            raise DataError(f"{path}: {path.stat().st_size:,} bytes are too many for a result row.")
+        return _parse(path.read_bytes(), path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def read_rows(folder: Path) -> tuple[list[Row], list[str]]:
+    """Read every row under a folder, in the order of their paths.
+
+    Args:
+        folder: Searched with its subfolders for ``*.json``; hidden files are passed over.
+
+    Returns:
+        The rows, one warning for each file that is not a row (which is skipped), and one for the
+        keys that this version does not know (which are kept).
+    """
+    rows, warnings = [], []
+    unknown: dict[str, int] = {}
+    for path in sorted(folder.rglob("*.json")):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        try:
+            rows.append(read_row(path))
+        except DataError as error:
+            warnings.append(f"{error} (skipped)")
+            continue
+        for key in _unknown(rows[-1]):
+            unknown[key] = unknown.get(key, 0) + 1
+    if unknown:
+        keys = ", ".join(f"{key} ({count})" for key, count in sorted(unknown.items()))
+        warnings.append(f"{folder}: keys that this version does not know, kept as they are: {keys}")
+    return rows, warnings
+
+
+def _parse(text: bytes, path: Path) -> Row:
+    try:
+        row = Row.model_validate_json(text)
+    except ValidationError as error:
+        found = faults(error, model=Row)
+        # Another kind of file, or another version's: its other fields mean nothing here.
+        found = [line for line in found if line.startswith("schema=")] or found
+        more = [f"And {len(found) - MOST_FAULTS} more."] if len(found) > MOST_FAULTS else []
+        said = " ".join([*found[:MOST_FAULTS], *more])
+        raise DataError(f"{path}: not a result row: {said}") from error
+    return row.model_copy(update={"path": path})
+
+
+def _unknown(block: BaseModel, prefix: str = "") -> list[str]:
+    """List the dotted keys of a row that no field stands for."""
+    found = [f"{prefix}{key}" for key in block.model_extra or {}]
+    for name in type(block).model_fields:
+        value = getattr(block, name)
+        if isinstance(value, BaseModel):
+            found += _unknown(value, f"{prefix}{name}.")
+    return found

@@ -1,0 +1,99 @@
+"""What lies in a run's folder: its predictions, and the traceback of a failed run."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from iapt.errors import DataError
+from iapt.files import read_lines
+
+MOST_LINES = 20_000
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One decoded test example; any text in it may be hostile.
+
+    Attributes:
+        correct: None where the task has no right or wrong; an answer that could not be parsed is wrong.
+    """
+
+    id: str
+    output: str
+    parsed: str | None
+    references: tuple[str, ...]
+    correct: bool | None
+
+
+def predictions(folder: Path, bad: list[str] | None = None) -> Iterator[Prediction]:
+    """Yield a run's predictions, in the order of the test split.
+
+    Args:
+        folder: The run's folder, with ``predictions.jsonl`` in it.
+        bad: Where given, a line that is no prediction is passed over, and its fault added here.
+
+    Raises:
+        DataError: The file cannot be read, or a line is no prediction; the message names the line.
+    """
+    path = folder / "predictions.jsonl"
+    if not path.is_file():  # a FIFO would wait for a writer
+        raise DataError(f"{path} cannot be read: no such file.")
+    for number, raw in read_lines(path, bad):
+        if "output" in raw:
+            yield _prediction(raw)
+            continue
+        fault = f"{path}, line {number}: a prediction needs an output."
+        if bad is None:
+            raise DataError(fault)
+        bad.append(fault)
+
+
+def read_predictions(folder: Path, most: int) -> tuple[list[Prediction], str]:
+    """Read a sample of a run's predictions: wrong ones first, then the rest, in file order.
+
+    Args:
+        folder: The run's folder.
+        most: How many to return.
+
+    Returns:
+        The sample, and a remark about lines that could not be read (empty for none).
+    """
+    bad: list[str] = []
+    try:
+        found = list(islice(predictions(folder, bad), MOST_LINES))
+    except DataError as error:
+        return [], str(error)
+    found.sort(key=lambda prediction: prediction.correct is not False)
+    if not bad:
+        return found[:most], ""
+    lines = f"{len(bad)} lines of {folder / 'predictions.jsonl'} are not predictions"
+    return found[:most], f"{lines}; the first: {bad[0]}"
+
+
+def failures(folder: Path) -> dict[str, str]:
+    """Return run folder name -> traceback for every run under a folder that left ``failed.txt``."""
+    found = {}
+    for path in sorted(folder.glob("*/failed.txt")):
+        try:
+            if path.is_file():
+                found[path.parent.name] = path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            found[path.parent.name] = f"{path}: {error.strerror or error}"
+    return found
+
+
+def _prediction(raw: Mapping[str, Any]) -> Prediction:
+    references = raw.get("references", ())
+    many = references if isinstance(references, list | tuple) else [references]
+    correct, parsed = raw.get("correct"), raw.get("parsed")
+    if not isinstance(correct, bool):
+        correct = False if parsed is None else None
+    return Prediction(
+        id=str(raw.get("id", "")),
+        output=str(raw["output"]),
+        parsed=None if parsed is None else str(parsed),
+        references=tuple(map(str, many)),
+        correct=correct,
+    )

@@ -1,0 +1,248 @@
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iapt import files
+from iapt.errors import DataError
+from iapt.results.row import Row, field, number, read_row, read_rows, row_path, write_row
+from tests.results.example_rows import a_row, bare, parse, raw_row, store
+
+COMMITTED = Path(__file__).parents[2] / "results" / "rows"
+
+
+def test_every_committed_row_is_read_and_written_again_as_it_is(tmp_path: Path) -> None:
+    paths = sorted(COMMITTED.rglob("*.json"))
+    rows, warnings = read_rows(COMMITTED)
+    assert warnings == []
+    assert [row.path for row in rows] == paths
+    assert len(paths) >= 67
+    for row, path in zip(rows, paths, strict=True):
+        before = json.loads(path.read_text())
+        written = write_row(tmp_path, row)
+        after = json.loads((tmp_path / path.name).read_text())
+        assert {key: value for key, value in after.items() if key in before} == before
+        assert {key for key in after if key not in before} <= {"judge"}
+        assert written.path == tmp_path / path.name
+
+
+def test_a_written_row_is_read_back_whole(tmp_path: Path) -> None:
+    row = a_row()
+    assert write_row(tmp_path, row) == read_row(row_path(tmp_path, row.run_id))
+    rows, warnings = read_rows(tmp_path)
+    assert warnings == []
+    assert rows == [row.model_copy(update={"path": row_path(tmp_path, row.run_id)})]
+    (row,) = rows
+    assert (row.cell.task, row.cell.seed, row.scores.value) == ("boolq", 0, 87.5)
+
+
+def test_reading_needs_only_what_names_scores_and_places_a_run(tmp_path: Path) -> None:
+    names = ("schema", "status", "run_id", "cell", "config", "config_hash", "setting_hash")
+    raw = {key: raw_row()[key] for key in (*names, "created")}
+    raw["scores"] = {"metric": "acc", "value": 50, "n": 10, "n_unparsed": 0}
+    (tmp_path / "old.json").write_text(json.dumps(raw))
+    rows, warnings = read_rows(tmp_path)
+    assert warnings == []
+    assert (rows[0].seconds.per_step, rows[0].params.trained, rows[0].dev.curve) == (None, None, ())
+    for key in raw:
+        if key != "schema":
+            less = {name: value for name, value in raw.items() if name != key}
+            (tmp_path / "old.json").write_text(json.dumps(less))
+            with pytest.raises(DataError, match=f"{key}: missing"):
+                read_row(tmp_path / "old.json")
+
+
+def scored(value: object) -> dict[str, object]:
+    return {"metric": "acc", "value": value, "n": 1, "n_unparsed": 0}
+
+
+def seeded(seed: str) -> str:
+    return json.dumps(raw_row()).replace('"seed": 0', f'"seed": {seed}')
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{half", "not readable as JSON"),
+        ("[]", "[]: must be a mapping"),
+        ("[" * 100_000, "not readable as JSON"),
+        ('{"schema": 1, "config": ' + '{"a": ' * 100_000, "not readable as JSON"),
+        (json.dumps(raw_row(schema=2)), "schema=2: must be 1, the schema that this version"),
+        (json.dumps(raw_row(schema=True)), "schema=True: must be a whole number"),
+        (json.dumps(raw_row(schema=1.0)), "schema=1.0: must be a whole number"),
+        (json.dumps(raw_row(status="failed")), "status='failed': must be 'finished'"),
+        (json.dumps(raw_row(scores=scored(math.nan))), "scores.value=nan"),
+        (json.dumps(raw_row(scores=scored(187))), "scores.value=187"),
+        (json.dumps(raw_row(scores=scored(-0.1))), "scores.value=-0.1"),
+        (json.dumps(raw_row(scores=scored("80"))), "scores.value='80': must be a number"),
+        (json.dumps(raw_row(scores=scored(True))), "scores.value=True: must be a number"),
+        (json.dumps(raw_row(cell={"task": "boolq"})), "cell.seed: missing"),
+        (json.dumps(raw_row(seed=-1, run_id="r")), "cell.seed=-1"),
+        (seeded("1.0"), "cell.seed=1.0: must be a whole number"),
+        (seeded("true"), "cell.seed=True: must be a whole number"),
+        (seeded("1" * 400), "cell.seed=1"),
+        (seeded("1" * 5_000), "not readable as JSON"),
+        (json.dumps(raw_row(task=" ", run_id="r")), "cell.task=' '"),
+        (json.dumps(raw_row(params={"trained": "many"})), "params.trained='many': must be a whole"),
+        (json.dumps(raw_row(dev={"curve": [None, {"step": "x"}]})), "dev.curve.1.step='x'"),
+        (json.dumps(raw_row(created="yesterday")), "created='yesterday': must be a time"),
+    ],
+)
+def test_a_file_that_is_no_row_is_named_and_skipped(tmp_path: Path, text: str, reason: str) -> None:
+    store(tmp_path, [raw_row()])
+    (tmp_path / "zz.json").write_text(text)
+    rows, warnings = read_rows(tmp_path)
+    assert len(rows) == 1
+    assert len(warnings) == 1
+    assert "zz.json" in warnings[0]
+    assert reason in warnings[0]
+    assert len(warnings[0]) < 1_000
+
+
+def test_what_is_no_regular_file_is_named_and_skipped(tmp_path: Path) -> None:
+    store(tmp_path, [raw_row()])
+    os.mkfifo(tmp_path / "x.json")
+    (tmp_path / "y.json").mkdir()
+    (tmp_path / "z.json").symlink_to(tmp_path / "nowhere")
+    rows, warnings = read_rows(tmp_path)
+    assert len(rows) == 1
+    assert [Path(warning.split(":")[0]).name for warning in warnings] == [
+        "x.json",
+        "y.json",
+        "z.json",
+    ]
+
+
+def test_a_row_with_a_thousand_faults_is_one_short_warning(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(raw_row(dev={"curve": [{"step": "x"}] * 1000})))
+    _, (warning,) = read_rows(tmp_path)
+    assert "And 994 more." in warning
+    assert "\n" not in warning
+
+
+def test_keys_of_a_later_version_are_named_kept_and_written_again(tmp_path: Path) -> None:
+    raw = raw_row(energy={"joule": 7})
+    raw["scores"]["items"] = [1, 0]
+    store(tmp_path, [raw, raw_row(seed=1, energy=None)])
+    rows, warnings = read_rows(tmp_path)
+    assert len(warnings) == 1
+    assert warnings[0].endswith("kept as they are: energy (2), scores.items (1)")
+    write_row(tmp_path / "copy", rows[0])
+    again = json.loads(row_path(tmp_path / "copy", rows[0].run_id).read_text())
+    assert (again["energy"], again["scores"]["items"]) == ({"joule": 7}, [1, 0])
+
+
+def test_bytes_that_are_no_text_are_named_and_skipped(tmp_path: Path) -> None:
+    (tmp_path / "zz.json").write_bytes(b"\xff\xfe\x00")
+    rows, warnings = read_rows(tmp_path)
+    assert rows == []
+    assert "zz.json" in warnings[0]
+
+
+def test_rows_in_subfolders_count_and_hidden_ones_do_not(tmp_path: Path) -> None:
+    store(tmp_path / "sweep", [raw_row()])
+    store(tmp_path / ".trash", [raw_row(seed=1)])
+    rows, _ = read_rows(tmp_path)
+    assert [row.cell.seed for row in rows] == [0]
+
+
+def test_writing_lists_every_wrong_field_at_once(tmp_path: Path) -> None:
+    row = a_row()
+    scores = row.scores.model_copy(update={"metric": "", "value": 101.0})
+    wrong = row.model_copy(update={"scores": scores, "setting_hash": ""})
+    with pytest.raises(DataError) as caught:
+        write_row(tmp_path, wrong)
+    for fault in ("scores.metric", "scores.value=101", "setting_hash"):
+        assert fault in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "run_id", ["../up", "a\\b", "", " ", "a\0b", ".", "..", "a\nb", "a\u202eb", "x" * 241]
+)
+def test_a_run_id_that_is_no_plain_file_name_is_refused(tmp_path: Path, run_id: str) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(raw_row(run_id=run_id)))
+    with pytest.raises(DataError, match=r"run_id=.*: must be a (plain )?file name"):
+        read_row(tmp_path / "x.json")
+    with pytest.raises(DataError, match="run_id"):
+        write_row(tmp_path / "rows", a_row().model_copy(update={"run_id": run_id}))
+    assert not (tmp_path / "rows").exists()
+
+
+def test_a_diverged_loss_does_not_lose_the_row(tmp_path: Path) -> None:
+    raw = raw_row(dev={"best_loss": math.inf, "curve": [{"step": 0, "loss": math.nan}]})
+    raw["config"]["method"]["scale"] = math.nan
+    store(tmp_path, [raw])
+    rows, warnings = read_rows(tmp_path)
+    assert warnings == []
+    assert rows[0].dev.best_loss is None
+    assert [(point.step, point.loss) for point in rows[0].dev.curve] == [(0, None)]
+    assert rows[0].setting("method", "scale") is None
+    text = row_path(tmp_path, rows[0].run_id).read_text()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+
+
+def test_a_time_without_a_zone_is_utc() -> None:
+    assert a_row(created="2026-11-23T22:50:00").created == a_row().created
+
+
+def test_a_setting_is_found_below_its_keys_or_is_none() -> None:
+    row = a_row(numbers={"rank": 8})
+    assert row.setting("method", "rank") == 8
+    assert row.setting("method", "alpha") is None
+    assert row.setting("method", "rank", "deeper") is None
+
+
+def test_a_number_is_finite_and_no_truth_value() -> None:
+    given: list[Any] = [3, 2.5, True, None, "4", math.inf, [1]]
+    assert [number(value) for value in given] == [3.0, 2.5, None, None, None, None, None]
+
+
+def test_a_field_that_a_file_names_is_read_or_refused_with_the_nearest() -> None:
+    row = a_row(numbers={"prompt_len": 4})
+    assert field("params.trained")(row) == 9_994_240
+    assert field("scores.value")(bare(row)) == 87.5
+    assert field("config.method.prompt_len")(row) == 4
+    assert field("config.method.rank")(row) is None
+    assert field("dev")(row) == row.dev
+    for wrong, nearest in (("params.traind", "trained"), ("parms.trained", "params")):
+        with pytest.raises(DataError, match=f"Did you mean '{nearest}'"):
+            field(wrong)
+
+
+def test_a_crash_while_writing_leaves_the_old_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = a_row()
+    write_row(tmp_path, row)
+    path = row_path(tmp_path, row.run_id)
+    before = path.read_bytes()
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "fsync", crash)
+    with pytest.raises(KeyboardInterrupt):
+        write_row(tmp_path, a_row(value=1.0))
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_a_reader_sees_the_old_row_or_the_new_one_never_half(tmp_path: Path) -> None:
+    row = a_row(value=1.0)
+    write_row(tmp_path, row)
+    path = row_path(tmp_path, row.run_id)
+    with path.open() as reader:  # opened before, read after
+        write_row(tmp_path, a_row(value=2.0))
+        assert json.load(reader)["scores"]["value"] == 1.0
+    assert json.loads(path.read_text())["scores"]["value"] == 2.0
+
+
+def test_a_row_cannot_be_changed_in_place() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        a_row().scores.value = 100.0  # type: ignore[misc]
+    assert isinstance(parse(raw_row()), Row)
