@@ -59,10 +59,10 @@ def _kept(path: Path, count: int) -> list[Encoded]:
     """Read kept tokens; none if there are none, or the file is damaged or holds another number."""
     try:
         tensors = load_file(path)
+        whole = int(tensors["sizes"][:, :2].sum()) == len(tensors["tokens"])
         examples = _unpack(tensors)
-    except (SafetensorError, KeyError, ValueError, OSError):
+    except (SafetensorError, KeyError, IndexError, ValueError, OSError):
         return []
-    whole = sum(map(len, examples)) == len(tensors["tokens"])
     return examples if whole and len(examples) == count else []
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from iapt.backbone.tiny import tiny_tokenizer
 from iapt.data import tokens
@@ -67,6 +68,22 @@ def test_a_damaged_file_is_made_again(tmp_path: Path, damage: bytes | None):
     file.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
     assert encode_all(TEXTS, TOKENIZER, 50, True, tmp_path) == expected
     assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["sizes", "tokens"])
+def test_a_whole_file_with_other_counts_is_made_again(tmp_path: Path, name: str):
+    expected = encode_all(TEXTS, TOKENIZER, 50, True, tmp_path)
+    (file,) = tmp_path.iterdir()
+    tensors = load_file(file)
+    save_file(tensors | {name: tensors[name][:-1].clone()}, file)
+    assert encode_all(TEXTS, TOKENIZER, 50, True, tmp_path) == expected
+    assert encode_all(TEXTS, TOKENIZER, 50, True, tmp_path) == expected
+
+
+def test_a_folder_that_cannot_be_written_ends_no_run(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    expected = encode_all(TEXTS, TOKENIZER, 50, True)
+    assert encode_all(TEXTS, TOKENIZER, 50, True, tmp_path / "file" / "tokens") == expected
 
 
 def test_a_response_that_does_not_fit_names_the_example():
