@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from iapt.errors import AdapterError, TrainingError
+from iapt.errors import AdapterError, StorageError, TrainingError
 from iapt.methods.lora import LoRA
+from iapt.training import checkpoint
 from iapt.training.checkpoint import (
     load_adapter,
     optimizer_tensors,
@@ -44,9 +46,27 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
         raise OSError
 
     monkeypatch.setattr(os, "replace", fails)
-    with pytest.raises(OSError):  # noqa: PT011
+    with pytest.raises(StorageError, match="cannot be written"):
         write_tensors(file, {"a": torch.ones(2)}, {"step": 2})
     assert read_tensors(file)[1] == {"step": 1}
+
+
+def test_a_disk_that_takes_no_tensors_is_named(tmp_path: Path):
+    (tmp_path / "nowhere").write_text("a file, not a folder")
+    with pytest.raises(StorageError, match=r"nowhere/a\.safetensors: cannot be written"):
+        write_tensors(tmp_path / "nowhere" / "a.safetensors", {"a": torch.zeros(2)}, {})
+
+
+def test_a_fault_that_safetensors_reports_is_a_storage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object) -> None:
+        raise SafetensorError("Error while serializing: No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(StorageError, match=r"a\.safetensors: cannot be written .*No space left"):
+        write_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(2)}, {})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_somebody_elses_safetensors_file_is_refused(tmp_path: Path):
