@@ -42,6 +42,6 @@ def test_a_short_real_run_learns(tmp_path: Path) -> None:
         *(f"out={tmp_path / 'runs'}", f"rows={tmp_path / 'rows'}"),
     )
     row = run(config)
-    curve = row["dev"]["curve"] if isinstance(row, dict) else row.dev.curve
-    losses = [p["loss"] if isinstance(p, dict) else p.loss for p in curve]
+    assert row is not None
+    losses = [point.loss for point in row.dev.curve]
     assert losses[-1] < 0.5 * losses[0]

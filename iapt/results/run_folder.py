@@ -39,7 +39,8 @@ def predictions(folder: Path, bad: list[str] | None = None) -> Iterator[Predicti
     """
     path = folder / "predictions.jsonl"
     if not path.is_file():  # a FIFO would wait for a writer
-        raise DataError(f"{path} cannot be read: no such file.")
+        what = "no regular file" if path.exists() else "no such file"
+        raise DataError(f"{path} cannot be read: {what}.")
     for number, raw in read_lines(path, bad):
         if "output" in raw:
             yield _prediction(raw)

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,18 @@ def test_the_newest_row_of_a_seed_counts_and_this_is_said() -> None:
         assert cells[0].scores() == {0: 90.0}
         assert len(messages) == 1
         assert "seed 0 has 2 rows" in messages[0]
+
+
+def test_the_newest_row_is_chosen_by_its_time_not_by_its_path() -> None:
+    times = {"b/old.json": "2026-11-24T00:00:00+02:00", "a/new.json": "2026-11-23T23:00:00Z"}
+    rows = [
+        a_row(value=value, created=created).model_copy(update={"path": Path(path)})
+        for value, (path, created) in zip((80, 90), times.items(), strict=True)
+    ]
+    for order in (rows, rows[::-1]):
+        (cell,), (message,) = collect(order)
+        assert cell.scores() == {0: 90.0}
+        assert message.endswith("the newest counts (a/new.json)")
 
 
 def test_undeclared_seeds_do_not_count_and_are_named() -> None:

@@ -77,6 +77,15 @@ def test_no_difference_has_p_one_and_no_pair_no_test() -> None:
     assert sign_flip([]) is None
 
 
+def test_a_tie_up_to_rounding_is_a_tie() -> None:
+    result = sign_flip([0.1, 0.2, -0.3])  # 0.1 + 0.2 is not 0.3: the sum is 5.6e-17, not 0
+    assert result is not None
+    assert result.p == 1.0
+    result = sign_flip([0.3, 0.1, 0.2])
+    assert result is not None
+    assert result.p == 0.25
+
+
 def test_sign_flip_refuses_more_pairs_than_it_can_enumerate() -> None:
     with pytest.raises(ValueError, match="at most 20"):
         sign_flip([1.0] * 21)

@@ -1,0 +1,78 @@
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from iapt.errors import DataError
+from iapt.results.frames import predictions, rows
+from tests.results.example_rows import raw_row, store
+
+COMMITTED = Path(__file__).parents[2] / "results" / "rows"
+
+
+def test_rows_are_one_line_a_run_with_the_names_of_the_fields(tmp_path: Path) -> None:
+    raws = [raw_row(seed=seed, value=80.0 + seed, numbers={"rank": 4}) for seed in (0, 1)]
+    store(tmp_path / "sweep", raws)
+    frame = rows(tmp_path)
+    assert list(frame["cell.seed"]) == [0, 1]
+    assert list(frame["scores.value"]) == [80.0, 81.0]
+    assert set(frame["config.method.rank"]) == {4}
+    assert frame["created"].max() == pd.Timestamp("2026-11-23T22:50:00Z")
+    assert [path.parent.name for path in frame["path"]] == ["sweep", "sweep"]
+
+
+def test_committed_rows_make_a_frame_to_group_and_average() -> None:
+    frame = rows(str(COMMITTED))
+    sweep = frame[(frame["cell.data"] == "sample") & (frame["cell.task"] == "sst2")]
+    assert dict(sweep.groupby("cell.method")["scores.value"].count()) == {"iapt": 5, "lora": 5}
+
+
+def test_what_is_no_row_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    store(tmp_path, [raw_row()])
+    (tmp_path / "x.json").write_text("{half")
+    with pytest.warns(UserWarning, match=r"x\.json"):
+        assert len(rows(tmp_path)) == 1
+
+
+def test_a_folder_without_rows_is_empty_and_one_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert len(rows(tmp_path)) == 0
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        rows(tmp_path / "nowhere")
+
+
+def test_predictions_are_one_line_an_example(tmp_path: Path) -> None:
+    lines = [
+        {"id": "a", "output": "yes", "parsed": "yes", "references": ["yes"], "correct": True},
+        {"id": "b", "output": "mumble", "parsed": None, "references": ["no"]},
+    ]
+    (tmp_path / "predictions.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+    frame = predictions(str(tmp_path))
+    assert list(frame.columns) == ["id", "output", "parsed", "references", "correct"]
+    assert list(frame["correct"]) == [True, False]
+    assert list(frame["references"]) == [("yes",), ("no",)]
+
+
+def test_predictions_that_are_missing_or_damaged_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    with pytest.raises(DataError, match="no such file"):
+        predictions(tmp_path)
+    path.write_text('{"output": "x"}\n{"id": "b"}\n')
+    with pytest.raises(DataError, match="line 2: a prediction needs an output"):
+        predictions(tmp_path)
+    path.write_text("[1]\n")
+    with pytest.raises(DataError, match="line 1"):
+        predictions(tmp_path)
+    path.write_text("")
+    assert list(predictions(tmp_path).columns) == [
+        "id",
+        "output",
+        "parsed",
+        "references",
+        "correct",
+    ]
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match="no regular file"):
+        predictions(tmp_path)
