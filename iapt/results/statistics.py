@@ -18,6 +18,7 @@ __all__ = ["Interval", "SignFlip", "attainable", "bootstrap_interval", "iqm", "m
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+QUARTER = 0.25  # trimmed at either end
 
 
 class Interval(NamedTuple):
@@ -38,7 +39,7 @@ def iqm(values: Sequence[float]) -> float:
     """Return the interquartile mean: without the lowest and highest ``int(n / 4)`` values."""
     from scipy.stats import trim_mean
 
-    return float(trim_mean(values, 0.25))
+    return float(trim_mean(values, QUARTER))
 
 
 def bootstrap_interval(
@@ -62,7 +63,7 @@ def bootstrap_interval(
         return None
 
     def pooled(*drawn: "np.ndarray", axis: int) -> "np.ndarray":
-        return np.asarray(trim_mean(np.concatenate(drawn, axis=axis), 0.25, axis=axis))
+        return np.asarray(trim_mean(np.concatenate(drawn, axis=axis), QUARTER, axis=axis))
 
     found = bootstrap(
         [np.asarray(scores, dtype=float) for scores in strata],

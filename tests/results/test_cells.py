@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from iapt.results.cells import collect, compare, reference
-from tests.results.example_rows import a_row, five
+from tests.results.example_rows import CONFIG, a_row, five
 
 
 def test_rows_of_one_cell_gather_and_missing_seeds_are_known() -> None:
@@ -54,6 +54,11 @@ def test_undeclared_seeds_do_not_count_and_are_named() -> None:
         ({"numbers": {"rank": 8}}, "method.rank=8"),
         ({"facts": {"dtype": "bfloat16"}}, "backbone.dtype=bfloat16"),
         ({"config": {"hparams": {"lr": 0.01}}}, "hparams.lr=0.01"),
+        (
+            {"config": {**CONFIG, "method": {"name": "iapt"}, "hparams": {"lr": 0.01}}},
+            "hparams.lr=0.01",
+        ),
+        ({"cell_hash": "another"}, "only their hashes differ"),
     ],
 )
 def test_rows_of_several_settings_are_kept_apart_and_named(

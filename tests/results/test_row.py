@@ -8,6 +8,7 @@ import pytest
 
 from iapt import files
 from iapt.errors import DataError
+from iapt.results import row as row_module
 from iapt.results.row import Row, field, number, read_row, read_rows, row_path, write_row
 from tests.results.example_rows import a_row, bare, parse, raw_row, store
 
@@ -114,6 +115,14 @@ def test_what_is_no_regular_file_is_named_and_skipped(tmp_path: Path) -> None:
         "y.json",
         "z.json",
     ]
+
+
+def test_a_file_of_absurd_size_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(tmp_path, [raw_row()])
+    monkeypatch.setattr(row_module, "LARGEST", 10)
+    rows, (warning,) = read_rows(tmp_path)
+    assert rows == []
+    assert "bytes are too many for a result row" in warning
 
 
 def test_a_row_with_a_thousand_faults_is_one_short_warning(tmp_path: Path) -> None:
