@@ -57,7 +57,16 @@ VAGUE = {"util", "helper", "common", "misc", "manager", "handler"}
 MAX_LINES = 400
 
 # Code that serves every method and therefore names none.
-METHOD_BLIND = ("training", "inference", "data", "backbone", "plan.py", "display.py", "run.py")
+METHOD_BLIND = (
+    "training",
+    "inference",
+    "data",
+    "backbone",
+    "results",
+    "plan.py",
+    "display.py",
+    "run.py",
+)
 
 HEAVY = ("torch", "transformers", "hydra", "omegaconf", "datasets", "evaluate", "wandb")
 
