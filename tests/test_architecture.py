@@ -21,6 +21,7 @@ RANKS = {
     "errors": 0,
     "checking": 1,
     "files": 1,
+    "checking": 1,
     "metrics": 2,
     "backbone": 2,
     "results": 2,

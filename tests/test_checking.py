@@ -1,105 +1,122 @@
-from typing import Any, Literal
+"""Faults in our words: field, value, what is allowed, the nearest match, and all of them at once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
+from pydantic.dataclasses import dataclass
 
-from iapt.checking import faults, short
-
-
-class Sizes(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    width: int = Field(default=8, ge=1)
-    depth: int = 2
+from iapt.checking import STRICT, Count, Name, Positive, allowed_by, checked, faults
+from iapt.errors import ConfigError
 
 
-class Settings(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+@dataclass(frozen=True, config=STRICT)
+class Inner:
+    size: Count
+    family: Literal["llama", "gpt2"]
 
-    lr: float = Field(default=1e-4, gt=0)
-    steps: int | None = Field(default=None, gt=0)
-    where: Literal["dev", "train_split"] = "dev"
-    size: int | str = 1
-    on: bool = False
-    rates: dict[str, float] = {}
-    inner: Sizes | None = None
-    many: list[Sizes] = []
-    name: str = Field(default="x", min_length=1)
 
-    @field_validator("name")
+@dataclass(frozen=True, config=STRICT)
+class Outer:
+    name: Name
+    inner: Inner
+    rate: Positive = 1e-4
+    rates: Mapping[str, Positive] = Field(default_factory=dict)
+    steps: Count | None = None
+    sites: tuple[str, ...] | str = "all"
+    parts: Sequence[Inner] = ()
+
+    @field_validator("sites")
     @classmethod
-    def plain(cls, value: str) -> str:
-        if "/" in value:
-            raise ValueError("must be a file name")
-        return value
+    def _known(cls, sites: tuple[str, ...] | str) -> tuple[str, ...] | str:
+        if "w" in sites:
+            raise ValueError("there is no w.")
+        return sites
 
 
-def said(values: Any) -> list[str]:
-    with pytest.raises(ValidationError) as caught:
-        Settings.model_validate(values)
-    return faults(caught.value, "hparams", Settings)
+RIGHT = {"name": "x", "inner": {"size": 1, "family": "gpt2"}}
+
+
+def told(values: object, where: str = "outer") -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        checked(Outer, values, where)
+    return str(caught.value).splitlines()
+
+
+def test_right_values_are_taken_and_lists_become_what_the_field_holds():
+    outer = checked(Outer, {**RIGHT, "sites": ["q", "v"], "rate": 1})
+    assert outer == Outer("x", Inner(1, "gpt2"), rate=1.0, sites=("q", "v"))
 
 
 @pytest.mark.parametrize(
-    ("values", "line"),
+    ("wrong", "line"),
     [
-        ({"lr": -1}, "hparams.lr=-1: must be greater than 0."),
-        ({"lr": float("nan")}, "hparams.lr=nan: must be a finite number."),
-        ({"lr": "1e-4x"}, "hparams.lr='1e-4x': must be a number."),
-        ({"steps": 0}, "hparams.steps=0: must be greater than 0 or null."),
-        ({"steps": 1.5}, "hparams.steps=1.5: must be a whole number or null."),
-        ({"on": 1}, "hparams.on=1: must be true or false."),
+        ({"inner": {"size": True, "family": "gpt2"}}, "inner.size=True: must be a whole number >= 1."),
+        ({"inner": 5}, "inner=5: must be a mapping with size, family."),
         (
-            {"where": "train_spilt"},
-            "hparams.where='train_spilt': must be 'dev' or 'train_split'. Did you mean 'train_split'?",
+            {"inner": {"size": 1, "family": "lama"}},
+            "inner.family='lama': allowed are llama, gpt2. Did you mean 'llama'?",
         ),
-        ({"size": None}, "hparams.size=None: must be a whole number or text."),
-        ({"rates": {"a b": "x"}}, "hparams.rates.a b='x': must be a number."),
-        ({"rates": {"a\nb": "x"}}, "hparams.rates.'a\\nb'='x': must be a number."),
-        ({"rates": [1]}, "hparams.rates=[1]: must be a mapping."),
-        ({"inner": 3}, "hparams.inner=3: must be a mapping or null."),
-        ({"inner": {"width": 0}}, "hparams.inner.width=0: must be greater than or equal to 1."),
-        ({"many": [{"width": "w"}]}, "hparams.many.0.width='w': must be a whole number."),
-        (
-            {"inner": {"widht": 1}},
-            "hparams.inner.widht: unknown; allowed are width, depth. Did you mean 'width'?",
-        ),
-        ({"name": ""}, "hparams.name='': must be text that is not empty."),
-        ({"name": "a/b"}, "hparams.name='a/b': must be a file name."),
-        ([1], "hparams=[1]: must be a mapping."),
+        ({"rate": float("inf")}, "rate=inf: must be a positive number, and finite."),
+        ({"rate": "1e-3"}, "rate='1e-3': must be a positive number."),
+        ({"rates": {"q": 0}}, "rates.q=0: must be a positive number."),
+        ({"steps": 2.5}, "steps=2.5: must be a whole number >= 1 or null."),
+        ({"steps": 10**30, "rate": 0}, "rate=0: must be a positive number."),
+        ({"sites": [1]}, "sites=[1]: must be a list or text."),
+        ({"sites": ["w"]}, "sites=['w']: there is no w."),
+        ({"parts": [{"size": 0, "family": "gpt2"}]}, "parts.0.size=0: must be a whole number >= 1."),
+        ({"naem": 1}, "naem: unknown; allowed are name, inner, rate, rates, steps, sites, parts. Did you mean 'name'?"),
     ],
-)
-def test_a_fault_names_field_value_and_what_is_allowed(values: Any, line: str) -> None:
-    assert said(values) == [line]
+)  # fmt: skip
+def test_a_fault_names_field_value_and_what_is_allowed(wrong: dict[str, object], line: str):
+    assert told({**RIGHT, **wrong}) == [f"outer.{line}"]
+    assert told({**RIGHT, **wrong}, where="") == [line]
 
 
-def test_all_faults_are_told_at_once() -> None:
-    assert len(said({"lr": 0, "steps": "many", "unheard": 1})) == 3
+def test_all_faults_are_told_at_once_one_for_each_field():
+    lines = told({"name": "a/b", "inner": {"size": 0}, "rate": -1, "sites": 3})
+    assert [line.split(":")[0] for line in lines] == [
+        "outer.name='a/b'", "outer.inner.size=0", "outer.inner.family", "outer.rate=-1", "outer.sites=3"
+    ]  # fmt: skip
+    assert lines[2] == "outer.inner.family: missing; it must be one of llama, gpt2."
 
 
-def test_a_missing_field_and_a_fault_without_a_model_are_named() -> None:
-    class Needed(BaseModel):
-        model_config = ConfigDict(extra="forbid")
-        a: int
+def test_a_long_value_is_cut():
+    (line,) = told({**RIGHT, "name": "x" * 300})
+    assert line.startswith(f"outer.name='{'x' * 69}[...]: must be a name for files")
+
+
+def test_something_that_is_no_mapping_is_told_by_what_it_must_have():
+    assert told(5) == ["outer=5: must be a mapping with name, inner, rate, rates, steps, sites, parts."]  # fmt: skip
+
+
+def test_without_a_schema_pydantics_own_words_stand_behind_field_and_value():
+    class Row(BaseModel):
+        value: Annotated[float, Field(le=100)]
+        n: int
 
     with pytest.raises(ValidationError) as caught:
-        Needed.model_validate({"b": 1})
-    assert faults(caught.value) == ["a: missing.", "b: unknown."]
+        Row.model_validate({"value": 101})
+    assert faults(caught.value, "row") == [
+        "row.value=101: input should be less than or equal to 100.",
+        "row.n: missing.",
+    ]
 
 
-def test_what_is_no_mapping_or_no_json_at_all_is_said_without_a_name() -> None:
-    for text, line in (("[1]", "[1]: must be a mapping."), ("{half", "not readable as JSON (key")):
-        with pytest.raises(ValidationError) as caught:
-            Settings.model_validate_json(text)
-        (said,) = faults(caught.value)
-        assert said.startswith(line)
-
-
-def test_no_value_is_too_large_for_a_message() -> None:
-    assert len(short("x" * 10**6)) < 80
-    assert len(short(10**5000)) < 80
-    deep: list[Any] = []
-    for _ in range(5000):
-        deep = [deep]
-    assert len(short(deep)) < 80
-    assert "\n" not in short("a\nb")
+@pytest.mark.parametrize(
+    ("annotation", "words"),
+    [
+        (int, "a whole number"),
+        (float | None, "a number or null"),
+        (Annotated[int, Field(ge=0, le=9)], "a whole number >= 0 and <= 9"),
+        (Annotated[float, Field(ge=0.5, lt=1)], "a number >= 0.5 and < 1"),
+        (Literal["a", "b"], "one of a, b"),
+        (Literal["a"], "one of a"),
+        (list[int] | bool, "a list or true or false"),
+        (dict[str, int], "a mapping"),
+        (Inner, "a mapping with size, family"),
+    ],
+)
+def test_what_an_annotation_allows_in_words(annotation: type, words: str):
+    assert allowed_by(TypeAdapter(annotation).json_schema()) == words

@@ -1,7 +1,7 @@
 """Sizes of a backbone and the logical names of the linear maps in one of its blocks.
 
 Everything a method needs to create its parameters, so that parameter counts and configuration
-checks need no weights.  Logical sites (methods.md 1.2 of our specification; Vaswani et al. 2017)::
+checks need no weights.  Logical sites (Vaswani et al. 2017)::
 
     q k v o        attention projections          gate up down   feed-forward projections
     qkv            the fused projection of GPT-2 and GPT-NeoX (q, k, v are slices of its output)
@@ -9,15 +9,19 @@ checks need no weights.  Logical sites (methods.md 1.2 of our specification; Vas
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
+from pydantic import model_validator
+from pydantic.dataclasses import dataclass
+
+from iapt.checking import STRICT, Count, checked
 from iapt.errors import ConfigError, closest
 
-FAMILIES = ("llama", "gpt2", "gpt_neox")
+FamilyName = Literal["llama", "gpt2", "gpt_neox"]
+FAMILIES: tuple[FamilyName, ...] = get_args(FamilyName)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Dims:
     """Sizes of one decoder backbone.
 
@@ -33,42 +37,41 @@ class Dims:
         max_positions: longest sequence the backbone can take, soft tokens included.
     """
 
-    family: str
-    num_layers: int
-    hidden_size: int
-    ffn_size: int
-    num_heads: int
-    num_kv_heads: int
-    head_dim: int
-    vocab_size: int
-    max_positions: int
+    family: FamilyName
+    num_layers: Count
+    hidden_size: Count
+    ffn_size: Count
+    num_heads: Count
+    num_kv_heads: Count
+    head_dim: Count
+    vocab_size: Count
+    max_positions: Count
 
-    def __post_init__(self) -> None:
-        if self.family not in FAMILIES:
-            raise ConfigError(
-                f"backbone.dims.family={self.family!r}: allowed are {', '.join(FAMILIES)}."
-                f"{closest(self.family, FAMILIES)}"
+    @model_validator(mode="after")
+    def _fit_together(self) -> "Dims":
+        """Refuse sizes that no model of the family can have."""
+        heads, kv = self.num_heads, self.num_kv_heads
+        if self.fused_qkv and kv != heads:
+            raise ValueError(f"num_kv_heads={kv}: must be num_heads={heads} in {self.family}.")
+        if heads % kv:
+            raise ValueError(f"num_kv_heads={kv}: must divide num_heads={heads}.")
+        if self.fused_qkv and heads * self.head_dim != self.hidden_size:
+            raise ValueError(
+                f"head_dim={self.head_dim}: num_heads={heads} times it must be hidden_size="
+                f"{self.hidden_size} in {self.family}."
             )
-        for size in fields(self)[1:]:
-            value = getattr(self, size.name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(
-                    f"backbone.dims.{size.name}={value!r}: must be a whole number >= 1."
-                )
+        if self.family != "gpt2" and self.head_dim % 2:
+            raise ValueError(f"head_dim={self.head_dim}: must be even, for rotary positions.")
+        return self
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "Dims":
-        """Build from a configuration mapping; unknown and missing keys are refused by name."""
-        known = [field.name for field in fields(cls)]
-        for key in values:
-            if key not in known:
-                raise ConfigError(
-                    f"backbone.dims.{key}: unknown; allowed are {', '.join(known)}.{closest(key, known)}"
-                )
-        missing = [f"backbone.dims.{key}" for key in known if key not in values]
-        if missing:
-            raise ConfigError(f"{', '.join(missing)}: missing; a backbone needs all its sizes.")
-        return cls(**values)
+        """Build from a configuration mapping.
+
+        Raises:
+            ConfigError: with every fault found.
+        """
+        return checked(cls, values, "backbone.dims")
 
     @property
     def fused_qkv(self) -> bool:

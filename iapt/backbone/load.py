@@ -3,22 +3,23 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import dataclasses as checked_dataclasses
+from pydantic import model_validator
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.backbone.embedded import embedded_folder
 from iapt.backbone.family import Family
+from iapt.checking import STRICT, Name, Text, checked
 from iapt.errors import BackboneError, ConfigError, closest
 
-KINDS = ("embedded", "hub", "tiny")
-DTYPES = ("auto", "float32", "bfloat16", "float16")
-ATTENTION = ("sdpa", "eager")
+TINY_VOCAB = 259  # the byte tokenizer of `iapt.backbone.tiny`
 
 
-@dataclass(frozen=True)
+@checked_dataclasses.dataclass(frozen=True, config=STRICT)
 class BackboneConfig:
     """One entry of configs/backbone/.
 
@@ -34,41 +35,36 @@ class BackboneConfig:
         attn: attention implementation.
     """
 
-    name: str
-    kind: str
+    name: Name
+    kind: Literal["embedded", "hub", "tiny"]
     dims: Dims
-    template: str
-    checkpoint: str | None = None
-    revision: str | None = None
+    template: Text
+    checkpoint: Text | None = None
+    revision: Text | None = None
     bos: bool = True
-    dtype: str = "auto"
-    attn: str = "sdpa"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    attn: Literal["sdpa", "eager"] = "sdpa"
 
-    def __post_init__(self) -> None:
-        for field, allowed in (("kind", KINDS), ("dtype", DTYPES), ("attn", ATTENTION)):
-            value = getattr(self, field)
-            if value not in allowed:
-                raise ConfigError(
-                    f"backbone.{field}={value!r}: allowed are {', '.join(allowed)}.{closest(str(value), allowed)}"
-                )
-        if self.kind == "hub" and not self.checkpoint:
-            raise ConfigError("backbone.checkpoint is empty: kind=hub needs a hub id or a folder.")
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> "BackboneConfig":
+        """Refuse a hub backbone without a checkpoint, and a tiny one without a row for every byte."""
+        if self.kind == "hub" and self.checkpoint is None:
+            raise ValueError("checkpoint is empty: kind=hub needs a hub id or a folder.")
+        if self.kind == "tiny" and self.dims.vocab_size < TINY_VOCAB:
+            raise ValueError(
+                f"dims.vocab_size={self.dims.vocab_size}: must be at least {TINY_VOCAB}, the tokens of "
+                "kind=tiny."
+            )
+        return self
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "BackboneConfig":
-        """Build from a configuration mapping (unknown keys are refused by name)."""
-        known = cls.__dataclass_fields__
-        for key in values:
-            if key not in known:
-                raise ConfigError(
-                    f"backbone.{key}: unknown; allowed are {', '.join(known)}.{closest(key, known)}"
-                )
-        missing = [
-            f"backbone.{key}" for key in ("name", "kind", "dims", "template") if key not in values
-        ]
-        if missing:
-            raise ConfigError(f"{', '.join(missing)}: missing; a backbone needs them.")
-        return cls(**{**values, "dims": Dims.from_mapping(values["dims"])})
+        """Build from a configuration mapping.
+
+        Raises:
+            ConfigError: with every fault found.
+        """
+        return checked(cls, values, "backbone")
 
     def torch_dtype(self, device: torch.device) -> torch.dtype:
         """The dtype of the frozen weights on a device."""

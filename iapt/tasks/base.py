@@ -1,9 +1,8 @@
 """What a task is: rows in, examples out; decoded text in, scores out.
 
 A task knows the data set's field names, the answer format and the metric. It does not know models,
-tokenizers or system
-prompts: those live in `iapt.data` and `iapt.backbone`. The template is text with `{fields}` and
-comes from `configs/task/`; a task only fills the fields.
+tokenizers or system prompts: those live in `iapt.data` and `iapt.backbone`. The template is text with
+`{fields}` and comes from the task's YAML; a task only fills the fields.
 """
 
 from abc import ABC, abstractmethod
@@ -153,7 +152,7 @@ class RowTask(ABC):
         self.version = version
         self.sizes = dict(sizes or {})
         self.release = release
-        self.split_rule = SplitRule(**split)
+        self.split_rule = SplitRule.from_mapping(split)
 
     @abstractmethod
     def example(self, row: Row, identity: str) -> Example:

@@ -10,18 +10,20 @@ The choice of rows is fixed for good: it depends on the row number and `SPLIT_SE
 run's seed, so that five seeds of a run are compared on one test set. Rows keep their order.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 
-from iapt.errors import ConfigError, closest
+from pydantic import model_validator
+from pydantic.dataclasses import dataclass
+
+from iapt.checking import STRICT, Count, Text, checked
 
 SPLIT_SEED = 0
-RULES = ("halve_validation", "hold_out", "official")
 SLICE_SHARE = 10  # a slice gives at most one row in ten to dev
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class SplitRule:
     """How the three splits are made.
 
@@ -33,24 +35,27 @@ class SplitRule:
         test: the official split used as test, or None; halve_validation makes its own.
     """
 
-    rule: str
-    rows: int | None = None
-    train: str | None = "train"
-    dev: str | None = "validation"
-    test: str | None = "validation"
+    rule: Literal["halve_validation", "hold_out", "official"]
+    rows: Count | None = None
+    train: Text | None = "train"
+    dev: Text | None = "validation"
+    test: Text | None = "validation"
 
-    def __post_init__(self) -> None:
-        """Check the rule once, at construction."""
-        if self.rule not in RULES:
-            raise ConfigError(
-                f"task.split.rule={self.rule!r}: must be one of "
-                f"{', '.join(RULES)}.{closest(str(self.rule), RULES)}"
-            )
-        if self.rule == "hold_out" and (self.rows is None or self.rows < 1):
-            raise ConfigError(
-                f"task.split.rows={self.rows!r}: hold_out needs the number of training rows for "
-                "dev."
-            )
+    @model_validator(mode="after")
+    def _has_its_rows(self) -> "SplitRule":
+        """Refuse hold_out without the number of rows to hold out."""
+        if self.rule == "hold_out" and self.rows is None:
+            raise ValueError("rows: missing; hold_out needs the number of training rows for dev.")
+        return self
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> "SplitRule":
+        """Build from a configuration mapping.
+
+        Raises:
+            ConfigError: with every fault found.
+        """
+        return checked(cls, values, "task.split")
 
     def official(self, split: str) -> str | None:
         """Return the official split that a split is taken from; None: there is no such split."""

@@ -54,9 +54,31 @@ def test_an_unknown_site_names_the_nearest():
 )
 def test_a_wrong_size_is_named_with_its_value(field: str, value: object):
     with pytest.raises(ConfigError, match=rf"backbone\.dims\.{field}={value!r}"):
-        Dims(**{**LLAMA, field: value})
+        Dims.from_mapping({**LLAMA, field: value})
 
 
 def test_an_unknown_family_names_the_nearest():
     with pytest.raises(ConfigError, match=r"family='lama'.*llama, gpt2, gpt_neox.*'llama'"):
-        Dims(**{**LLAMA, "family": "lama"})
+        Dims.from_mapping({**LLAMA, "family": "lama"})
+
+
+@pytest.mark.parametrize(
+    ("family", "wrong", "message"),
+    [
+        ("llama", {"num_heads": 3}, "num_kv_heads=2: must divide num_heads=3"),
+        ("llama", {"num_kv_heads": 3}, "num_kv_heads=3: must divide num_heads=4"),
+        ("llama", {"head_dim": 7}, "head_dim=7: must be even"),
+        ("gpt_neox", {"num_kv_heads": 2}, "num_kv_heads=2: must be num_heads=4 in gpt_neox"),
+        ("gpt2", {"head_dim": 7}, "head_dim=7: num_heads=4 times it must be hidden_size=32"),
+    ],
+)
+def test_sizes_that_do_not_fit_together_are_named(family: str, wrong: dict[str, int], message: str):
+    sizes = composed(f"backbone=tiny_{family}")["backbone"]["dims"]
+    with pytest.raises(ConfigError, match=rf"backbone\.dims\.{message}"):
+        Dims.from_mapping({**sizes, **wrong})
+
+
+def test_heads_may_be_wider_than_the_residual_stream():
+    """As in Qwen3, whose output projection narrows them again."""
+    sizes = composed("backbone=tiny_llama")["backbone"]["dims"]
+    assert Dims.from_mapping({**sizes, "head_dim": 16}).in_out("q") == (32, 64)

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from iapt.backbone.load import BackboneConfig, family_of, fingerprint, load_backbone, load_tokenizer
+from iapt.backbone.load import (
+    TINY_VOCAB,
+    BackboneConfig,
+    family_of,
+    fingerprint,
+    load_backbone,
+    load_tokenizer,
+)
 from iapt.cli.configuration import groups
 from iapt.errors import BackboneError, ConfigError
 from tests.composed import composed
@@ -12,7 +19,7 @@ from tests.tiny import new_backbone
 CPU = torch.device("cpu")
 
 
-def config(name: str = "tiny_llama", **changes: object) -> BackboneConfig:
+def config(name: str = "tiny_llama", /, **changes: object) -> BackboneConfig:
     return BackboneConfig.from_mapping({**composed(f"backbone={name}")["backbone"], **changes})
 
 
@@ -63,6 +70,11 @@ def test_dtype_and_attention_are_taken():
         ({"attn": 3}, r"backbone\.attn=3"),
         ({"checkpont": "x"}, r"backbone\.checkpont.*Did you mean 'checkpoint'"),
         ({"kind": "hub"}, r"backbone\.checkpoint is empty"),
+        ({"template": 5}, r"backbone\.template=5: must be text"),
+        ({"name": None}, r"backbone\.name=None: must be a name for files"),
+        ({"name": "a/b"}, r"backbone\.name='a/b': must be a name for files"),
+        ({"bos": 5}, r"backbone\.bos=5: must be true or false"),
+        ({"dims": 5}, r"backbone\.dims=5: must be a mapping with family, num_layers"),
         ({"dims": {"family": "llama"}}, r"backbone\.dims\.num_layers.* missing"),
         ({"dims": {"layers": 3}}, r"backbone\.dims\.layers.*Did you mean 'num_layers'"),
     ],
@@ -70,6 +82,22 @@ def test_dtype_and_attention_are_taken():
 def test_a_wrong_entry_is_named(changes: dict[str, object], message: str):
     with pytest.raises(ConfigError, match=message):
         config(**changes)
+
+
+def test_a_tiny_backbone_has_a_row_for_every_byte():
+    dims = composed("backbone=tiny_llama")["backbone"]["dims"]
+    with pytest.raises(ConfigError, match=r"backbone\.dims\.vocab_size=10: must be at least 259"):
+        config(dims={**dims, "vocab_size": 10})
+    assert len(load_tokenizer(config())) == TINY_VOCAB
+
+
+def test_every_fault_of_an_entry_is_named_at_once():
+    with pytest.raises(ConfigError) as caught:
+        config(kind="hubs", bos=1, dims={**composed()["backbone"]["dims"], "num_layers": 0})
+    found = str(caught.value).splitlines()
+    assert [f.split("=")[0] for f in found] == [
+        "backbone.kind", "backbone.dims.num_layers", "backbone.bos"
+    ]  # fmt: skip
 
 
 def test_sizes_other_than_configured_are_refused(monkeypatch: pytest.MonkeyPatch):

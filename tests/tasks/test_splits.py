@@ -60,8 +60,13 @@ def test_a_slice_gives_a_tenth_of_its_rows_to_dev_and_never_more_than_asked():
         ({"rule": "hold_ou"}, "Did you mean 'hold_out'"),
         ({"rule": "hold_out"}, "needs the number of training rows"),
         ({"rule": "hold_out", "rows": 0}, "task.split.rows=0"),
+        ({}, "task.split.rule: missing; it must be one of halve_validation, hold_out, official"),
+        ({"rule": "official", "rows": True}, "task.split.rows=True: must be a whole number >= 1"),
+        ({"rule": "official", "test": 3}, "task.split.test=3: must be text or null"),
+        ({"rule": "official", "tset": "x"}, "task.split.tset: unknown; .* Did you mean 'test'"),
+        (3, "task.split=3: must be a mapping with rule, rows, train, dev, test"),
     ],
 )
 def test_a_wrong_rule_is_named(values, message):
     with pytest.raises(ConfigError, match=message):
-        SplitRule(**values)
+        SplitRule.from_mapping(values)

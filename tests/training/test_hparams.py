@@ -56,21 +56,31 @@ def test_more_length_than_positions_says_how_much_there_is():
 WRONG: list[tuple[str, Any, str]] = [
     ("lr", 0, "must be a positive number"),
     ("lr", float("nan"), "must be a positive number"),
-    ("lr", "fast", "must be a number"),
+    ("lr", "fast", "must be a positive number"),
+    ("lr", float("inf"), "must be a positive number, and finite"),
+    ("lr", True, "must be a positive number"),
+    ("lr", 10**400, "must be a positive number"),
+    ("clip", float("inf"), "must be a positive number, and finite"),
+    ("arch_lr", float("inf"), "must be a number >= 0, and finite"),
+    ("weight_decay", float("nan"), "must be a number >= 0, and finite"),
+    ("weight_decay", float("inf"), "must be a number >= 0, and finite"),
     ("clip", -1, "must be a positive number"),
-    ("arch_lr", -1e-6, "must be a positive number"),
+    ("arch_lr", -1e-6, "must be a number >= 0"),
     ("max_steps", 0, "must be a whole number >= 1 or null"),
     ("max_steps", 2.5, "must be a whole number >= 1 or null"),
     ("batch_size", 16.0, "must be a whole number >= 1 or null"),
-    ("max_epochs", None, "must be a number"),
+    ("max_epochs", None, "must be a whole number >= 1"),
     ("eval_every", float("inf"), "must be a whole number >= 1"),
-    ("patience", True, "must be a number"),
-    ("warmup", 1, r"must be in \[0, 1\)"),
-    ("weight_decay", -0.1, "must be >= 0"),
+    ("patience", True, "must be a whole number >= 1"),
+    ("warmup", 1, "must be a number >= 0 and < 1"),
+    ("weight_decay", -0.1, "must be a number >= 0"),
     ("arch_data", "tarin_split", "dev, train_split.*Did you mean 'train_split'"),
+    ("arch_data", 1, "dev, train_split"),
+    ("arch_data", None, "dev, train_split"),
     ("gradient_checkpointing", "yes", "must be true or false"),
     ("lr_by_name", 3, "must be a mapping"),
-    ("lr_by_name", {"queries": 0}, r"must be a positive number"),
+    ("lr_by_name", {"queries": 0}, r"\.queries=0: must be a positive number"),
+    ("lr_by_name", {"queries": float("inf")}, r"\.queries=inf: must be a positive number"),
     ("learning_rate", 1, "unknown; allowed are name, lr"),
     ("max_step", 1, "unknown.*Did you mean 'max_steps'"),
 ]
@@ -86,6 +96,24 @@ def test_all_wrong_values_are_named_at_once():
     with pytest.raises(ConfigError) as caught:
         HParams.from_mapping({"name": "x", "lr": -1, "warmup": 2, "patience": 0})
     assert [w in str(caught.value) for w in ("lr=-1", "warmup=2", "patience=0")] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b", "../x", "", ".", "..", "a\nb", "a\n", "x" * 300, "-x", "a\0", None, 5, True]
+)
+def test_a_name_that_files_cannot_have_is_refused(name: object):
+    with pytest.raises(ConfigError, match=r"hparams\.name=.* must be a name for files: letters"):
+        HParams.from_mapping({"name": name})
+
+
+@pytest.mark.parametrize("name", ["paper", "lr-1e-4", "v1.2+b", "größer", "速い", "8m"])
+def test_a_name_may_have_the_letters_of_any_language(name: str):
+    assert HParams.from_mapping({"name": name}).name == name
+
+
+def test_a_missing_name_is_said_with_what_it_must_be():
+    with pytest.raises(ConfigError, match=r"hparams\.name: missing; it must be a name"):
+        HParams.from_mapping({})
 
 
 def test_theta_may_stand_still():
