@@ -1,27 +1,30 @@
-"""What pydantic finds wrong with a value, in our words: field, value, what is allowed, the nearest match.
+"""What pydantic finds wrong, in this package's words: field, value, what is allowed, the nearest match.
 
 Values are checked as JSON, strictly: configurations, rows and saved files hold nothing else.  A list may
 become a tuple, but no text becomes a number, true is not 1, and every number is finite.
 """
 
 import json
+import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, PydanticInvalidForJsonSchema, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from iapt.errors import ConfigError, closest
 
 T = TypeVar("T")
 Schema = Mapping[str, Any]
-Path = tuple[str | int, ...]
+Step = str | int
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
-Text = Annotated[str, Field(min_length=1, json_schema_extra={"allowed": "text"})]
-# Part of the name of a run's folder and row, and so of nothing that a file system refuses.
+Text = Annotated[str, Field(min_length=1)]
+# Part of the name of a run's folder and row, and so nothing that a file system refuses.
 Name = Annotated[
     str,
     Field(
@@ -33,6 +36,29 @@ Name = Annotated[
         },
     ),
 ]
+
+# Where no schema is at hand: the kind of pydantic's error, without its ending, in our words.
+_ALLOWED = {
+    "bool": "true or false",
+    "datetime": "a time in ISO 8601, such as 2026-01-31T09:00:00Z",
+    "datetime_from_date": "a time in ISO 8601, such as 2026-01-31T09:00:00Z",
+    "dict": "a mapping",
+    "finite_number": "a finite number",
+    "float": "a number",
+    "int": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a whole number of sane size",
+    "invalid-json-value": "a value that JSON can hold",
+    "list": "a list",
+    "mapping": "a mapping",
+    "model": "a mapping",
+    "none_required": "null",
+    "string": "text",
+    "string_too_short": "text that is not empty",
+    "tuple": "a list",
+}
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+_MISSING = ("missing", "missing_argument")
 
 
 def checked(kind: "type[T] | TypeAdapter[T]", values: object, where: str = "") -> T:
@@ -50,54 +76,52 @@ def checked(kind: "type[T] | TypeAdapter[T]", values: object, where: str = "") -
     try:
         return adapter.validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        raise ConfigError("\n".join(faults(error, where, adapter.json_schema(), values))) from None
+        raise ConfigError("\n".join(faults(error, where, adapter, values))) from None
 
 
 def faults(
-    error: ValidationError, where: str, schema: Schema | None = None, values: object = None
+    error: ValidationError,
+    where: str = "",
+    model: "type[Any] | TypeAdapter[Any] | None" = None,
+    values: object = None,
 ) -> list[str]:
-    """Say what is wrong, one line for each field.
+    """Say what a validation found, one line for each field.
 
     Args:
-        error: as pydantic raised it.
-        where: name of the values; the fields' names follow it behind a dot.
-        schema: JSON schema of what was checked; with it a line says everything that is allowed.
-        values: what was checked; with it a line has the whole value of its field.
+        error: what pydantic raised.
+        where: what stands before each field, such as ``hparams`` or ``iapt.yaml: hparams``.
+        model: what was validated; with it a line says all that its field allows, and an unknown key
+            gets its nearest match.
+        values: what was validated; with it a line shows the whole value of its field.
+
+    Returns:
+        Lines such as ``hparams.lr=-1: must be a positive number.``
     """
-    found: dict[Path, str] = {}
-    for each in error.errors():
-        path, part = _descend(schema, each["loc"]) if schema else (each["loc"], {})
-        name = ".".join(str(p) for p in (where, *path) if p != "")
-        value = each["input"] if values is None else _at(values, path)
-        text = f"{name}={_shown(value)}" if name else _shown(value)
-        if (
-            each["type"] == "value_error"
-        ):  # a validator's own words; of several fields, it names them
-            before = f"{name}." if isinstance(value, Mapping) else f"{text}: "
-            line = f"{before if name else ''}{each['ctx']['error']}"
-        elif each["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            known = list(part.get("properties", {}))
-            key = str(each["loc"][-1])
-            allowed = f"; allowed are {', '.join(known) or 'none'}" if schema else ""
-            line = f"{'.'.join(filter(None, (name, key)))}: unknown{allowed}.{closest(key, known)}"
-            path = (*path, key)
-        elif each["type"] in ("missing", "missing_argument"):
-            line = f"{name}: missing; it must be {allowed_by(part, schema)}."
-            if not part:
-                line = f"{name}: missing."
-        elif choices := _choices(part):
-            line = f"{text}: allowed are {', '.join(choices)}.{closest(str(value), choices)}"
-        elif part:
-            finite = ", and finite" if each["type"] == "finite_number" else ""
-            line = f"{text}: must be {allowed_by(part, schema)}{finite}."
-        else:
-            line = f"{text}: {each['msg'][0].lower()}{each['msg'][1:]}."
-        found.setdefault(path, line)
+    schema = _schema_of(model)
+    found: dict[tuple[Step, ...], str] = {}
+    for fault in error.errors(include_url=False):
+        path, part = _place(schema, fault["loc"])
+        if fault["type"] in _UNKNOWN and fault["loc"] != path:
+            path = (*path, fault["loc"][-1])
+        value = fault["input"] if values is None else _at(values, path)
+        name = ".".join(filter(None, [where, *map(_step, path)]))
+        found.setdefault(path, _line(name, value, fault, part, schema))
     return list(found.values())
 
 
-def allowed_by(part: Schema, schema: Schema | None = None) -> str:
-    """Say in words what a JSON schema allows, such as "a whole number >= 1 or null"."""
+def short(value: object) -> str:
+    """A value for an error message: at most about 60 characters, control characters escaped."""
+    form = reprlib.Repr()
+    form.maxstring = form.maxother = form.maxlong = 60
+    form.maxlevel = 2
+    try:
+        return form.repr(value)
+    except ValueError:  # Python refuses to print integers of thousands of digits
+        return f"a {type(value).__name__} too long to print"
+
+
+def allowed_by(part: Schema, schema: Schema) -> str:
+    """Say in words what a part of a JSON schema allows, such as "a whole number >= 1 or null"."""
     part = _resolved(part, schema)
     if "allowed" in part:
         return str(part["allowed"])
@@ -107,39 +131,65 @@ def allowed_by(part: Schema, schema: Schema | None = None) -> str:
         return f"one of {', '.join(choices)}"
     kind = part.get("type")
     if kind in ("integer", "number"):
-        limits = [
-            f"{sign} {part[key]:g}" if isinstance(part[key], float) else f"{sign} {part[key]}"
-            for key, sign in (
-                ("minimum", ">="),
-                ("exclusiveMinimum", ">"),
-                ("maximum", "<="),
-                ("exclusiveMaximum", "<"),
-            )
-            if key in part
-        ]
+        signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+        limits = [f"{sign} {part[key]}" for key, sign in signs.items() if key in part]
         if kind == "number" and limits == ["> 0"]:
             return "a positive number"
         noun = "a whole number" if kind == "integer" else "a number"
         return " ".join([noun, " and ".join(limits)]).strip()
     if kind == "object" and part.get("properties"):
         return f"a mapping with {', '.join(part['properties'])}"
-    words = {
-        "boolean": "true or false",
-        "string": "text",
-        "null": "null",
-        "array": "a list",
-        "object": "a mapping",
-    }
-    return words.get(str(kind), "another value")
+    if kind == "string" and part.get("minLength"):
+        return "text that is not empty"
+    words = {"boolean": "true or false", "string": "text", "array": "a list", "object": "a mapping"}
+    return words.get(str(kind), str(kind))
 
 
-def _descend(schema: Schema, loc: Sequence[str | int]) -> tuple[Path, Schema]:
-    """Follow an error's location into the schema, as far as it names fields and not branches of a union."""
-    part, path = _resolved(schema, schema), []
-    for step in loc:
-        inner = part.get("properties", {}).get(step) if isinstance(step, str) else part.get("items")
-        if inner is None and isinstance(part.get("additionalProperties"), Mapping):
-            inner = part["additionalProperties"]
+def _line(name: str, value: object, fault: ErrorDetails, part: Schema, schema: Schema) -> str:
+    kind, context = fault["type"], fault.get("ctx", {})
+    shown = "" if isinstance(value, Mapping) else f"={short(value)}" if name else short(value)
+    if kind in _UNKNOWN:
+        known = [key for each in _members(part, schema) for key in each.get("properties", {})]
+        allowed = f"; allowed are {', '.join(known) or 'none'}" if schema else ""
+        return f"{name}: unknown{allowed}.{closest(str(fault['loc'][-1]), known)}"
+    if kind in _MISSING:
+        return f"{name}: missing{f'; it must be {allowed_by(part, schema)}' if part else ''}."
+    if kind in ("value_error", "assertion_error"):
+        words = str(context["error"]).rstrip(".")
+        # A validator of several fields names the one that is wrong.
+        inner = isinstance(value, Mapping) and re.match(r"[\w.]+[=:]", words)
+        return f"{name}{'.' if inner and name else '' if inner else f'{shown}: '}{words}."
+    if kind == "json_invalid":
+        return ": ".join(filter(None, [name, f"not readable as JSON ({context['error']})."]))
+    if choices := _choices(part):
+        return f"{name}{shown}: allowed are {', '.join(choices)}.{closest(str(value), choices)}"
+    if part and ("type" in part or "anyOf" in part):
+        finite = ", and finite" if kind == "finite_number" else ""
+        return f"{name}{shown}: must be {allowed_by(part, schema)}{finite}."
+    if kind in ("literal_error", "enum"):
+        near = closest(str(value), re.findall(r"'([^']*)'", context["expected"]))
+        return f"{name}{shown}: must be {context['expected']}.{near}"
+    plain = _ALLOWED.get(kind) or _ALLOWED.get(kind.removesuffix("_type").removesuffix("_parsing"))
+    words = re.sub(r"^.* should (be|have) ", lambda match: f"must {match[1]} ", fault["msg"])
+    return f"{name}{shown}: {f'must be {plain}' if plain else words}."
+
+
+def _schema_of(model: "type[Any] | TypeAdapter[Any] | None") -> Schema:
+    if model is None:
+        return {}
+    try:
+        return (model if isinstance(model, TypeAdapter) else TypeAdapter(model)).json_schema()
+    except PydanticInvalidForJsonSchema:  # an annotation that JSON knows nothing of
+        return {}
+
+
+def _place(schema: Schema, location: Sequence[Step]) -> tuple[tuple[Step, ...], Schema]:
+    """Follow an error's location into a schema, as far as it names fields and not members of a union."""
+    if not schema:
+        return tuple(location), {}
+    part, path = _resolved(schema, schema), list[Step]()
+    for step in location:
+        inner = _inner(part, step, schema)
         if inner is None:
             break
         part = _resolved(inner, schema)
@@ -147,8 +197,26 @@ def _descend(schema: Schema, loc: Sequence[str | int]) -> tuple[Path, Schema]:
     return tuple(path), part
 
 
-def _resolved(part: Schema, schema: Schema | None) -> Schema:
-    if "$ref" in part and schema is not None:
+def _inner(part: Schema, step: Step, schema: Schema) -> Schema | None:
+    """The schema of one step below."""
+    for each in _members(part, schema):
+        if isinstance(step, int):
+            found = each.get("items")
+        else:
+            found = each.get("properties", {}).get(step) or each.get("additionalProperties")
+        if isinstance(found, Mapping):
+            return found
+    return None
+
+
+def _members(part: Schema, schema: Schema) -> list[Schema]:
+    """The schema itself, or the one member that it has beside null; a wider union has no fields."""
+    members = [_resolved(p, schema) for p in part.get("anyOf", ()) if p.get("type") != "null"]
+    return [part] if not members else members if len(members) == 1 else []
+
+
+def _resolved(part: Schema, schema: Schema) -> Schema:
+    if "$ref" in part:
         target = schema["$defs"][part["$ref"].rpartition("/")[2]]
         return {**target, **{k: v for k, v in part.items() if k != "$ref"}}
     return part
@@ -159,14 +227,13 @@ def _choices(part: Schema) -> list[str]:
         return [str(part["const"])]
     if "enum" in part:
         return [str(each) for each in part["enum"]]
-    if "anyOf" in part and all(
-        _choices(each) or each.get("type") == "null" for each in part["anyOf"]
-    ):
-        return [c for each in part["anyOf"] for c in _choices(each) or ["null"]]
+    members = part.get("anyOf", ())
+    if members and all(_choices(each) or each.get("type") == "null" for each in members):
+        return [choice for each in members for choice in _choices(each) or ["null"]]
     return []
 
 
-def _at(values: Any, path: Path) -> Any:
+def _at(values: Any, path: Sequence[Step]) -> Any:
     for step in path:
         try:
             values = values[step]
@@ -175,6 +242,7 @@ def _at(values: Any, path: Path) -> Any:
     return values
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:70]}[...]"
+def _step(step: Step) -> str:
+    """One step of a path; names come from a file and may hold anything."""
+    plain = isinstance(step, int) or (step.isprintable() and len(step) < 60)
+    return str(step) if plain else short(step)

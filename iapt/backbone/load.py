@@ -49,7 +49,7 @@ class BackboneConfig:
     def _fits_its_kind(self) -> "BackboneConfig":
         """Refuse a hub backbone without a checkpoint, and a tiny one without a row for every byte."""
         if self.kind == "hub" and self.checkpoint is None:
-            raise ValueError("checkpoint is empty: kind=hub needs a hub id or a folder.")
+            raise ValueError("checkpoint=None: kind=hub needs a hub id or a folder.")
         if self.kind == "tiny" and self.dims.vocab_size < TINY_VOCAB:
             raise ValueError(
                 f"dims.vocab_size={self.dims.vocab_size}: must be at least {TINY_VOCAB}, the tokens of "

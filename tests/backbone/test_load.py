@@ -69,7 +69,11 @@ def test_dtype_and_attention_are_taken():
         ({"attn": "flash"}, r"backbone\.attn='flash'.*sdpa, eager"),
         ({"attn": 3}, r"backbone\.attn=3"),
         ({"checkpont": "x"}, r"backbone\.checkpont.*Did you mean 'checkpoint'"),
-        ({"kind": "hub"}, r"backbone\.checkpoint is empty"),
+        ({"kind": "hub"}, r"backbone\.checkpoint=None: kind=hub needs"),
+        (
+            {"kind": "hub", "checkpoint": ""},
+            r"backbone\.checkpoint='': must be text that is not empty",
+        ),
         ({"template": 5}, r"backbone\.template=5: must be text"),
         ({"name": None}, r"backbone\.name=None: must be a name for files"),
         ({"name": "a/b"}, r"backbone\.name='a/b': must be a name for files"),

@@ -62,7 +62,10 @@ def test_a_slice_gives_a_tenth_of_its_rows_to_dev_and_never_more_than_asked():
         ({"rule": "hold_out", "rows": 0}, "task.split.rows=0"),
         ({}, "task.split.rule: missing; it must be one of halve_validation, hold_out, official"),
         ({"rule": "official", "rows": True}, "task.split.rows=True: must be a whole number >= 1"),
-        ({"rule": "official", "test": 3}, "task.split.test=3: must be text or null"),
+        (
+            {"rule": "official", "test": 3},
+            "task.split.test=3: must be text that is not empty or null",
+        ),
         ({"rule": "official", "tset": "x"}, "task.split.tset: unknown; .* Did you mean 'test'"),
         (3, "task.split=3: must be a mapping with rule, rows, train, dev, test"),
     ],
