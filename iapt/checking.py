@@ -10,8 +10,9 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, Field, PydanticInvalidForJsonSchema, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import CoreSchema, ErrorDetails
 
 from iapt.errors import ConfigError, closest
 
@@ -177,10 +178,15 @@ def _line(name: str, value: object, fault: ErrorDetails, part: Schema, schema: S
 def _schema_of(model: "type[Any] | TypeAdapter[Any] | None") -> Schema:
     if model is None:
         return {}
-    try:
-        return (model if isinstance(model, TypeAdapter) else TypeAdapter(model)).json_schema()
-    except PydanticInvalidForJsonSchema:  # an annotation that JSON knows nothing of
-        return {}
+    adapter = model if isinstance(model, TypeAdapter) else TypeAdapter(model)
+    return adapter.json_schema(schema_generator=_Lenient)
+
+
+class _Lenient(GenerateJsonSchema):
+    """Describes what JSON can hold and passes over the rest, such as an instance of a class."""
+
+    def handle_invalid_for_json_schema(self, schema: CoreSchema, error_info: str) -> dict[str, Any]:
+        return {"allowed": "another value"}
 
 
 def _place(schema: Schema, location: Sequence[Step]) -> tuple[tuple[Step, ...], Schema]:

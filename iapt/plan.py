@@ -3,29 +3,74 @@
 This file and `run.py` are the only ones below the commands that see a configuration.
 """
 
-import hashlib
-import importlib
-import inspect
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, overload
 
 import torch
+from pydantic import Field
+from pydantic import dataclasses as checked_dataclasses
 
+from iapt import building
 from iapt.backbone.dims import Dims
 from iapt.backbone.load import BackboneConfig
+from iapt.checking import STRICT, Count, Name, Text, checked, short
 from iapt.data.source import limited
-from iapt.errors import ConfigError, closest
+from iapt.data.template import check_system_template
+from iapt.errors import ConfigError, StorageError, closest
+from iapt.files import write_text
+from iapt.identity import digest, run_name, setting_of
 from iapt.methods.base import Method
-from iapt.tasks.base import SPLITS, Example, Split
+from iapt.plugins import Plugins
+from iapt.tasks.base import SPLITS, Example, Source, Split, Task
 from iapt.training.hparams import HParams
+from iapt.training.loggers import RunLogger
 
 DEVICES = ("auto", "cpu", "cuda")
 # Settings that say where a run goes, not what it computes.
 OUTSIDE = ("out", "rows", "force", "dry_run", "logger", "device")
+KINDS: dict[str, type[Any]] = {"task": Task, "data": Source, "logger": RunLogger, "method": Method}
+NO_PLUGINS = Plugins()
+
+Limited = Annotated[
+    Count | None,
+    Field(json_schema_extra={"allowed": "a whole number >= 1, or null for all"}),
+]
+
+
+@checked_dataclasses.dataclass(frozen=True, config=STRICT)
+class Limit:
+    """At most this many examples of each split; None is all."""
+
+    train: Limited
+    dev: Limited
+    test: Limited
+
+
+@checked_dataclasses.dataclass(frozen=True, config=STRICT)
+class Settings:
+    """The top level of a configuration; `task`, `method`, `data` and `logger` are checked by what they build.
+
+    Attributes:
+        plugins: modules that a `_target_` may lie in beside `iapt`: names, or paths of .py files.
+    """
+
+    task: dict[str, Any]
+    backbone: BackboneConfig
+    method: dict[str, Any]
+    hparams: HParams
+    data: dict[str, Any]
+    logger: dict[str, Any]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]  # what every generator takes
+    limit: Limit
+    device: Text
+    out: Text
+    rows: Text
+    force: bool
+    dry_run: bool
+    variant: Name | Literal[""] = ""
+    plugins: Text | list[Text] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,17 +83,19 @@ class Plan:
     config_hash: str
     cell_hash: str
     setting_hash: str
-    task: Any
-    source: Any
+    task: Task
+    source: Source
+    logger: RunLogger
     backbone: BackboneConfig
     hparams: HParams
+    plugins: Plugins
     max_length: int
     device: torch.device
     trainable: int
 
     def method(self) -> Method:
         """A freshly initialised method; draws from torch's random state."""
-        return build_method(self.config["method"], self.backbone.dims)
+        return build_method(self.config["method"], self.backbone.dims, self.plugins)
 
     def examples(self) -> dict[Split, list[Example]]:
         """The three splits, limited as configured.
@@ -61,216 +108,211 @@ class Plan:
             for split in SPLITS
         }
 
+    def check_folders(self) -> None:
+        """Make the folders that the run writes into, and write to them, before hours are spent.
+
+        Raises:
+            ConfigError: `out` or `rows` cannot be made or written.
+        """
+        for key in ("out", "rows"):
+            probe = Path(self.config[key]) / f".{self.run_id}.probe"
+            try:
+                write_text(probe, "")
+                probe.unlink()
+            except (StorageError, OSError) as error:
+                reason = error.__cause__ or error
+                raise ConfigError(
+                    f"{key}={self.config[key]}: no folder that can be written ({reason})."
+                ) from error
+
+
+class _Faults:
+    """Collects the messages of all checks, so that one try shows every mistake."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __enter__(self) -> "_Faults":
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if isinstance(error, ConfigError):
+            self.lines += [line for line in str(error).splitlines() if line not in self.lines]
+        return isinstance(error, ConfigError)
+
+    def tell(self) -> None:
+        if self.lines:
+            raise ConfigError("\n".join(self.lines))
+
 
 def make_plan(config: dict[str, Any]) -> Plan:
     """Check a resolved configuration and build all that needs no weights.
 
     Raises:
-        ConfigError: naming the field, the value, what is allowed.
+        ConfigError: naming every field, its value, what is allowed.
     """
-    _check_top(config)
-    hparams = HParams.from_mapping(config["hparams"])
-    backbone = BackboneConfig.from_mapping(config["backbone"])
-    with torch.device("meta"):
-        method = build_method(config["method"], backbone.dims)
-    positions = backbone.dims.max_positions - method.soft_tokens
-    max_length = hparams.max_length_for(positions)
-    task = build(config["task"], "task")
+    faults = _Faults()
+    with faults:
+        settings = checked(Settings, config)
+    with faults:
+        device = _device(str(config.get("device", "auto")))
+    with faults:
+        plugins = Plugins.find(config.get("plugins"))
+    if "plugins" not in "".join(faults.lines):
+        with faults:
+            task = build(_entry(config, "task"), "task", plugins)
+        with faults:
+            source = build(_entry(config, "data"), "data", plugins)
+        with faults:
+            logger = build(_entry(config, "logger"), "logger", plugins)
+        with faults, torch.device("meta"):
+            dims = Dims.from_mapping(_entry(config, "backbone").get("dims", {}))
+            method = build_method(_entry(config, "method"), dims, plugins)
+    if faults.lines and config.get("variant"):
+        faults.lines.append(
+            f"variant={config['variant']}: changes values of the method that it belongs to; is it meant for "
+            f"method={_entry(config, 'method').get('name')}?"
+        )
+    faults.tell()
+    hparams, backbone = settings.hparams, settings.backbone
+    with faults:
+        check_system_template(backbone.template)
+    with faults:
+        _check_parameters(method, hparams)
+    with faults:
+        _check_beams(hparams, task, backbone)
+    with faults:
+        _check_room(method, hparams, task, backbone)
+    faults.tell()
+    named = config["data"].get("path") is None
+    data_name = source.name if named else f"folder:{Path(source.name).resolve().name}"
+    cell = {
+        "task": config["task"]["name"],
+        "backbone": backbone.name,
+        "method": config["method"]["name"],
+        "hparams": hparams.name,
+        "data": data_name,
+        "seed": settings.seed,
+        "variant": settings.variant,
+    }
+    identity = {k: v for k, v in config.items() if k not in (*OUTSIDE, "plugins")}
+    if not named:  # the same rows are the same data wherever the folder lies
+        identity["data"] = {"name": data_name, "fingerprint": task.fingerprint(source)}
+    # The code of a plugin is part of what a run computes; where the file lies is not.
+    used = plugins.used_by(*(config[group].get("_target_") for group in ("task", "method", "data")))
+    if used:
+        identity["plugins"] = used
+    config_hash = digest(identity)
+    outside = {k: v for k, v in config.items() if k in OUTSIDE}
+    return Plan(
+        config=outside | identity,
+        cell=cell,
+        run_id=run_name(cell, config_hash),
+        config_hash=config_hash,
+        cell_hash=digest({k: v for k, v in identity.items() if k != "seed"}),
+        setting_hash=digest(setting_of(identity)),
+        task=task,
+        source=source,
+        logger=logger,
+        backbone=backbone,
+        hparams=hparams,
+        plugins=plugins,
+        max_length=hparams.max_length_for(backbone.dims.max_positions - method.soft_tokens),
+        device=device,
+        trainable=sum(p.numel() for p in method.parameters()),
+    )
+
+
+def build_method(config: Mapping[str, Any], dims: Dims, plugins: Plugins = NO_PLUGINS) -> Method:
+    """Build a method: `_target_` with the entry's own numbers, and the backbone's sizes."""
+    values = {k: v for k, v in config.items() if k not in ("name", "tuned")}
+    method = building.build(values, "method", Method, plugins, dims=dims)
+    assert isinstance(method, Method)
+    return method
+
+
+@overload
+def build(
+    config: Mapping[str, Any], group: Literal["task"], plugins: Plugins = NO_PLUGINS
+) -> Task: ...
+@overload
+def build(
+    config: Mapping[str, Any], group: Literal["data"], plugins: Plugins = NO_PLUGINS
+) -> Source: ...
+@overload
+def build(
+    config: Mapping[str, Any], group: Literal["logger"], plugins: Plugins = NO_PLUGINS
+) -> RunLogger: ...
+def build(config: Mapping[str, Any], group: str, plugins: Plugins = NO_PLUGINS) -> Any:
+    """Build a task, a source of data or a logger from its entry of the configuration.
+
+    Args:
+        config: the entry, with its `_target_`.
+        group: "task", "data" or "logger".
+        plugins: modules that the target may lie in beside `iapt`.
+
+    Raises:
+        ConfigError: the target is not allowed, not there or of another kind, or does not take one of
+            the values; all are named.
+    """
+    names = ("name",) if group == "task" else ()
+    return building.build(config, group, KINDS[group], plugins, names=names)
+
+
+def _entry(config: Mapping[str, Any], group: str) -> Mapping[str, Any]:
+    """An entry as far as it is one; what else stands there is told by `Settings`."""
+    entry = config.get(group)
+    if not isinstance(entry, Mapping):
+        raise ConfigError(
+            f"{group}={short(entry)}: must be a mapping, such as {group}=<entry> gives."
+        )
+    if group in ("task", "method"):
+        checked(_Named, {"name": entry["name"]} if "name" in entry else {}, group)
+    return entry
+
+
+@checked_dataclasses.dataclass(frozen=True, config=STRICT)
+class _Named:
+    name: Name
+
+
+def _check_parameters(method: Method, hparams: HParams) -> None:
+    names = [name for name, _ in method.named_parameters()]
+    if not names:
+        raise ConfigError("method: has no parameters to train; make them in __init__(dims, ...).")
+    parts = sorted({part for name in names for part in name.split(".") if not part.isdigit()})
+    unknown = [key for key in hparams.lr_by_name if not any(key in name for name in names)]
+    if unknown:
+        raise ConfigError(
+            "\n".join(
+                f"hparams.lr_by_name.{key}: no parameter of {type(method).__name__} has this in its name; "
+                f"their names are made of {', '.join(parts)}.{closest(key, parts)}"
+                for key in unknown
+            )
+        )
+
+
+def _check_beams(hparams: HParams, task: Task, backbone: BackboneConfig) -> None:
+    key, beams = ("hparams", hparams.num_beams) if hparams.num_beams else ("task", task.num_beams)
+    if beams > backbone.dims.vocab_size:
+        raise ConfigError(
+            f"{key}.num_beams={beams}: must be at most {backbone.dims.vocab_size}, the tokens that "
+            f"{backbone.name} can begin an answer with."
+        )
+
+
+def _check_room(method: Method, hparams: HParams, task: Task, backbone: BackboneConfig) -> None:
+    max_length = hparams.max_length_for(backbone.dims.max_positions - method.soft_tokens)
     if task.max_new_tokens >= max_length:
         raise ConfigError(
             f"task.max_new_tokens={task.max_new_tokens}: must be less than the {max_length} tokens that "
             f"hparams.max_length and {backbone.name} leave. Give a smaller one, such as "
             f"task.max_new_tokens={max_length // 4}."
         )
-    source = build(config["data"], "data")
-    device = _device(config["device"])
-    named = config["data"].get("path") is None
-    data_name = source.name if named else f"folder:{Path(source.name).resolve().name}"
-    cell = {
-        "task": task.name,
-        "backbone": backbone.name,
-        "method": config["method"]["name"],
-        "hparams": hparams.name,
-        "data": data_name,
-        "seed": config["seed"],
-        "variant": config["variant"],
-    }
-    identity = {k: v for k, v in config.items() if k not in OUTSIDE}
-    if not named:  # the same rows are the same data wherever the folder lies
-        identity["data"] = {
-            "name": data_name,
-            "fingerprint": task.fingerprint(source),
-        }
-    config_hash = _hash(identity)
-    variant = f"--{cell['variant']}" if cell["variant"] else ""
-    return Plan(
-        config=config | {"data": identity["data"]},
-        cell=cell,
-        run_id="--".join(
-            (
-                task.name,
-                backbone.name,
-                cell["method"] + variant,
-                hparams.name,
-                data_name.replace(":", "_"),
-                f"seed{config['seed']}",
-                config_hash[:8],
-            )
-        ),
-        config_hash=config_hash,
-        cell_hash=_hash({k: v for k, v in identity.items() if k != "seed"}),
-        setting_hash=_hash(_setting(identity)),
-        task=task,
-        source=source,
-        backbone=backbone,
-        hparams=hparams,
-        max_length=max_length,
-        device=device,
-        trainable=sum(p.numel() for p in method.parameters()),
-    )
-
-
-def build_method(config: Mapping[str, Any], dims: Dims) -> Method:
-    """Instantiate configs/method/*.yaml: `_target_` with the entry's own numbers."""
-    values = {k: v for k, v in config.items() if k not in ("name", "tuned")}
-    method = build(values, "method", dims=dims)
-    if not isinstance(method, Method):
-        raise ConfigError(f"method._target_={config['_target_']!r}: is not a Method.")
-    return method
-
-
-def build(config: Mapping[str, Any], group: str, **extra: Any) -> Any:
-    """Call an entry's `_target_` with its other values (and `extra`).
-
-    Raises:
-        ConfigError: the target does not exist, or does not take one of the values; all are named.
-    """
-    values = {k: v for k, v in config.items() if not (k.startswith("_") and k.endswith("_"))}
-    module, _, name = str(config["_target_"]).rpartition(".")
-    try:
-        target = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{group}._target_={config['_target_']!r}: {error}.") from error
-    faults = _argument_faults(target, values, extra, group)
-    if faults:
-        raise ConfigError("\n".join(faults))
-    try:
-        return target(**extra, **values)
-    except TypeError as error:
-        raise ConfigError(f"{group}: {error} (in {config['_target_']}).") from error
-
-
-def _argument_faults(
-    target: Callable[..., Any], values: Mapping[str, Any], extra: Mapping[str, Any], group: str
-) -> list[str]:
-    """Values that a target's signature does not take, as far as its annotations are plain."""
-    parameters, hints, own = _signature(target)
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    known = [
-        name
-        for name, p in parameters.items()
-        if name not in extra and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
-    ]
-    faults = [
-        f"{group}.{key}: unknown; allowed are {', '.join(known) or 'none'}.{closest(key, known)}"
-        for key in values
-        if key not in known and not open_ended
-    ]
-    faults += [
-        f"{group}.{key}: missing."
-        for key in known
-        # A class may give its base class what that requires, so only its own are asked for.
-        if key not in values and key in own and parameters[key].default is inspect.Parameter.empty
-    ]
-    return faults + [
-        f"{group}.{key}={values[key]!r}: must be {_words(hints[key])}."
-        for key in known
-        if key in values and key in hints and not _fits(values[key], hints[key])
-    ]
-
-
-def _signature(
-    target: Callable[..., Any],
-) -> tuple[dict[str, inspect.Parameter], dict[str, Any], set[str]]:
-    """Parameters, annotations, and which are the target's own.
-
-    What a class hands on by `**` is looked up in its base classes.
-    """
-    layers: list[Any] = [target]
-    if isinstance(target, type):
-        layers = [vars(c)["__init__"] for c in target.__mro__ if "__init__" in vars(c)]
-    parameters: dict[str, inspect.Parameter] = {}
-    hints: dict[str, Any] = {}
-    own: set[str] = set()
-    for layer in layers:
-        try:
-            found, types = dict(inspect.signature(layer).parameters), get_type_hints(layer)
-        except (TypeError, ValueError):  # built in, and silent about itself
-            return {"any": inspect.Parameter("any", inspect.Parameter.VAR_KEYWORD)}, {}, set()
-        found.pop("self", None)
-        own = own or set(found)
-        rest = [name for name, p in parameters.items() if p.kind is p.VAR_KEYWORD]
-        for name in rest:
-            del parameters[name]
-        parameters, hints = found | parameters, types | hints
-        if not any(p.kind is p.VAR_KEYWORD for p in found.values()):
-            break
-    return parameters, hints, own
-
-
-_PLAIN = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    NoneType: "null",
-}
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    if get_origin(hint) in (Union, UnionType):
-        return any(_fits(value, one) for one in get_args(hint))
-    if hint in (int, float):
-        return isinstance(value, int if hint is int else (int, float)) and not isinstance(
-            value, bool
-        )
-    if hint in _PLAIN:
-        return isinstance(value, hint)
-    kind = get_origin(hint)
-    if isinstance(kind, type) and issubclass(kind, Sequence | Mapping):
-        return isinstance(value, list | tuple if issubclass(kind, Sequence) else dict)
-    return True
-
-
-def _words(hint: Any) -> str:
-    if get_origin(hint) in (Union, UnionType):
-        return " or ".join(_words(one) for one in get_args(hint))
-    kind = get_origin(hint)
-    if isinstance(kind, type) and issubclass(kind, Sequence | Mapping):
-        return "a list" if issubclass(kind, Sequence) else "a mapping"
-    return _PLAIN.get(hint, getattr(hint, "__name__", str(hint)))
-
-
-def _check_top(config: Mapping[str, Any]) -> None:
-    """Check what belongs to no group."""
-    seed, limit = config["seed"], config["limit"]
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ConfigError(f"seed={seed!r}: must be a whole number >= 0.")
-    if not isinstance(limit, Mapping) or set(limit) != set(SPLITS):
-        raise ConfigError(f"limit={limit!r}: must have {', '.join(SPLITS)}, as in limit.train=200.")
-    for split, n in limit.items():
-        if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 1):
-            raise ConfigError(f"limit.{split}={n!r}: must be a whole number >= 1, or null for all.")
-    for key in ("force", "dry_run"):
-        if not isinstance(config[key], bool):
-            raise ConfigError(f"{key}={config[key]!r}: must be true or false.")
-    for key in ("out", "rows", "device"):
-        if not isinstance(config[key], str) or not config[key]:
-            raise ConfigError(f"{key}={config[key]!r}: must be text.")
 
 
 def _device(name: str) -> torch.device:
-    if name not in DEVICES and not name.startswith("cuda:"):
+    if name not in DEVICES and not (name.startswith("cuda:") and name[5:].isdecimal()):
         raise ConfigError(
             f"device={name!r}: allowed are {', '.join(DEVICES)}, cuda:N.{closest(name, DEVICES)}"
         )
@@ -281,18 +323,3 @@ def _device(name: str) -> torch.device:
             f"device={name}: torch {torch.__version__} sees no CUDA device; use device=cpu."
         )
     return torch.device(name)
-
-
-def _setting(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """What must agree for methods to be comparable: all but seed, task, method and its tuned rates."""
-    kept = {k: v for k, v in identity.items() if k not in ("seed", "task", "method", "variant")}
-    hparams = {
-        k: v
-        for k, v in kept["hparams"].items()
-        if k not in ("lr", "lr_by_name", "arch_lr", "arch_every")
-    }
-    return kept | {"hparams": hparams}
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

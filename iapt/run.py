@@ -30,7 +30,7 @@ from iapt.files import cache_root, write_json
 from iapt.inference.generate import decode
 from iapt.methods.base import Method
 from iapt.methods.counts import sizes
-from iapt.plan import OUTSIDE, Plan, build, make_plan
+from iapt.plan import OUTSIDE, Plan, make_plan
 from iapt.provenance import git_state, peak_memory_mib, reset_peak_memory, versions
 from iapt.results.row import (
     BackboneUsed,
@@ -51,6 +51,7 @@ from iapt.results.row import (
 )
 from iapt.tasks.base import SPLITS, Example, Scores, Split
 from iapt.training.checkpoint import save_adapter
+from iapt.training.loggers import RunLogger
 from iapt.training.loop import train
 from iapt.training.state import History, Run
 from iapt.training.step import Data
@@ -85,12 +86,13 @@ def run(config: dict[str, Any]) -> Row | None:
     show_plan(plan, {split: len(examples[split]) for split in SPLITS})
     if config["dry_run"]:
         return None
+    plan.check_folders()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "failed.txt").unlink(missing_ok=True)
     checkpoint = folder / "checkpoint.safetensors"
     if config["force"]:
         checkpoint.unlink(missing_ok=True)
-    logger = build(config["logger"], "logger")
+    logger = plan.logger
     ok = False
     try:
         write_json(folder / "config.json", plan.config)
@@ -121,7 +123,7 @@ def _run(
     examples: dict[Split, list[Example]],
     folder: Path,
     checkpoint: Path,
-    logger: Any,
+    logger: RunLogger,
     started: float,
 ) -> Row:
     tokenizer = load_tokenizer(plan.backbone)

@@ -88,7 +88,7 @@ WRONG: list[tuple[tuple[str, ...], dict[str, Any], str]] = [
     (("method._target_=iapt.training.hparams.HParams",), {}, "method"),
     (("method=lora", "variant=iapt_1"), {}, r"method\.pooler: unknown; allowed are rank"),
     (("method=lora", "method.rank=0"), {}, r"method\.rank=0"),
-    (("hparams.lr=fast",), {}, r"hparams\.lr='fast': must be a number"),
+    (("hparams.lr=fast",), {}, r"hparams\.lr='fast': must be a positive number"),
     (("backbone.attn=flash",), {}, r"backbone\.attn='flash'.*sdpa, eager"),
     (("backbone.dims.num_layers=deep",), {}, r"backbone\.dims\.num_layers='deep'"),
     (
@@ -102,7 +102,7 @@ WRONG: list[tuple[tuple[str, ...], dict[str, Any], str]] = [
     (("seed=true",), {}, r"seed=True"),
     (("limit.train=0",), {}, r"limit\.train=0: must be a whole number >= 1, or null"),
     (("limit.dev=some",), {}, r"limit\.dev='some'"),
-    ((), {"limit": 30}, r"limit=30: must have train, dev, test"),
+    ((), {"limit": 30}, r"limit=30: must be a mapping with train, dev, test"),
     (("force=maybe",), {}, r"force='maybe': must be true or false"),
     (("out=3",), {}, r"out=3: must be text"),
     (("device=gpu",), {}, r"device='gpu': allowed are auto, cpu, cuda"),
@@ -141,12 +141,15 @@ def test_limits_take_a_part_of_each_split():
     assert sizes["test"] > 5
 
 
-def test_building_passes_values_and_names_all_that_is_wrong():
-    assert build({"_target_": "builtins.dict", "_convert_": "all", "a": 1}, "x") == {"a": 1}
+def test_building_passes_values_and_names_all_that_is_wrong(tmp_path: Path):
+    folder = build(
+        {"_target_": "iapt.data.source.Folder", "path": str(tmp_path), "name": "x"}, "data"
+    )
+    assert folder.name == "x"
     with pytest.raises(ConfigError) as caught:
         build({"_target_": "iapt.data.source.Folder", "name": 3, "nmae": "."}, "data")
     assert str(caught.value).splitlines() == [
-        "data.nmae: unknown; allowed are path, name. Did you mean 'name'?",
-        "data.path: missing.",
+        "data.path: missing; it must be text.",
         "data.name=3: must be text or null.",
+        "data.nmae: unknown; allowed are path, name. Did you mean 'name'?",
     ]

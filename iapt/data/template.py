@@ -32,11 +32,20 @@ def render(example: Example, task_template: str, system_template: str) -> Render
         ConfigError: a template asks for a field that is not there, or is malformed.
     """
     check_template(task_template, example.fields.keys())
-    if template_fields(system_template) != ("query",):
-        raise ConfigError(
-            f"backbone.template={system_template!r}: needs the field {{query}} once and no other; "
-            f"it has {', '.join(template_fields(system_template)) or 'none'}."
-        )
+    check_system_template(system_template)
     query = task_template.format_map(example.fields)
     instruction = system_template.format_map({"query": query})
     return Rendered(instruction=instruction, response=example.response)
+
+
+def check_system_template(template: str) -> None:
+    """Refuse a backbone's template that has not the one field `{query}`.
+
+    Raises:
+        ConfigError: it has none, another or more.
+    """
+    if template_fields(template) != ("query",):
+        raise ConfigError(
+            f"backbone.template={template!r}: needs the field {{query}} once and no other; "
+            f"it has {', '.join(template_fields(template)) or 'none'}."
+        )

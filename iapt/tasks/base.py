@@ -103,6 +103,15 @@ class Task(Protocol):
     def score(self, parsed: Sequence[str | None], examples: Sequence[Example]) -> Scores:
         """Score parsed answers, None counting as wrong."""
 
+    def follow_ups(self, examples: Sequence[Example], outputs: Sequence[str]) -> list[Example]:
+        """Return examples that can only be made from the answers to others."""
+
+    def fingerprint(self, source: Source) -> str:
+        """Return the fingerprint of all data that the task uses."""
+
+    def split_report(self, source: Source) -> dict[str, Any]:
+        """Say how each split was made from what, as values that JSON can hold."""
+
 
 class RowTask(ABC):
     """A task over rows of one data set, split by a rule of Appendix C.

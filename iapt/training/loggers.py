@@ -2,14 +2,27 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal, Protocol
+
+
+class RunLogger(Protocol):
+    """Gets the numbers of one run; made anew for each."""
+
+    def start(self, folder: Path, run_id: str, config: dict[str, Any]) -> None:
+        """Begin: `folder` is the run's, `config` what its row will keep."""
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        """Record values of one step."""
+
+    def finish(self, ok: bool) -> None:
+        """End, also after a failure and when `start` never came."""
 
 
 class Files:
     """One JSON object a line into the run folder's metrics.jsonl."""
 
     def __init__(self) -> None:
-        self._file: Any = None
+        self._file: IO[str] | None = None
 
     def start(self, folder: Path, run_id: str, config: dict[str, Any]) -> None:
         """Open the file; a resumed run appends."""
@@ -17,6 +30,8 @@ class Files:
 
     def log(self, values: dict[str, float], step: int) -> None:
         """Record values of one step."""
+        if self._file is None:
+            raise RuntimeError("log came before start")
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
 
@@ -34,7 +49,11 @@ class Wandb(Files):
         mode: "offline" (default), "online" or "disabled".
     """
 
-    def __init__(self, project: str = "iapt", mode: str = "offline") -> None:
+    def __init__(
+        self,
+        project: str = "iapt",
+        mode: Literal["offline", "online", "disabled"] = "offline",
+    ) -> None:
         super().__init__()
         self.project, self.mode = project, mode
         self._run: Any = None
@@ -45,7 +64,7 @@ class Wandb(Files):
         import wandb
 
         self._run = wandb.init(
-            project=self.project, id=run_id, name=run_id, config=config, dir=str(folder), mode=self.mode,  # type: ignore[arg-type]  # checked by wandb, which lists the allowed
+            project=self.project, id=run_id, name=run_id, config=config, dir=str(folder), mode=self.mode,
             resume="allow", reinit="finish_previous",
         )  # fmt: skip
 

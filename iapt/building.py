@@ -1,0 +1,154 @@
+"""From an entry of the configuration to an object: `_target_`, resolved safely, called with checked values.
+
+No file can make this package import a module: a target lies in `iapt` or in a module that the user named
+with `plugins=`; any other is refused before an import.
+"""
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import field, make_dataclass
+from typing import Any, get_type_hints
+
+from pydantic import PydanticUserError, TypeAdapter
+from pydantic import dataclasses as checked_dataclasses
+from pydantic_core import SchemaError
+
+from iapt.checking import STRICT, checked, short
+from iapt.errors import ConfigError, closest
+from iapt.plugins import Plugins
+
+DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+
+
+def build(
+    entry: Mapping[str, Any],
+    where: str,
+    kind: type[Any],
+    plugins: Plugins,
+    *,
+    names: tuple[str, ...] = (),
+    **extra: Any,
+) -> Any:
+    """Call an entry's `_target_` with its other values.
+
+    Args:
+        entry: `_target_` and arguments by name; other keys that begin and end with `_` mean nothing.
+        where: name of the entry for messages, such as "method".
+        kind: what the target must be: a base class, or a protocol whose methods it must have.
+        plugins: modules that targets may lie in beside `iapt`.
+        names: keys that describe the entry; they are passed on where the target takes them.
+        extra: arguments that are no part of the configuration, passed on likewise.
+
+    Raises:
+        ConfigError: the target is not allowed, not there or of another kind, or does not take one of
+            the values; all such values are named.
+    """
+    target = resolve(entry.get("_target_"), where, kind, plugins)
+    values = {k: v for k, v in entry.items() if not (k.startswith("_") and k.endswith("_"))}
+    parameters, hints, own = _signature(target)
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    values = {k: v for k, v in values.items() if k not in names or k in parameters}
+    extra = {k: v for k, v in extra.items() if takes_all or k in parameters}
+    asked = {
+        name: hints.get(name, Any)
+        for name, p in parameters.items()
+        if name not in extra and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    }
+    # A class may give its base class what that requires, so only its own are asked for.
+    needed = {n for n in asked if n in own and parameters[n].default is inspect.Parameter.empty}
+    made = checked(_adapter(target.__name__, asked, needed, takes_all), values, where)
+    arguments = {key: getattr(made, key) for key in values}
+    try:
+        return target(**extra, **arguments)
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error} (in {entry['_target_']}).") from error
+
+
+def resolve(target: object, where: str, kind: type[Any], plugins: Plugins) -> type[Any]:
+    """Find the class that a dotted name stands for; see `build`."""
+    said = f"{where}._target_={short(target)}"
+    if not isinstance(target, str) or not DOTTED.fullmatch(target):
+        raise ConfigError(f"{said}: must be the dotted name of a class, module.Class.")
+    if not (target.startswith("iapt.") or plugins.hold(target)):
+        raise ConfigError(
+            f"{said}: must lie in iapt or in a module that plugins= names ({plugins or 'none'}); "
+            "nothing was imported."
+        )
+    module_name, _, name = target.rpartition(".")
+    load = plugins.load if plugins.hold(target) else importlib.import_module
+    try:
+        module = load(module_name)
+    except ImportError as error:
+        raise ConfigError(f"{said}: {error}.") from error
+    found = getattr(module, name, None)
+    if found is None:
+        near = closest(name, [n for n, v in vars(module).items() if isinstance(v, type)])
+        raise ConfigError(f"{said}: {module_name} has no {name!r}.{near}")
+    if not isinstance(found, type):
+        raise ConfigError(f"{said}: is no class, so it is no {kind.__name__}.")
+    protocol = getattr(kind, "_is_protocol", False)
+    if not protocol and not issubclass(found, kind):
+        raise ConfigError(
+            f"{said}: is no {kind.__name__}; derive it from {kind.__module__}.{kind.__name__}."
+        )
+    lacking = [m for m in _verbs(kind) if not callable(getattr(found, m, None))]
+    if protocol and lacking:
+        raise ConfigError(f"{said}: is no {kind.__name__}; it has no {', no '.join(lacking)}.")
+    return found
+
+
+def _verbs(kind: type[Any]) -> list[str]:
+    return [n for n, v in vars(kind).items() if inspect.isfunction(v) and not n.startswith("_")]
+
+
+def _adapter(
+    name: str, asked: Mapping[str, Any], needed: set[str], takes_all: bool
+) -> TypeAdapter[Any]:
+    """What checks the arguments of a class: a dataclass with one field for each."""
+    config = STRICT.copy()
+    config["extra"] = "allow" if takes_all else "forbid"
+    config["arbitrary_types_allowed"] = True
+
+    def shape(hints: Mapping[str, Any]) -> TypeAdapter[Any]:
+        fields = [
+            (key, hint, field() if key in needed else field(default=None))
+            for key, hint in hints.items()
+        ]
+        plain = make_dataclass(name, fields, kw_only=True)
+        return TypeAdapter(checked_dataclasses.dataclass(plain, config=config))
+
+    try:
+        return shape(asked)
+    except (PydanticUserError, SchemaError):  # annotations beyond pydantic: only names are checked
+        return shape(dict.fromkeys(asked, Any))
+
+
+def _signature(
+    target: type[Any],
+) -> tuple[dict[str, inspect.Parameter], dict[str, Any], set[str]]:
+    """Parameters, annotations, and which are the class's own.
+
+    What a class hands on by `**` is looked up in its base classes.
+    """
+    layers: list[Callable[..., Any]] = [
+        vars(c)["__init__"] for c in target.__mro__[:-1] if "__init__" in vars(c)
+    ]
+    parameters: dict[str, inspect.Parameter] = {}
+    hints: dict[str, Any] = {}
+    own: set[str] = set()
+    for layer in layers:
+        found = dict(inspect.signature(layer).parameters)
+        try:
+            types = get_type_hints(layer, include_extras=True)
+        except (NameError, TypeError):  # names that exist for type checkers only
+            types = {}
+        found.pop("self", None)
+        own = own or set(found)
+        for name in [name for name, p in parameters.items() if p.kind is p.VAR_KEYWORD]:
+            del parameters[name]
+        parameters, hints = found | parameters, types | hints
+        if not any(p.kind is p.VAR_KEYWORD for p in found.values()):
+            break
+    return parameters, hints, own

@@ -1,0 +1,55 @@
+"""What a run is called, and what makes two runs the same, of one cell, or comparable."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from iapt.checking import short
+from iapt.errors import ConfigError
+
+LONGEST_NAME = 200  # bytes; file systems take 255, and the names of temporary files are longer
+
+
+def run_name(cell: Mapping[str, Any], config_hash: str) -> str:
+    """The name of a run's folder and row.
+
+    Raises:
+        ConfigError: a part of it cannot stand in a file's name, or the whole is too long.
+    """
+    variant = f"--{cell['variant']}" if cell["variant"] else ""
+    data = str(cell["data"])
+    run_id = "--".join(
+        (
+            cell["task"],
+            cell["backbone"],
+            cell["method"] + variant,
+            cell["hparams"],
+            data.replace(":", "_"),
+            f"seed{cell['seed']}",
+            config_hash[:8],
+        )
+    )
+    if not data.isprintable() or "/" in data or "\\" in data:
+        raise ConfigError(
+            f"data.path: the folder's name, {short(data)}, is part of the run's; rename it."
+        )
+    if len(run_id.encode()) > LONGEST_NAME:
+        raise ConfigError(
+            f"run {short(run_id)}: its name has {len(run_id.encode())} bytes of at most {LONGEST_NAME}; give "
+            "shorter names to task, backbone, method, hparams or the folder of data."
+        )
+    return run_id
+
+
+def setting_of(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What must agree for methods to be comparable: all but seed, task, method and its tuned rates."""
+    own = ("seed", "task", "method", "variant", "plugins")
+    kept = {k: v for k, v in identity.items() if k not in own}
+    rates = ("lr", "lr_by_name", "arch_lr", "arch_every")
+    return kept | {"hparams": {k: v for k, v in kept["hparams"].items() if k not in rates}}
+
+
+def digest(value: Any) -> str:
+    """16 hex digits of a value that JSON can hold; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

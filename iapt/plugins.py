@@ -1,0 +1,160 @@
+"""Modules of the user's own that hold methods, tasks, sources or loggers: `plugins=my_methods`.
+
+Finding one imports nothing.  It is imported when a `_target_` lies in it, with its folder and the current
+folder on the module search path for that import alone.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+
+from iapt.checking import short
+from iapt.errors import ConfigError, closest
+from iapt.files import sha256_of
+
+# What was imported from where, so that another plugin of the same name, or an edited one, is read anew.
+_LOADED: dict[str, tuple[Path, str]] = {}
+
+
+@dataclass(frozen=True)
+class Plugins:
+    """The modules that the user named.
+
+    Attributes:
+        files: module name -> its file; of a package, the `__init__.py`.
+    """
+
+    files: dict[str, Path] = field(default_factory=dict)
+
+    @classmethod
+    def find(cls, words: str | Sequence[str] | None, folders: Sequence[Path] = ()) -> "Plugins":
+        """Find modules without importing them.
+
+        Args:
+            words: names of modules, or paths of .py files and of packages.
+            folders: where to look for names, before the current folder and the installed modules.
+
+        Raises:
+            ConfigError: naming the word for which there is no module.
+        """
+        words = [words] if isinstance(words, str) else words or []
+        return cls(dict(_find(word, [*folders, Path.cwd()]) for word in words))
+
+    def __str__(self) -> str:
+        return ", ".join(self.files)
+
+    def __bool__(self) -> bool:
+        return bool(self.files)
+
+    def hold(self, target: str) -> bool:
+        """Whether a dotted name lies in one of the modules."""
+        return target.partition(".")[0] in self.files
+
+    def load(self, module: str) -> ModuleType:
+        """Import one of the modules, or a part of one.
+
+        Raises:
+            ConfigError: what the module itself raises, with the place.
+        """
+        name = module.partition(".")[0]
+        file = self.files[name]
+        _make_way(name, file, self.digest(name))
+        folder = file.parent.parent if file.name == "__init__.py" else file.parent
+        try:
+            with _searching(folder, Path.cwd()):
+                return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name == module:
+                raise  # the target's own fault; whoever resolves it says so
+            raise ConfigError(
+                f"plugins={name}: {file} imports {error.name}, which is not there."
+            ) from error
+        except Exception as error:
+            at = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+            raise ConfigError(
+                f"plugins={name}: {file}{at} cannot be imported: {type(error).__name__}: {error}."
+            ) from error
+
+    def used_by(self, *targets: object) -> dict[str, str]:
+        """The modules that some targets lie in, each with its digest."""
+        return {
+            name: self.digest(name)
+            for name in self.files
+            if any(str(target).partition(".")[0] == name for target in targets)
+        }
+
+    def digest(self, name: str) -> str:
+        """The SHA-256 of a module's file; of a package, over all its Python files."""
+        file = self.files[name]
+        if file.name != "__init__.py":
+            return sha256_of(file)
+        parts = sorted(file.parent.rglob("*.py"))
+        lines = [f"{p.relative_to(file.parent).as_posix()} {sha256_of(p)}\n" for p in parts]
+        return sha256("".join(lines).encode()).hexdigest()
+
+
+def _find(word: str, folders: Sequence[Path]) -> tuple[str, Path]:
+    path = Path(word).expanduser()
+    if word.endswith(".py") or "/" in word:
+        file = path / "__init__.py" if path.is_dir() else path
+        name = path.name.removesuffix(".py")
+        if not file.is_file() or file.suffix != ".py":
+            raise ConfigError(f"plugins={word}: there is no such Python file or package.")
+        if not name.isidentifier():
+            raise ConfigError(f"plugins={word}: {name!r} cannot name a module; rename it.")
+        return name, file.resolve()
+    if not word.isidentifier():
+        raise ConfigError(
+            f"plugins={short(word)}: must be a module's name or the path of a .py file."
+        )
+    for folder in folders:
+        for file in (folder / word / "__init__.py", folder / f"{word}.py"):
+            if file.is_file():
+                return word, file.resolve()
+    spec = importlib.util.find_spec(word) if word not in sys.modules else sys.modules[word].__spec__
+    if spec is not None and spec.has_location and spec.origin is not None:
+        return word, Path(spec.origin).resolve()
+    near = [p.stem for folder in folders for p in folder.glob("*.py")]
+    where = ", ".join(dict.fromkeys(str(f) for f in folders))
+    raise ConfigError(
+        f"plugins={word}: no such module in {where} or among the installed.{closest(word, near)}"
+    )
+
+
+def _make_way(name: str, file: Path, digest: str) -> None:
+    """Forget an earlier plugin of this name; refuse to stand in front of any other module.
+
+    Raises:
+        ConfigError: another module has the name.
+    """
+    there = sys.modules.get(name)
+    if there is None or _LOADED.get(name) == (file, digest):
+        pass
+    elif name in _LOADED:
+        for key in [k for k in sys.modules if k == name or k.startswith(f"{name}.")]:
+            del sys.modules[key]
+    elif Path(there.__file__ or "").resolve() != file.resolve():
+        raise ConfigError(
+            f"plugins={name}: {file} has the name of another module, {there.__file__ or 'built in'}; "
+            "rename it."
+        )
+    _LOADED[name] = (file, digest)
+
+
+@contextmanager
+def _searching(*folders: Path) -> Iterator[None]:
+    """Put folders in front of the module search path for a while, and leave no bytecode in them."""
+    before = sys.path[:], sys.dont_write_bytecode
+    sys.path[:0] = [str(folder) for folder in folders]
+    sys.dont_write_bytecode = True
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:], sys.dont_write_bytecode = before
