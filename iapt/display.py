@@ -44,9 +44,8 @@ def show_prompt(example: Encoded, tokenizer: Any) -> None:
 
 def show_result(row: Row, row_file: Path, folder: Path) -> None:
     """Score, dev summary, and where everything was written."""
-    scores, dev, seconds, cell = row.scores, row.dev, row.seconds, row.cell
+    scores, dev, seconds = row.scores, row.dev, row.seconds
     first = dev.curve[0] if dev.curve else DevPoint(step=0)
-    variant = f" variant={cell.variant}" if cell.variant else ""
     print(
         f"""
   test {scores.metric} {scores.value:.1f} on {scores.n} examples ({scores.n_unparsed} outputs could not be parsed)
@@ -54,9 +53,6 @@ def show_result(row: Row, row_file: Path, folder: Path) -> None:
   time {_number(seconds.total)} s in all: {_number(seconds.per_step, 2)} s a step, {_number(seconds.eval)} s evaluating, {_number(seconds.test)} s decoding; peak memory {_number(row.peak_memory_mib)} MiB
   row  {row_file}
   run  {folder}/ (config, dev curve, predictions, adapter)
-
-  This is one seed of hparams={cell.hparams}. All seeds: iapt-sweep task={cell.task} method={cell.method}{variant}
-  The paper's setting (LLaMA-2 7B, released data; needs a GPU): iapt-train task={cell.task} method={cell.method}{variant} +experiment=paper
 """,
         flush=True,
     )

@@ -1,15 +1,21 @@
-"""Command-line arguments: the configuration folder, its groups, and what is wrong with an argument.
+"""A command line of `key=value` words: checked, with its nearest right spelling, then composed by Hydra.
 
-Hydra composes the configuration; this file checks the words first, so that a mistake is answered in a
-moment with the nearest right spelling.  Nothing heavy is imported at the top: `--help` must be quick.
+`prepare` turns a user's words into Hydra's, `check_keys` finds keys that do not exist, `composed` gives the
+values; `from_words` does all three.  Nothing heavy is imported at the top: `--help` must be quick.
 """
 
-import sys
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from iapt.errors import ConfigError, IaptError, closest
+from iapt.cli.command import (
+    guarded as guarded,
+)  # the commands that are not Hydra's take it from there
+from iapt.errors import ConfigError, closest
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # In a wheel the folder lies inside the package; in a checkout beside it, where people edit it.
@@ -17,20 +23,41 @@ CONFIG_DIR = next(
     (p for p in (PACKAGE.parent / "configs", PACKAGE / "configs") if (p / "config.yaml").is_file()),
     PACKAGE / "configs",
 )
+YAML = (".yaml", ".yml")
+# Groups whose entries have a name; one that leaves it out is called as its file.
+NAMED = ("task", "method", "backbone", "hparams")
 
 
-def groups() -> dict[str, list[str]]:
-    """Configuration groups and their entries, read from the folder."""
-    return {
-        folder.name: sorted(p.stem for p in folder.glob("*.yaml"))
-        for folder in sorted(CONFIG_DIR.iterdir())
-        if folder.is_dir()
-    }
+def groups(folders: Sequence[Path] = ()) -> dict[str, list[str]]:
+    """Configuration groups and their entries.
+
+    Args:
+        folders: further folders with the same sub-folders as `configs/`, from `--config-dir`.
+
+    Raises:
+        ConfigError: such a folder has no group, or an entry of a name that is taken.
+    """
+    found = {p.name: _entries(p) for p in sorted(CONFIG_DIR.iterdir()) if p.is_dir()}
+    for folder in folders:
+        if not any((folder / group).is_dir() for group in found):
+            wrong = "has none of the folders" if folder.is_dir() else "is no folder with some of"
+            raise ConfigError(
+                f"--config-dir {folder}: {wrong} {', '.join(found)}; a method is described in "
+                f"{folder / 'method'}/<name>.yaml."
+            )
+        for group, entries in found.items():
+            more = _entries(folder / group) if (folder / group).is_dir() else []
+            for entry in more:
+                _refuse_taken(group, folder / group / f"{entry}.yaml", entries)
+            found[group] = sorted({*entries, *more})
+    return found
 
 
-def summary(group: str, entry: str) -> str:
+def summary(group: str, entry: str, folders: Sequence[Path] = ()) -> str:
     """The first comment line of an entry."""
-    for line in (CONFIG_DIR / group / f"{entry}.yaml").read_text(encoding="utf-8").splitlines():
+    files = [folder / group / f"{entry}.yaml" for folder in (CONFIG_DIR, *folders)]
+    file = next(f for f in files if f.is_file())
+    for line in file.read_text(encoding="utf-8").splitlines():
         if line.startswith("#") and "@package" not in line:
             return line.lstrip("# ").rstrip()
     return ""
@@ -42,166 +69,279 @@ def split_argument(argument: str) -> tuple[str, str | None]:
     return key.lstrip("+~"), value if equals else None
 
 
-def prepare(arguments: Sequence[str]) -> list[str]:
-    """Check group choices and turn `data=<path>` into Hydra's words.
+def config_dirs(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Take `--config-dir DIR` (also `-cd DIR`, `--config-dir=DIR`) out of a command line.
+
+    Returns:
+        The folders, absolute, and the other words.
 
     Raises:
-        ConfigError: an argument is not key=value, a group has no such entry, a key does not exist.
+        ConfigError: a flag without a folder.
     """
-    known, prepared = groups(), []
-    for argument in arguments:
-        key, value = split_argument(argument)
-        if argument.startswith("-"):
-            prepared.append(argument)
-        elif value is None and not argument.startswith("~"):
+    folders, rest, given = [], [], iter(words)
+    for word in given:
+        flag, equals, value = word.partition("=")
+        if flag not in ("--config-dir", "-cd"):
+            rest.append(word)
+            continue
+        value = value if equals else next(given, "")
+        if not value:
+            raise ConfigError(f"{word}: no folder; write --config-dir DIR.")
+        folders.append(Path(value).expanduser().resolve())
+    return list(dict.fromkeys(f for f in folders if f != CONFIG_DIR)), rest
+
+
+def prepare(words: Sequence[str]) -> list[str]:
+    """Turn a user's words into Hydra's overrides.
+
+    `data=<path>` becomes a folder source, `task=<path>.yaml` an entry of its group, `--config-dir DIR` a
+    search path, and `plugins=` the files of the modules it names.
+
+    Raises:
+        ConfigError: a word is not key=value, a group has no such entry, a key stands there twice.
+    """
+    folders, words = config_dirs(words)
+    known, prepared = groups(folders), list[str]()
+    seen: dict[str, str] = {}
+    for word in words:
+        key, value = split_argument(word)
+        if word.startswith("-"):
+            raise ConfigError(f"{word}: no such flag; --help lists what there is.")
+        if word.startswith("~"):
             raise ConfigError(
-                f"argument {argument!r}: expected key=value, such as task=boolq.{closest(key, known)}"
+                f"{word}: a run needs all its settings; leave the word out for the default of {key}, or "
+                f"give {key}=VALUE."
             )
-        elif key == "data" and value is not None and _is_path(value, known["data"]):
-            prepared += ["data=folder", f"data.path={value}"]
-        else:
-            if key in known and value is not None:
-                for choice in value.split(","):
-                    if choice not in known[key]:
-                        raise ConfigError(
-                            f"{key}={choice}: there is no such {key}; there are {', '.join(known[key])}."
-                            f"{closest(choice, known[key])}"
-                        )
+        if value is None:
+            raise ConfigError(
+                f"argument {word!r}: expected key=value, such as task=boolq.{closest(key, known)}"
+            )
+        if key in seen:
+            raise ConfigError(f"{key}: given twice ({seen[key]} and {word}); give it once.")
+        if key == "hydra.searchpath":
+            raise ConfigError(f"{word}: further folders of entries are given by --config-dir DIR.")
+        seen[key] = word
+        if key == "plugins":
+            prepared += _plugins(value, folders)
+        elif key == "data" and _is_path(value, known["data"]):
+            prepared += ["data=folder", f"data.path={quoted(value)}"]
+        elif key in known:
+            chosen = ",".join(_choice(key, each, known[key]) for each in value.split(","))
             # An experiment is not part of the defaults, so Hydra wants it added.
-            prepared.append(
-                f"+{argument}" if key == "experiment" and not argument.startswith("+") else argument
-            )
+            prepared.append(f"{'+' if key == 'experiment' else ''}{key}={chosen}")
+        else:
+            prepared.append(word)
+    if folders:
+        prepared.append(f"hydra.searchpath=[{','.join(quoted(f'file://{f}') for f in folders)}]")
     return prepared
 
 
-def refuse_grid(arguments: Sequence[str]) -> None:
-    """Name an argument with several values, where one run wants one.
+def refuse_grid(words: Sequence[str]) -> None:
+    """Name a word with several values, where one run wants one.
 
     Raises:
         ConfigError: with the command that takes them.
     """
-    for argument in arguments:
-        _, value = split_argument(argument)
-        if value and "," in value and value[0] not in "[{('\"":
+    for word in words:
+        key, value = split_argument(word)
+        if value and "," in value and value[0] not in "[{('\"" and key != "plugins":
             raise ConfigError(
-                f"{argument}: one run takes one value; iapt-sweep takes several and runs them all."
+                f"{word}: one run takes one value; iapt-sweep takes several and runs them all."
             )
 
 
-def check_keys(arguments: Sequence[str]) -> None:
-    """Compose once and name every overridden key that does not exist, before Hydra does.
+def check_keys(prepared: Sequence[str]) -> None:
+    """Compose once for each choice and name every overridden key that does not exist, before Hydra does.
 
     Raises:
-        ConfigError: with the nearest key.
+        ConfigError: with the nearest key, and with the choice that lacks it where there are several.
     """
-    from hydra import compose, initialize_config_dir
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
-    parser = OverridesParser.create()
-    for word in arguments:
-        if not word.startswith("-"):
-            try:
-                parser.parse_override(word)
-            except HydraException as error:
-                reason = str(error).splitlines()[0]
-                raise ConfigError(
-                    f"argument {word!r}: {reason}; put odd characters in quotes."
-                ) from error
+    grid = grid_of(prepared)
     known = groups()
-    pairs = [(a, *split_argument(a)) for a in arguments if not a.startswith("-")]
-    choices = [
-        f"{a.split('=')[0]}={v.split(',')[0]}"
-        for a, k, v in pairs
-        if k in known and v and not a.startswith("~")
-    ]
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        config = compose("config", overrides=choices)
-    for argument, key, value in pairs:
-        if (
-            key in known
-            or key.startswith("hydra")
-            or argument.startswith(("+", "~"))
-            or value is None
-        ):
-            continue
-        node: Any = config
+    chosen = {k: w for k, w in grid.items() if k in known or k == "hydra.searchpath"}
+    made: dict[tuple[str, ...], Any] = {}
+    for word in prepared:
+        key, value = split_argument(word)
         path = key.split(".")
-        for depth, part in enumerate(path):
-            if not OmegaConf.is_dict(node) or part not in list(node.keys()):
+        if key in chosen or path[0].partition("/")[0] == "hydra" or word.startswith("+"):
+            continue
+        choices = chosen.get(path[0], [""])
+        for choice in choices:
+            others = [w[0] for k, w in chosen.items() if k != path[0]]
+            words = tuple(filter(None, [*others, choice]))
+            node = made[words] = made.get(words) or _composed(words)
+            for depth, part in enumerate(path):
                 have = sorted(str(k) for k in node) if OmegaConf.is_dict(node) else []
-                where = ".".join(path[:depth])
-                raise ConfigError(
-                    f"{key}={value}: unknown key {part!r}{f' in {where}' if where else ''}; allowed are "
-                    f"{', '.join(have) or 'none below this'}.{closest(part, have)}"
-                )
-            node = (
-                None
-                if OmegaConf.is_missing(node, part) or OmegaConf.is_interpolation(node, part)
-                else node[part]
+                if part not in have:
+                    where = f" in {'.'.join(path[:depth])}" if depth else ""
+                    only = f" of {choice}, one of several" if len(choices) > 1 else ""
+                    raise ConfigError(
+                        f"{key}={value}: unknown key {part!r}{where}{only}; allowed are "
+                        f"{', '.join(k for k in have if k != 'hydra') or 'none below this'}."
+                        f"{closest(part, have)}"
+                    )
+                there = OmegaConf.is_missing(node, part) or OmegaConf.is_interpolation(node, part)
+                node = None if there else node[part]
+
+
+def grid_of(prepared: Sequence[str]) -> dict[str, list[str]]:
+    """Each key's words, one for each of its values: `seed=0,1` -> {"seed": ["seed=0", "seed=1"]}.
+
+    Raises:
+        ConfigError: Hydra cannot read a word.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser, grid = OverridesParser.create(), dict[str, list[str]]()
+    for word in prepared:
+        try:
+            override = parser.parse_override(word)
+            key = override.get_key_element()
+            values = (
+                [str(v) for v in override.sweep_string_iterator()]
+                if override.is_discrete_sweep()
+                else [word.partition("=")[2]]
             )
+        except (
+            HydraException,
+            ValueError,
+        ) as error:  # a number of thousands of digits is the latter
+            reason = str(error).splitlines()[0]
+            raise ConfigError(
+                f"argument {word!r}: {reason}; put odd characters in quotes."
+            ) from error
+        grid[key.lstrip("+")] = [f"{key}={value}" for value in values]
+    return grid
 
 
 def composed(words: Sequence[str], name: str | None = "config") -> dict[str, Any]:
-    """Compose the configuration folder: plain values, everything resolved.
+    """Compose the configuration: plain values, everything resolved.
 
     Args:
         words: overrides in Hydra's words, as `prepare` gives them.
         name: the file to begin with; None begins with nothing.
-    """
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
 
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        values = OmegaConf.to_container(compose(name, overrides=list(words)), resolve=True)
+    Raises:
+        ConfigError: a value that must be given is not.
+    """
+    from omegaconf import open_dict
+
+    config = _composed(tuple(words), name)
+    with open_dict(config):
+        choices = config.pop("hydra").runtime.choices
+    return plain(config, choices)
+
+
+def from_words(words: Sequence[str]) -> dict[str, Any]:
+    """The configuration that a user's words ask for, `--config-dir` and `plugins=` included.
+
+    Raises:
+        ConfigError: a word is wrong; see `prepare` and `check_keys`.
+    """
+    refuse_grid(words)
+    prepared = prepare(words)
+    check_keys(prepared)
+    return composed(prepared)
+
+
+def plain(config: "DictConfig", choices: Mapping[str, Any]) -> dict[str, Any]:
+    """A composed configuration as plain values; an entry without a name is called as its file.
+
+    Args:
+        config: what Hydra composed.
+        choices: the entry chosen in each group.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import MissingMandatoryValue
+
+    try:
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key}: missing; give {error.full_key}=VALUE.") from error
     assert isinstance(values, dict)
+    for group in NAMED:
+        if isinstance(values.get(group), dict) and choices.get(group):
+            values[group].setdefault("name", str(choices[group]))
     return {str(key): value for key, value in values.items()}
 
 
-def help_text(command: str, purpose: str, examples: Sequence[str]) -> str:
-    """The `--help` page: groups, entries and examples, read from the configuration folder."""
-    lines = [f"{command}: {purpose}", "", "Groups (choose with group=entry):"]
-    for group, entries in groups().items():
-        lines.append(f"  {group}")
-        lines += [
-            f"    {e:<18} {summary(group, e)[:90]}"
-            for e in entries
-            if not (group == "variant" and e == "none")
-        ]
-    lines += [
-        "",
-        "Any value:  hparams.lr=1e-4  method.rank=8  seed=3  limit.train=200  data=<folder>  device=cpu",
-        "Others:     dry_run=true (show the plan, stop)   force=true (run again)   --cfg job (resolved configuration)",
-        "",
-        "Examples:",
-        *(f"  {e}" for e in examples),
-    ]
-    return "\n".join(lines)
+def quoted(text: str) -> str:
+    """A text as Hydra's grammar takes it, in quotes if it must be."""
+    if re.fullmatch(r"[\w./:+-]+", text):
+        return text
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def guarded(command: Callable[[], None]) -> int:
-    """Run a command; our own errors become one message without a traceback. Returns the exit code."""
+def _composed(words: tuple[str, ...], name: str | None = "config") -> "DictConfig":
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        return compose(name, overrides=list(words), return_hydra_config=True)
+
+
+def _entries(folder: Path) -> list[str]:
+    return sorted(p.stem for p in folder.glob("*.yaml"))
+
+
+def _choice(group: str, value: str, known: Sequence[str]) -> str:
+    """One choice of a group as Hydra knows it; a file from elsewhere is told to Hydra first."""
+    if value.endswith(YAML):
+        return _told_to_hydra(group, Path(value).expanduser(), known)
+    if value not in known:
+        file = " A file's name ends in .yaml." if "/" in value else ""
+        raise ConfigError(
+            f"{group}={value}: there is no such {group}; there are {', '.join(known)}."
+            f"{closest(value, known)}{file}"
+        )
+    return value
+
+
+def _told_to_hydra(group: str, file: Path, known: Sequence[str]) -> str:
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+    from yaml import YAMLError
+
+    _refuse_taken(group, file, known)
     try:
-        command()
-    except IaptError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    except Exception as error:
-        # Grammar of overrides, interpolations: Hydra and OmegaConf say what is wrong with a word.
-        if type(error).__module__.split(".")[0] not in ("hydra", "omegaconf"):
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
-        return 130
-    return 0
+        text = file.read_text(encoding="utf-8")
+        node = OmegaConf.create(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{group}={file}: cannot be read ({error}).") from error
+    except YAMLError as error:
+        raise ConfigError(f"{group}={file}: not YAML ({' '.join(str(error).split())}).") from error
+    if not OmegaConf.is_dict(node):
+        raise ConfigError(f"{group}={file}: must hold key: value lines.")
+    package = re.search(r"^#\s*@package\s+(\S+)", text, re.MULTILINE)
+    ConfigStore.instance().store(
+        group=group, name=file.stem, node=node, package=package[1] if package else None
+    )
+    return file.stem
+
+
+def _refuse_taken(group: str, file: Path, known: Sequence[str]) -> None:
+    if file.stem in known:
+        raise ConfigError(
+            f"{file}: there is a {group} {file.stem!r} already; rename the file, so that rows tell the two apart."
+        )
+
+
+def _plugins(value: str, folders: Sequence[Path]) -> Iterator[str]:
+    from iapt.plugins import Plugins
+
+    if value != "null":
+        names = [word.strip(" '\"") for word in value.strip("[]").split(",")]
+        files = Plugins.find(names, folders).files.values()
+        paths = [str(f.parent if f.name == "__init__.py" else f) for f in files]
+        yield f"plugins=[{','.join(map(quoted, paths))}]"
 
 
 def _is_path(value: str, entries: Sequence[str]) -> bool:
     return (
         value not in entries
         and "," not in value
+        and not value.endswith(YAML)
         and ("/" in value or value.startswith(("~", ".")) or Path(value).is_dir())
     )

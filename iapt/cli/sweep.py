@@ -1,56 +1,76 @@
 """`iapt-sweep`: a grid of runs over seeds 0-4, through Hydra's multirun and any of its launchers.
 
-Finished cells are skipped, so the same command again fills gaps; a failed run does not stop the others
-and is named at the end.
+Every cell is planned before the first one runs.  Finished cells are skipped, so the same command again
+fills gaps; a failed run does not stop the others and is named at the end.
 """
 
-import json
+import itertools
 import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from iapt.cli.configuration import check_keys, groups, guarded, help_text, prepare, split_argument
-from iapt.errors import IaptError
+from iapt.cli.configuration import (
+    check_keys,
+    composed,
+    config_dirs,
+    grid_of,
+    groups,
+    plain,
+    prepare,
+    quoted,
+    split_argument,
+)
+from iapt.cli.words import HydraCommand, Line, made_folder, run_hydra
+from iapt.errors import ConfigError, IaptError
+from iapt.files import read_json, write_json
 
-EXAMPLES = (
-    "iapt-sweep task=boolq,sst2 method=iapt,lora",
-    "iapt-sweep task=boolq method=all seed=0",
-    "iapt-sweep task=boolq method=iapt hydra/launcher=submitit_slurm   # with hydra-submitit-launcher installed",
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from iapt.plan import Plan
+
+COMMAND = HydraCommand(
+    "iapt-sweep",
+    "run a grid (comma-separated values) over seeds 0-4; resumes.",
+    (
+        "iapt-sweep task=boolq,sst2 method=iapt,lora",
+        "iapt-sweep task=boolq method=all seed=0",
+        "iapt-sweep task=boolq method=all dry_run=true   # the cells: which are finished, which are left",
+        "iapt-sweep task=boolq method=iapt hydra/launcher=submitit_slurm",
+    ),
 )
 SEEDS = "seed=0,1,2,3,4"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code (1 if a run failed)."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if {"-h", "--help", "help"} & set(words):
-        print(
-            help_text(
-                "iapt-sweep",
-                "run a grid (comma-separated values) over seeds 0-4; resumes.",
-                EXAMPLES,
-            )
-        )
-        return 0
-    return guarded(lambda: _sweep(words))
+    return COMMAND.main(_sweep, arguments)
 
 
-def _sweep(words: list[str]) -> None:
+def _sweep(line: Line) -> None:
+    folders, words = config_dirs(line.words)
     keys = {split_argument(w)[0] for w in words}
-    words = [_expand(w) for w in words] + ([] if "seed" in keys else [SEEDS])
-    prepared = prepare(words)
+    known = groups(folders)
+    expanded = [_expand(w, known) for w in words] + ([] if "seed" in keys else [SEEDS])
+    prepared = prepare([*(f"--config-dir={folder}" for folder in folders), *expanded])
     check_keys(prepared)
-    from iapt.cli.train import run_hydra
-
+    grid = grid_of(prepared)
+    if line.shows:  # of the first cell
+        run_hydra(lambda _: None, [*line.shows, *(values[0] for values in grid.values())])
+        return
+    plans = _plans(grid)
+    if next(iter(plans.values())).config["dry_run"]:
+        _show(plans)
+        return
+    next(iter(plans.values())).check_folders()
     folder = _folder(prepared)
-    run_hydra(_job, ["--multirun", *prepared, f"hydra.sweep.dir='{folder}'"])
+    run_hydra(_job, ["--multirun", *prepared, f"hydra.sweep.dir={quoted(str(folder))}"])
     # Every job left its status in the sweep's folder, whichever machine it ran on.
     states = [
-        json.loads(p.read_text())
-        for p in sorted(folder.glob("*/status.json"), key=lambda p: int(p.parent.name))
+        read_json(p) for p in sorted(folder.glob("*/status.json"), key=lambda p: int(p.parent.name))
     ]
     failed = [s for s in states if s["status"] == "failed"]
     print(f"\n{len(states)} runs: {len(states) - len(failed)} finished, {len(failed)} failed.")
@@ -63,24 +83,65 @@ def _sweep(words: list[str]) -> None:
     )
 
 
-def _job(config: Any) -> None:
+def _plans(grid: dict[str, list[str]]) -> "dict[str, Plan]":
+    """Plan each cell of a grid, by its words; of the seeds only the first, unless the run is dry.
+
+    Raises:
+        ConfigError: cells that cannot run, each mistake once.
+    """
+    from tqdm import tqdm
+
+    from iapt.plan import make_plan
+
+    dry = grid.get("dry_run", [""])[0].lower().endswith("=true")
+    searched = "hydra/sweeper" in grid  # another sweeper chooses the cells itself
+    axes = [
+        values if not searched and (dry or key != "seed") else values[:1]
+        for key, values in grid.items()
+    ]
+    cells = list(itertools.product(*axes))
+    plans, faults = dict[str, "Plan"](), dict[str, list[str]]()
+    for cell in tqdm(cells, desc="planning", unit="cell", delay=2, dynamic_ncols=True):
+        name = " ".join(w for w, values in zip(cell, grid.values(), strict=True) if len(values) > 1)
+        try:
+            plans[name] = make_plan(composed(cell))
+        except IaptError as error:
+            faults.setdefault(str(error), []).append(name)
+    if faults:
+        lines = []
+        for message, where in faults.items():
+            some = f"\n  in {len(where)} of {len(cells)} cells, such as {where[0]}"
+            lines.append(message + (some if len(where) < len(cells) else ""))
+        raise ConfigError("\n".join(lines))
+    return plans
+
+
+def _show(plans: "dict[str, Plan]") -> None:
+    """Print the cells of a dry run and what is left of them."""
+    left = 0
+    for plan in plans.values():
+        done = (Path(plan.config["rows"]) / f"{plan.run_id}.json").is_file()
+        left += not done
+        state = "finished" if done else "left"
+        print(f"  {state:<10}{plan.run_id}   {plan.trainable:,} trained parameters")
+    print(f"\n{len(plans)} runs: {len(plans) - left} finished, {left} left. Nothing was started.")
+
+
+def _job(config: "DictConfig") -> None:
     """One run of the grid; never raises, so that the others go on."""
     import traceback
 
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
 
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    values = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(values, dict)
-    name = " ".join(HydraConfig.get().overrides.task)
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    name = " ".join(hydra.overrides.task)
     print(f"\n=== run {folder.name}: {name}", flush=True)
     state = {"status": "finished", "run": name, "error": ""}
     try:
         from iapt.run import run
 
-        row = run({str(k): v for k, v in values.items()})
+        row = run(plain(config, hydra.runtime.choices))
         state["run"] = row.run_id if row else name
     except Exception as error:  # noqa: BLE001  # named at the end; the traceback is in the run's failed.txt
         state |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
@@ -88,21 +149,23 @@ def _job(config: Any) -> None:
             traceback.print_exc()
         else:
             print(f"error: {error}", file=sys.stderr)
-    (folder / "status.json").write_text(json.dumps(state))
+    write_json(folder / "status.json", state)
 
 
-def _expand(word: str) -> str:
+def _expand(word: str, known: dict[str, list[str]]) -> str:
     key, value = split_argument(word)
-    return f"{key}={','.join(groups()[key])}" if value == "all" and key in groups() else word
+    return f"{key}={','.join(known[key])}" if value == "all" and key in known else word
 
 
 def _folder(prepared: Sequence[str]) -> Path:
     """A folder of this sweep alone, also beside one that starts in the same second."""
     given = dict(split_argument(p) for p in prepared)
     if given.get("hydra.sweep.dir"):
-        return Path(str(given["hydra.sweep.dir"]))
+        return made_folder("hydra.sweep.dir", Path(str(given["hydra.sweep.dir"])))
     start = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-    return Path(given.get("out") or "runs") / "sweeps" / f"{start}-{os.getpid()}"
+    return made_folder(
+        "out", Path(given.get("out") or "runs") / "sweeps" / f"{start}-{os.getpid()}"
+    )
 
 
 if __name__ == "__main__":

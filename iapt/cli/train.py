@@ -1,65 +1,82 @@
 """`iapt-train`: one run, from a configuration to its result row."""
 
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from iapt.cli.configuration import CONFIG_DIR, check_keys, guarded, help_text, prepare, refuse_grid
+from iapt.cli.configuration import (
+    check_keys,
+    config_dirs,
+    plain,
+    prepare,
+    refuse_grid,
+    split_argument,
+)
+from iapt.cli.words import HydraCommand, Line, made_folder, run_hydra
 from iapt.errors import IaptError
 
-EXAMPLES = (
-    "iapt-train task=boolq method=iapt",
-    "iapt-train task=sst2 method=lora hparams.max_steps=100 data=<folder>",
-    "iapt-train task=boolq method=iapt +experiment=paper    # LLaMA-2 7B, released data, Appendix F; needs a GPU",
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+COMMAND = HydraCommand(
+    "iapt-train",
+    "train one method on one task, decode the test set, write one row.",
+    (
+        "iapt-train task=boolq method=iapt",
+        "iapt-train task=sst2 method=lora hparams.max_steps=100 data=<folder>",
+        "iapt-train task=boolq method=iapt experiment=paper   # LLaMA-2 7B, released data, Appendix F; needs a GPU",
+        "iapt-train --config-dir <folder> plugins=my_methods method=my_method   # <folder>/method/my_method.yaml",
+        "iapt-train task=<path>/my_task.yaml method=lora",
+    ),
 )
+KEPT = ("task", "method", "variant", "seed", "plugins")  # of a command in the paper's setting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if {"-h", "--help", "help"} & set(words):
-        print(
-            help_text(
-                "iapt-train",
-                "train one method on one task, decode the test set, write one row.",
-                EXAMPLES,
-            )
-        )
-        return 0
-    return guarded(lambda: _train(words))
+    return COMMAND.main(_train, arguments)
 
 
-def _train(words: list[str]) -> None:
-    refuse_grid(words)
-    prepared = prepare(words)
+def _train(line: Line) -> None:
+    refuse_grid(line.words)
+    prepared = prepare(line.words)
     check_keys(prepared)
-    from omegaconf import DictConfig, OmegaConf
-
+    given = dict(map(split_argument, line.words))
+    if given.get("hydra.run.dir"):
+        made_folder("hydra.run.dir", Path(str(given["hydra.run.dir"])))
     failures: list[IaptError] = []
+    rows: list[object] = []
 
-    def task(config: DictConfig) -> None:
+    def task(config: "DictConfig") -> None:
+        from hydra.core.hydra_config import HydraConfig
+
         from iapt.run import run
 
-        values = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(values, dict)
         try:
-            run({str(k): v for k, v in values.items()})
+            rows.append(run(plain(config, HydraConfig.get().runtime.choices)))
         except IaptError as error:  # Hydra would print a report of its own above ours
             failures.append(error)
 
-    run_hydra(task, prepared)
+    run_hydra(task, [*line.shows, *prepared])
     if failures:
         raise failures[0]
+    if rows and rows[0]:
+        print(_further(line.words))
 
 
-def run_hydra(task: object, prepared: Sequence[str]) -> None:
-    """Let Hydra compose and call `task`; our errors pass through instead of being printed by Hydra."""
-    import os
-
-    import hydra
-
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own report and exits
-    sys.argv = [sys.argv[0], *prepared]
-    hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="config")(task)()  # type: ignore[arg-type]
+def _further(words: Sequence[str]) -> str:
+    """Commands that go on from this run: its other seeds, and the paper's setting."""
+    folders, keys = config_dirs(words)
+    flags = [part for folder in folders for part in ("--config-dir", str(folder))]
+    grid = [w for w in keys if split_argument(w)[0] not in ("seed", "force")]
+    paper = [w for w in keys if split_argument(w)[0].split(".")[0] in KEPT]
+    return (
+        f"  This is one seed. All seeds: {shlex.join(['iapt-sweep', *flags, *grid])}\n"
+        "  The paper's setting (LLaMA-2 7B, released data; needs a GPU): "
+        f"{shlex.join(['iapt-train', *flags, *paper, 'experiment=paper'])}\n"
+    )
 
 
 if __name__ == "__main__":

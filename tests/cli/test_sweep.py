@@ -16,6 +16,12 @@ from iapt.errors import TrainingError
 TINY = ["task=sst2", "backbone=tiny_llama", "method=lora", "device=cpu"]
 
 
+def with_tiny(*words: str) -> list[str]:
+    """The words, and those of TINY whose keys they do not give."""
+    keys = {word.split("=")[0].lstrip("+") for word in words}
+    return [*(w for w in TINY if w.split("=")[0] not in keys), *words]
+
+
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -94,7 +100,7 @@ def test_a_second_sweep_reports_its_own_runs(
 def test_a_wrong_word_stops_the_sweep_before_its_first_run(
     word: str, part: str, jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ):
-    assert main([*TINY, word]) == 2
+    assert main(with_tiny(word)) == 2
     assert part in capsys.readouterr().err
     assert jobs == []
 
