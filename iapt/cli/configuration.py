@@ -94,14 +94,20 @@ def config_dirs(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 def prepare(words: Sequence[str]) -> list[str]:
     """Turn a user's words into Hydra's overrides.
 
-    `data=<path>` becomes a folder source, `task=<path>.yaml` an entry of its group, `--config-dir DIR` a
-    search path, and `plugins=` the files of the modules it names.
+    `data=<path>` becomes a folder source, `task=<path>.yaml` and the files of `--config-dir DIR` entries of
+    their groups, and `plugins=` the files of the modules it names.
 
     Raises:
         ConfigError: a word is not key=value, a group has no such entry, a key stands there twice.
     """
     folders, words = config_dirs(words)
     known, prepared = groups(folders), list[str]()
+    for (
+        folder
+    ) in folders:  # not by a search path: there each other sub-folder would be a group, too
+        for group in known:
+            for file in sorted((folder / group).glob("*.yaml")):
+                _tell_hydra(group, file)
     seen: dict[str, str] = {}
     for word in words:
         key, value = split_argument(word)
@@ -131,8 +137,6 @@ def prepare(words: Sequence[str]) -> list[str]:
             prepared.append(f"{'+' if key == 'experiment' else ''}{key}={chosen}")
         else:
             prepared.append(word)
-    if folders:
-        prepared.append(f"hydra.searchpath=[{','.join(quoted(f'file://{f}') for f in folders)}]")
     return prepared
 
 
@@ -160,7 +164,7 @@ def check_keys(prepared: Sequence[str]) -> None:
 
     grid = grid_of(prepared)
     known = groups()
-    chosen = {k: w for k, w in grid.items() if k in known or k == "hydra.searchpath"}
+    chosen = {key: words for key, words in grid.items() if key in known}
     made: dict[tuple[str, ...], Any] = {}
     for word in prepared:
         key, value = split_argument(word)
@@ -289,22 +293,25 @@ def _entries(folder: Path) -> list[str]:
 def _choice(group: str, value: str, known: Sequence[str]) -> str:
     """One choice of a group as Hydra knows it; a file from elsewhere is told to Hydra first."""
     if value.endswith(YAML):
-        return _told_to_hydra(group, Path(value).expanduser(), known)
+        file = Path(value).expanduser()
+        _refuse_taken(group, file, known)
+        _tell_hydra(group, file)
+        return file.stem
     if value not in known:
-        file = " A file's name ends in .yaml." if "/" in value else ""
+        hint = " A file's name ends in .yaml." if "/" in value else ""
         raise ConfigError(
             f"{group}={value}: there is no such {group}; there are {', '.join(known)}."
-            f"{closest(value, known)}{file}"
+            f"{closest(value, known)}{hint}"
         )
     return value
 
 
-def _told_to_hydra(group: str, file: Path, known: Sequence[str]) -> str:
+def _tell_hydra(group: str, file: Path) -> None:
+    """Make an entry of a file that lies outside the configuration folder."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
     from yaml import YAMLError
 
-    _refuse_taken(group, file, known)
     try:
         text = file.read_text(encoding="utf-8")
         node = OmegaConf.create(text)
@@ -318,7 +325,6 @@ def _told_to_hydra(group: str, file: Path, known: Sequence[str]) -> str:
     ConfigStore.instance().store(
         group=group, name=file.stem, node=node, package=package[1] if package else None
     )
-    return file.stem
 
 
 def _refuse_taken(group: str, file: Path, known: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from iapt import run as run_module
 from iapt.cli.configuration import CONFIG_DIR, check_keys, composed, groups, prepare, summary
 from iapt.cli.train import main
