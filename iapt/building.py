@@ -133,7 +133,10 @@ def _signature(
     What a class hands on by `**` is looked up in its base classes.
     """
     layers: list[Callable[..., Any]] = [
-        vars(c)["__init__"] for c in target.__mro__[:-1] if "__init__" in vars(c)
+        vars(c)["__init__"]
+        for c in target.__mro__[:-1]
+        # nn.Module is declared to take anything, and then refuses it.
+        if "__init__" in vars(c) and not c.__module__.startswith("torch.")
     ]
     parameters: dict[str, inspect.Parameter] = {}
     hints: dict[str, Any] = {}

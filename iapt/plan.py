@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, overload
 
 import torch
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 from pydantic import dataclasses as checked_dataclasses
 
 from iapt import building
@@ -37,6 +37,8 @@ Limited = Annotated[
     Count | None,
     Field(json_schema_extra={"allowed": "a whole number >= 1, or null for all"}),
 ]
+Listed = Text | list[Text] | None
+_PLUGINS: TypeAdapter[Listed] = TypeAdapter(Listed, config=STRICT)
 
 
 @checked_dataclasses.dataclass(frozen=True, config=STRICT)
@@ -70,7 +72,7 @@ class Settings:
     force: bool
     dry_run: bool
     variant: Name | Literal[""] = ""
-    plugins: Text | list[Text] | None = None
+    plugins: Listed = None
 
 
 @dataclass(frozen=True)
@@ -156,9 +158,11 @@ def make_plan(config: dict[str, Any]) -> Plan:
         settings = checked(Settings, config)
     with faults:
         device = _device(str(config.get("device", "auto")))
+    plugins = None
     with faults:
-        plugins = Plugins.find(config.get("plugins"))
-    if "plugins" not in "".join(faults.lines):
+        listed = checked(_PLUGINS, config.get("plugins"), "plugins")
+        plugins = Plugins.find(listed)
+    if plugins is not None:
         with faults:
             task = build(_entry(config, "task"), "task", plugins)
         with faults:
@@ -168,12 +172,13 @@ def make_plan(config: dict[str, Any]) -> Plan:
         with faults, torch.device("meta"):
             dims = Dims.from_mapping(_entry(config, "backbone").get("dims", {}))
             method = build_method(_entry(config, "method"), dims, plugins)
-    if faults.lines and config.get("variant"):
+    if config.get("variant") and any(line.startswith("method.") for line in faults.lines):
         faults.lines.append(
             f"variant={config['variant']}: changes values of the method that it belongs to; is it meant for "
             f"method={_entry(config, 'method').get('name')}?"
         )
     faults.tell()
+    assert plugins is not None
     hparams, backbone = settings.hparams, settings.backbone
     with faults:
         check_system_template(backbone.template)

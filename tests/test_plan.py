@@ -45,6 +45,25 @@ def test_seeds_share_a_cell_and_methods_share_a_setting():
     assert plan.setting_hash == seed.setting_hash == other.setting_hash != longer.setting_hash
 
 
+@pytest.mark.parametrize(
+    "word", ["lr=3e-3", "lr_by_name={lora_A: 1e-3}", "arch_lr=1e-2", "arch_every=3"]
+)
+def test_methods_with_rates_of_their_own_share_a_setting(word: str):
+    """Each method may have tuned rates; all other numbers must agree."""
+    plan = make_plan(config("method=lora"))
+    tuned = make_plan(config("method=lora", f"hparams.{word}"))
+    assert tuned.cell_hash != plan.cell_hash
+    assert tuned.setting_hash == plan.setting_hash
+
+
+@pytest.mark.parametrize(
+    "word", ["clip=2", "warmup=0.1", "weight_decay=0.1", "arch_data=train_split"]
+)
+def test_other_numbers_make_another_setting(word: str):
+    plan = make_plan(config("method=lora"))
+    assert make_plan(config("method=lora", f"hparams.{word}")).setting_hash != plan.setting_hash
+
+
 def test_where_a_run_goes_is_not_what_it_is():
     plan = make_plan(config("method=lora"))
     elsewhere = make_plan(config("method=lora", "out=x", "rows=y", "force=true", "logger=wandb"))
@@ -87,6 +106,38 @@ WRONG: list[tuple[tuple[str, ...], dict[str, Any], str]] = [
     (("method._target_=iapt.methods.iapt.IAPTT",), {}, r"method\._target_='iapt\.methods"),
     (("method._target_=iapt.training.hparams.HParams",), {}, "method"),
     (("method=lora", "variant=iapt_1"), {}, r"method\.pooler: unknown; allowed are rank"),
+    (("method=lora", "variant=iapt_1"), {}, r"variant=iapt_1: .*is it meant for method=lora"),
+    (
+        ("data._target_=os.system", "+data.command=x"),
+        {},
+        r"data\._target_='os\.system': must lie in iapt",
+    ),
+    (("task._target_=builtins.dict",), {}, r"task\._target_='builtins\.dict': must lie in iapt"),
+    (("method._target_=iapt.cli.train.main",), {}, r"method\._target_=.*is no class"),
+    (("logger=wandb", "logger.mode=foo"), {}, r"logger\.mode='foo': allowed are offline, online"),
+    (("method._target_=5",), {}, r"method\._target_=5: must be the dotted name"),
+    (("method.name=null",), {}, r"method\.name=None: must be a name for files"),
+    (("task.name=a/b",), {}, r"task\.name='a/b': must be a name for files"),
+    (("backbone.name=../x",), {}, r"backbone\.name='\.\./x': must be a name for files"),
+    ((), {"variant": "a/b"}, r"variant='a/b': must be a name for files"),
+    ((), {"task": None}, r"task=None: must be a mapping"),
+    ((), {"hparams": 3}, r"hparams=3: must be a mapping with name, lr"),
+    (("hparams.num_beams=260",), {}, r"hparams\.num_beams=260: must be at most 259"),
+    (("task.num_beams=100000",), {}, r"task\.num_beams=100000: must be at most 259"),
+    (("backbone.template=x",), {}, r"backbone\.template='x': needs the field \{query\} once"),
+    (
+        ("method=lora", "hparams.lr_by_name={lora_C: 1e-3}"),
+        {},
+        r"hparams\.lr_by_name\.lora_C: no parameter of LoRA .*Did you mean 'lora_[AB]'",
+    ),
+    (
+        ("seed=99999999999999999999999",),
+        {},
+        r"seed=9+: must be a whole number >= 0 and < 4294967296",
+    ),
+    (("+promt=1",), {}, r"promt: unknown; allowed are task, backbone"),
+    ((), {"plugins": "nowhere_at_all"}, r"plugins=nowhere_at_all: no such module"),
+    ((), {"plugins": 5}, r"plugins=5: must be text that is not empty or a list or null"),
     (("method=lora", "method.rank=0"), {}, r"method\.rank=0"),
     (("hparams.lr=fast",), {}, r"hparams\.lr='fast': must be a positive number"),
     (("backbone.attn=flash",), {}, r"backbone\.attn='flash'.*sdpa, eager"),
@@ -113,6 +164,91 @@ WRONG: list[tuple[tuple[str, ...], dict[str, Any], str]] = [
 def test_a_wrong_setting_is_named(words: tuple[str, ...], changes: dict[str, Any], message: str):
     with pytest.raises(ConfigError, match=message):
         make_plan(config(*words, **changes))
+
+
+def test_every_mistake_is_told_at_once_and_each_once():
+    words = ("method=lora", "method.rank=0", "hparams.lr=0", "task.num_beams=x", "device=gpu")
+    with pytest.raises(ConfigError) as caught:
+        make_plan(config(*words, "backbone.dims.num_layers=0", seed=-1))
+    found = str(caught.value).splitlines()
+    assert [line.split("=")[0] for line in found] == [
+        "backbone.dims.num_layers", "hparams.lr", "seed", "device", "task.num_beams"
+    ]  # fmt: skip
+
+
+def test_without_a_number_a_setting_is_missing_by_name():
+    left = {key: value for key, value in config().items() if key not in ("seed", "limit")}
+    with pytest.raises(ConfigError, match=r"seed: missing; it must be a whole number"):
+        make_plan(left)
+
+
+def test_a_folder_of_data_whose_name_no_run_can_bear_is_refused(tmp_path: Path):
+    folder = tmp_path / ("x" * 200)
+    shutil.copytree(Sample().path / "sst2", folder / "sst2")
+    with pytest.raises(ConfigError, match=r"has \d+ bytes of at most 200; give shorter names"):
+        make_plan(config("data=folder", f"data.path={folder}"))
+    odd = folder.rename(tmp_path / "a\nb")
+    with pytest.raises(ConfigError, match=r"data\.path: the folder's name"):
+        make_plan(config(data={"_target_": "iapt.data.source.Folder", "path": str(odd)}))
+
+
+@pytest.mark.parametrize("key", ["out", "rows"])
+def test_a_folder_that_cannot_be_written_is_named_before_the_run(key: str, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    plan = make_plan(config(**{key: str(tmp_path / "file" / "below")}))
+    other = {"out": "rows", "rows": "out"}[key]
+    plan.config[other] = str(tmp_path / other)
+    with pytest.raises(ConfigError, match=rf"{key}=.*below: no folder that can be written"):
+        plan.check_folders()
+    plan.config[key] = str(tmp_path / key / "deep")
+    plan.check_folders()
+    assert list((tmp_path / key / "deep").iterdir()) == []
+
+
+PLUGIN = """
+from torch import nn
+import torch
+from iapt.methods.base import Method
+
+class Bare(Method):
+    def attach(self, backbone):
+        pass
+
+class Scale(Bare):
+    def __init__(self, dims, factor: float = 1.0):
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((dims.hidden_size,), factor))
+"""
+
+
+def with_plugin(folder: Path, text: str = PLUGIN, **method: Any) -> dict[str, Any]:
+    folder.mkdir(exist_ok=True)
+    (folder / "toys.py").write_text(text)
+    entry = {"name": "scale", "_target_": "toys.Scale", **method}
+    return config(method=entry, plugins=[str(folder / "toys.py")])
+
+
+def test_the_code_of_a_plugin_belongs_to_what_a_run_is(tmp_path: Path):
+    plan, moved = (make_plan(with_plugin(tmp_path / where)) for where in "ab")
+    edited = make_plan(with_plugin(tmp_path / "b", PLUGIN + "# another\n"))
+    assert plan.trainable == 32
+    assert plan.run_id == moved.run_id != edited.run_id
+    assert plan.setting_hash == edited.setting_hash == make_plan(config("method=lora")).setting_hash
+    assert list(plan.config["plugins"]) == ["toys"]
+    assert len(plan.config["plugins"]["toys"]) == 64
+    assert plan.method().scale.shape == (32,)
+
+
+def test_a_plugin_that_a_run_does_not_use_is_no_part_of_it(tmp_path: Path):
+    values = with_plugin(tmp_path)
+    plan = make_plan({**values, "method": config("method=lora")["method"]})
+    assert plan.run_id == make_plan(config("method=lora")).run_id
+    assert "plugins" not in plan.config
+
+
+def test_a_method_without_parameters_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"method: has no parameters to train; make them in"):
+        make_plan(with_plugin(tmp_path, _target_="toys.Bare"))
 
 
 def test_cuda_without_a_device_says_so(monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,126 @@
+"""Modules of the user's own: found without an import, imported from where they were found."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from iapt.errors import ConfigError
+from iapt.plugins import Plugins
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+def module(folder: Path, text: str, name: str = "toy_plugin") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.py"
+    file.write_text(text)
+    return file
+
+
+def test_finding_imports_nothing_and_looks_in_given_folders_first(tmp_path: Path):
+    module(Path.cwd(), "raise SystemExit('imported')")
+    file = module(tmp_path / "there", "raise SystemExit('imported')")
+    assert Plugins.find("toy_plugin", [tmp_path / "there"]).files == {"toy_plugin": file}
+    assert Plugins.find("toy_plugin").files == {"toy_plugin": Path.cwd() / "toy_plugin.py"}
+    assert "toy_plugin" not in sys.modules
+
+
+def test_a_module_is_named_by_a_path_or_found_among_the_installed(tmp_path: Path):
+    file = module(tmp_path / "there", "")
+    package = module(tmp_path / "there" / "toy_package", "", "__init__")
+    assert Plugins.find([str(file), str(package.parent)]).files == {
+        "toy_plugin": file,
+        "toy_package": package,
+    }
+    assert Plugins.find("tqdm").files["tqdm"].name == "__init__.py"
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("toy_plugn", r"plugins=toy_plugn: no such module in .*Did you mean 'toy_plugin'"),
+        ("a b", "must be a module's name or the path"),
+        ("os.path", "must be a module's name or the path"),
+        ("./nothing.py", "there is no such Python file or package"),
+        ("./2.py", "cannot name a module"),
+        ("sys", "no such module"),
+    ],
+)
+def test_a_wrong_name_is_told(word: str, message: str):
+    module(Path.cwd(), "")
+    module(Path.cwd(), "", "2")
+    with pytest.raises(ConfigError, match=message):
+        Plugins.find(word)
+
+
+def test_a_module_sees_its_neighbours_and_leaves_the_search_path_and_no_bytecode(tmp_path: Path):
+    module(tmp_path / "there", "VALUE = 7\n", "toy_neighbour")
+    file = module(tmp_path / "there", "from toy_neighbour import VALUE\n")
+    before = list(sys.path)
+    assert Plugins.find(str(file)).load("toy_plugin").VALUE == 7
+    assert sys.path == before
+    assert sorted(p.name for p in file.parent.iterdir()) == ["toy_neighbour.py", "toy_plugin.py"]
+
+
+def test_a_part_of_a_package_is_loaded(tmp_path: Path):
+    module(tmp_path / "toy_package", "", "__init__")
+    module(tmp_path / "toy_package", "from toy_package import __name__ as whole\n", "part")
+    plugins = Plugins.find(str(tmp_path / "toy_package"))
+    assert plugins.load("toy_package.part").whole == "toy_package"
+
+
+def test_an_edited_module_and_another_of_the_same_name_are_read_anew(tmp_path: Path):
+    file = module(tmp_path / "a", "VALUE = 1\n")
+    assert Plugins.find(str(file)).load("toy_plugin").VALUE == 1
+    first = sys.modules["toy_plugin"]
+    assert Plugins.find(str(file)).load("toy_plugin") is first
+    file.write_text("VALUE = 2\n")
+    assert Plugins.find(str(file)).load("toy_plugin").VALUE == 2
+    other = module(tmp_path / "b", "VALUE = 3\n")
+    assert Plugins.find(str(other)).load("toy_plugin").VALUE == 3
+
+
+def test_no_plugin_stands_in_front_of_another_module(tmp_path: Path):
+    file = module(tmp_path, "", "json")
+    with pytest.raises(ConfigError, match=r"has the name of another module, .*json.*rename it"):
+        Plugins.find(str(file)).load("json")
+    assert sys.modules["json"].__file__ != str(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = (\n", r"toy_plugin\.py, line 1 cannot be imported: SyntaxError"),
+        ("import toy_nothing\n", "imports toy_nothing, which is not there"),
+        ("1 / 0\n", "cannot be imported: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_module_that_fails_is_named_with_the_reason(text: str, message: str):
+    module(Path.cwd(), text)
+    for _ in range(2):  # nothing half-imported is left
+        with pytest.raises(ConfigError, match=message):
+            Plugins.find("toy_plugin").load("toy_plugin")
+
+
+def test_the_digest_is_of_the_code_wherever_it_lies(tmp_path: Path):
+    one, two = (module(tmp_path / where, "VALUE = 1\n") for where in "ab")
+    first, second = (Plugins.find(str(f)).digest("toy_plugin") for f in (one, two))
+    assert first == second
+    two.write_text("VALUE = 2\n")
+    assert Plugins.find(str(two)).digest("toy_plugin") != first
+    package = module(tmp_path / "toy_package", "", "__init__").parent
+    whole = Plugins.find(str(package))
+    before = whole.digest("toy_package")
+    module(package / "inner", "VALUE = 1\n", "part")
+    assert whole.digest("toy_package") != before
+
+
+def test_only_modules_that_a_target_lies_in_are_used(tmp_path: Path):
+    files = [str(module(tmp_path, "", name)) for name in ("toy_a", "toy_b")]
+    used = Plugins.find(files).used_by("toy_a.Method", "iapt.x.Y", None)
+    assert set(used) == {"toy_a"}
