@@ -132,7 +132,7 @@ def prepare(words: Sequence[str]) -> list[str]:
         elif key == "data" and _is_path(value, known["data"]):
             prepared += ["data=folder", f"data.path={quoted(value)}"]
         elif key in known:
-            chosen = ",".join(_choice(key, each, known[key]) for each in value.split(","))
+            chosen = ",".join(_choice(key, v, known[key], folders) for v in value.split(","))
             # An experiment is not part of the defaults, so Hydra wants it added.
             prepared.append(f"{'+' if key == 'experiment' else ''}{key}={chosen}")
         else:
@@ -274,9 +274,11 @@ def plain(config: "DictConfig", choices: Mapping[str, Any]) -> dict[str, Any]:
 
 def quoted(text: str) -> str:
     """A text as Hydra's grammar takes it, in quotes if it must be."""
-    if re.fullmatch(r"[\w./:+-]+", text):
+    if re.fullmatch(r"[\w./:+-]+", text, re.ASCII):
         return text
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    # A backslash is an escape before a quote only, so only there it is doubled.
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
 def _composed(words: tuple[str, ...], name: str | None = "config") -> "DictConfig":
@@ -290,12 +292,13 @@ def _entries(folder: Path) -> list[str]:
     return sorted(p.stem for p in folder.glob("*.yaml"))
 
 
-def _choice(group: str, value: str, known: Sequence[str]) -> str:
+def _choice(group: str, value: str, known: Sequence[str], folders: Sequence[Path]) -> str:
     """One choice of a group as Hydra knows it; a file from elsewhere is told to Hydra first."""
     if value.endswith(YAML):
-        file = Path(value).expanduser()
-        _refuse_taken(group, file, known)
-        _tell_hydra(group, file)
+        file = Path(value).expanduser().resolve()
+        if file.parent not in [folder / group for folder in folders]:
+            _refuse_taken(group, file, known)
+            _tell_hydra(group, file)
         return file.stem
     if value not in known:
         hint = " A file's name ends in .yaml." if "/" in value else ""

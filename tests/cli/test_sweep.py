@@ -130,6 +130,76 @@ def test_finished_cells_are_skipped(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert rows[1].exists()
 
 
+def test_a_mistake_that_all_cells_share_is_told_once_before_the_first(
+    jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    assert main(with_tiny("method=lora,bitfit", "task=sst2,rte", "hparams.batch_size=0")) == 2
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1] == (
+        "error: hparams.batch_size=0: must be a whole number >= 1 or null."
+    )
+    assert said.err.count("batch_size") == 1
+    assert jobs == []
+
+
+def test_cells_that_cannot_run_are_named_before_the_first(
+    jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    assert main([*TINY, "method.rank=2,0", "seed=0,1"]) == 2
+    said = capsys.readouterr().err
+    assert "method.rank=0: must be" in said
+    assert "in 1 of 2 cells, such as method.rank=0" in said
+    assert jobs == []
+
+
+def test_a_dry_sweep_lists_what_is_finished_and_what_is_left(
+    jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    words = [*TINY, "seed=0,1", "method.rank=2,4", "dry_run=true"]
+    assert main(words) == 0
+    cells = [line for line in capsys.readouterr().out.splitlines() if "--lora--" in line]
+    assert [line.split()[0] for line in cells] == ["left"] * 4
+    rows = Path("results/rows")
+    rows.mkdir(parents=True)
+    (rows / f"{cells[2].split()[1]}.json").write_text("{}")
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    states = [line.split()[0] for line in said.splitlines() if "--lora--" in line]
+    assert states == ["left", "left", "finished", "left"]
+    assert "4 runs: 1 finished, 3 left. Nothing was started." in said
+    assert jobs == []
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["--help"]])
+def test_without_words_nothing_starts_but_the_help(
+    words: list[str], jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    assert main(words) == 0
+    assert capsys.readouterr().out.startswith("Usage: iapt-sweep")
+    assert jobs == []
+
+
+def test_a_sweep_shows_the_configuration_of_its_first_cell(
+    jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    assert main([*TINY, "method.rank=3,4", "--cfg", "job"]) == 0
+    said = capsys.readouterr().out
+    assert "  rank: 3\n" in said
+    assert said.startswith("seed: 0\n")
+    assert jobs == []
+
+
+@pytest.mark.parametrize("key", ["out", "rows", "hydra.sweep.dir"])
+def test_a_folder_that_cannot_be_made_is_named_before_the_first_run(
+    key: str, jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    Path("file").write_text("")
+    assert main([*TINY, f"{key}=file/below"]) == 2
+    assert f"error: {key}=file/below: no folder that can be" in capsys.readouterr().err
+    assert jobs == []
+
+
 def test_help_names_the_seeds_and_examples(capsys: pytest.CaptureFixture[str]):
     assert main(["--help"]) == 0
     assert "seeds 0-4" in capsys.readouterr().out

@@ -1,11 +1,13 @@
 """`iapt-train`: words that are wrong are answered in a moment, right ones run."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from iapt import __version__
 from iapt import run as run_module
 from iapt.cli.configuration import CONFIG_DIR, check_keys, composed, groups, prepare, summary
 from iapt.cli.train import main
@@ -106,11 +108,98 @@ def test_a_right_command_reaches_the_plan(capsys: pytest.CaptureFixture[str]):
         assert "lr 0.001" in shown
 
 
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_without_words_nothing_starts_but_the_help(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+):
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Usage: iapt-train")
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_the_help_page_has_launchers_numbers_and_whole_descriptions(
+    capsys: pytest.CaptureFixture[str],
+):
+    main(["--help"])
+    said = capsys.readouterr().out
+    for launcher in ("basic", "joblib", "submitit_local", "submitit_slurm"):
+        assert f"  {launcher} " in said
+    for number in ("lr=1.0e-4", "batch_size=null", "gradient_checkpointing=false"):
+        assert f"  {number} " in said
+    assert "gradient_checkpointing=false   recompute blocks in the backward pass." in said
+    flat = " ".join(said.split())
+    for group, entries in groups().items():
+        for entry in entries:
+            assert " ".join(summary(group, entry).split()) in flat, entry
+    assert max(map(len, said.splitlines())) <= 120
+
+
+def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]):
+    assert main(["task=boolq", "--version"]) == 0
+    assert capsys.readouterr().out == f"iapt-train {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--cfg", "job"], "  _target_: iapt.methods.lora.LoRA"),
+        (["--cfg=job", "--package", "method"], "_target_: iapt.methods.lora.LoRA"),
+        (["-c", "job", "-p", "hparams", "--resolve"], "lr: 0.0005"),
+    ],
+)
+def test_hydras_own_flags_show_and_run_nothing(
+    flags: list[str], line: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main([*TINY, *flags]) == 0
+    assert line in capsys.readouterr().out
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_hydra_tells_how_a_configuration_was_put_together():
+    """In a process of its own, since Hydra leaves its loggers behind."""
+    words = [sys.executable, "-m", "iapt.cli.train", *TINY, "--info", "searchpath"]
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert f"| main     | file://{CONFIG_DIR}" in done.stdout
+
+
+@pytest.mark.parametrize("key", ["out", "rows", "hydra.run.dir"])
+def test_a_folder_that_cannot_be_made_is_named_before_any_model(
+    key: str, capsys: pytest.CaptureFixture[str]
+):
+    Path("file").write_text("")
+    code, said = answer(capsys, *TINY, f"{key}=file/below")
+    assert code == 2
+    assert said.startswith(f"error: {key}=file/below: no folder that can be")
+    assert main([*TINY, "dry_run=true", "out=file/below"]) == 0  # which writes nothing
+
+
+def test_the_closing_hint_is_the_whole_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(run_module, "run", lambda config: {"run_id": "x"})
+    words = [*TINY, "hparams.max_steps=2", "limit.test=4", "seed=3", "out=my runs"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert (
+        "All seeds: iapt-sweep task=sst2 backbone=tiny_llama method=lora device=cpu "
+        "hparams.max_steps=2 limit.test=4 'out=my runs'\n"
+    ) in said
+    assert "iapt-train task=sst2 method=lora seed=3 experiment=paper\n" in said
+
+
 def test_help_answers_without_torch_or_hydra():
     """As a user starts it; the time depends on the machine, what is imported does not."""
     program = (
         "import sys; from iapt.cli.train import main; code = main(['--help']); "
-        "print([m for m in ('torch', 'transformers', 'hydra', 'omegaconf') if m in sys.modules], code)"
+        "heavy = ('torch', 'transformers', 'hydra', 'omegaconf', 'pydantic', 'yaml'); "
+        "print([m for m in heavy if m in sys.modules], code)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True

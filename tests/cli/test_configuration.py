@@ -1,0 +1,212 @@
+"""Words of a command line: flags taken out, folders and files from outside known, mistakes named."""
+
+from pathlib import Path
+
+import pytest
+
+from iapt.cli.configuration import (
+    check_keys,
+    composed,
+    config_dirs,
+    from_words,
+    grid_of,
+    groups,
+    prepare,
+    quoted,
+    summary,
+)
+from iapt.cli.words import flags_and_words
+from iapt.errors import ConfigError
+
+METHOD = "# Mine.\n_target_: my_methods.Mine\nrank: 3\n"
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of entries, and an empty working folder beside it."""
+    folder = tmp_path / "my entries"
+    for name, text in {
+        "method/mine.yaml": METHOD,
+        "method/mine_big.yaml": "defaults: [mine, _self_]\nrank: 30\ntuned: {lr: 0.01}\n",
+        "task/mine.yaml": "# My task.\n_target_: iapt.tasks.custom.Custom\n",
+        "variant/mine_2.yaml": "# @package _global_\n# Half.\nvariant: mine_2\nmethod: {rank: 1}\n",
+        "rows/note.txt": "",
+        "my_methods.py": "",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return folder
+
+
+def test_entries_from_outside_stand_beside_ours(outside: Path):
+    found = groups([outside])
+    assert {"mine", "mine_big", "lora"} <= set(found["method"])
+    assert set(found) == set(groups())
+    assert summary("task", "mine", [outside]) == "My task."
+    assert summary("variant", "mine_2", [outside]) == "Half."
+
+
+def test_a_config_dir_is_taken_out_in_each_of_its_forms(outside: Path):
+    for flag in (
+        ["--config-dir", str(outside)],
+        [f"--config-dir={outside}"],
+        ["-cd", "../my entries"],
+    ):
+        assert config_dirs(["a=1", *flag, "b=2"]) == ([outside], ["a=1", "b=2"])
+    with pytest.raises(ConfigError, match="--config-dir: no folder"):
+        config_dirs(["a=1", "--config-dir"])
+
+
+def test_an_entry_from_outside_is_composed_with_its_stem_and_the_papers_rates(outside: Path):
+    words = ["--config-dir", str(outside), "plugins=my_methods", "method=mine", "task=mine"]
+    config = from_words([*words, "method.rank=4", "rows=elsewhere"])
+    assert config["method"] == {
+        "name": "mine",
+        "_target_": "my_methods.Mine",
+        "rank": 4,
+        "tuned": {"lr": 1e-4, "arch_lr": 1e-6, "lr_by_name": {}},
+    }
+    assert config["task"]["name"] == "mine"
+    assert config["hparams"]["lr"] == 1e-4
+    assert config["plugins"] == [str(outside / "my_methods.py")]
+    assert config["rows"] == "elsewhere"  # also where the folder has a sub-folder of this name
+
+
+def test_entries_from_outside_build_on_each_other_and_have_variants(outside: Path):
+    words = ["--config-dir", str(outside), "method=mine_big", "variant=mine_2"]
+    config = from_words(words)
+    assert config["method"]["name"] == "mine_big"
+    assert config["method"]["rank"] == 1
+    assert (config["hparams"]["lr"], config["hparams"]["arch_lr"]) == (0.01, 1e-6)
+    assert config["variant"] == "mine_2"
+
+
+def test_a_file_is_an_entry(outside: Path):
+    file = outside / "method" / "mine.yaml"
+    assert prepare([f"method={file}"]) == ["method=mine"]
+    assert from_words([f"method={file}"])["method"]["rank"] == 3
+    (Path.cwd() / "other.yml").write_text("defaults: [lora, _self_]\nrank: 9\nname: mine\n")
+    config = from_words(["method=other.yml"])
+    assert config["method"]["_target_"] == "iapt.methods.lora.LoRA"
+    assert (config["method"]["rank"], config["method"]["name"]) == (9, "mine")
+    assert prepare([f"method=lora,{file}"]) == ["method=lora,mine"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["method=nothing.yaml"], r"method=nothing\.yaml: cannot be read"),
+        (["method=bad.yaml"], r"method=bad\.yaml: not YAML .*line 1"),
+        (["method=list.yaml"], r"method=list\.yaml: must hold key: value lines"),
+        (["method=lora.yaml"], r"lora\.yaml: there is a method 'lora' already; rename the file"),
+        (["method=./mine"], r"method=\./mine: there is no such method.*A file's name ends in \.yaml"),
+        (["--config-dir", "nothing"], r"--config-dir .*nothing: is no folder with some of"),
+        (["--config-dir", "."], r"--config-dir .*here: has none of the folders backbone, data"),
+        (["--config-dir", "taken"], r"taken/task/boolq\.yaml: there is a task 'boolq' already"),
+        (["plugins=my_method"], r"plugins=my_method: no such module in"),
+        (["hydra.searchpath=[x]"], r"given by --config-dir"),
+    ],
+)  # fmt: skip
+def test_a_mistake_about_something_outside_is_named(words: list[str], message: str, outside: Path):
+    texts = {"bad.yaml": "a: [", "list.yaml": "- 1", "lora.yaml": "", "taken/task/boolq.yaml": ""}
+    for name, text in texts.items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        prepare(words)
+
+
+def test_plugins_are_looked_for_in_each_config_dir_then_here(outside: Path):
+    Path("near.py").write_text("")
+    here = str(Path.cwd() / "near.py")
+    words = ["--config-dir", str(outside)]
+    assert prepare([*words, "plugins=[my_methods, near]"]) == [
+        f"plugins=[{quoted(str(outside / 'my_methods.py'))},{here}]"
+    ]
+    assert prepare(["plugins=near"]) == prepare(["plugins=./near.py"]) == [f"plugins=[{here}]"]
+    assert prepare(["plugins=null"]) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["seed=1", "task=boolq", "seed=2"], r"seed: given twice \(seed=1 and seed=2\)"),
+        (["+experiment=paper", "experiment=lr_grid"], "experiment: given twice"),
+        (["~seed"], r"~seed: a run needs all its settings"),
+        (["~task"], r"~task: a run needs all its settings"),
+        (["~hparams.lr"], r"~hparams\.lr: a run needs"),
+        (["--resolve"], "--resolve: no such flag"),
+    ],
+)
+def test_words_that_a_run_cannot_mean_are_refused(words: list[str], message: str):
+    with pytest.raises(ConfigError, match=message):
+        prepare(words)
+
+
+def test_the_choice_that_lacks_a_key_is_named():
+    message = r"method\.rank=8: unknown key 'rank' in method of method=iapt, one of several;"
+    with pytest.raises(ConfigError, match=message):
+        check_keys(["method=lora,iapt", "method.rank=8"])
+    check_keys(["method=lora,ssp", "method.rank=8"])
+
+
+def test_a_number_of_thousands_of_digits_is_told_in_a_line():
+    with pytest.raises(ConfigError, match="put odd characters in quotes"):
+        grid_of([f"seed={'9' * 5000}"])
+
+
+def test_a_grid_has_a_word_for_each_value():
+    assert grid_of(["seed=0,1", "method.activation=[relu,gelu]", "+experiment=paper"]) == {
+        "seed": ["seed=0", "seed=1"],
+        "method.activation": ["method.activation=[relu,gelu]"],
+        "experiment": ["+experiment=paper"],
+    }
+
+
+def test_a_value_that_must_be_given_is_named():
+    with pytest.raises(ConfigError, match=r"data\.path: missing; give data\.path=VALUE"):
+        composed(["data=folder"])
+
+
+@pytest.mark.parametrize(
+    "text", ["a/b.py", "a b", "it's", "a,b", "[x]", "a\\b", "ä", "x\\'y", "x\\"]
+)
+def test_a_quoted_text_comes_out_of_hydra_as_it_was(text: str):
+    assert composed([f"out={quoted(text)}"])["out"] == text
+
+
+@pytest.mark.parametrize(
+    ("words", "shows", "rest"),
+    [
+        ("--cfg job a=1", ["--cfg", "job"], ["a=1"]),
+        ("a=1 -c job", ["--cfg", "job"], ["a=1"]),
+        ("--cfg=hydra a=1", ["--cfg", "hydra"], ["a=1"]),
+        ("--cfg job --package method --resolve a=1", ["--cfg", "job", "--package", "method", "--resolve"], ["a=1"]),
+        ("--info a=1", ["--info", "all"], ["a=1"]),
+        ("-i searchpath a=1", ["--info", "searchpath"], ["a=1"]),
+        ("--config-dir --odd a=1", [], ["--config-dir", "--odd", "a=1"]),
+    ],
+)  # fmt: skip
+def test_hydras_flags_that_show_something_are_taken(words: str, shows: list[str], rest: list[str]):
+    line = flags_and_words(words.split())
+    assert (line.shows, line.words) == (shows, rest)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--cgf job", r"--cgf: no such flag; allowed are --cfg, .*Did you mean '--cfg'"),
+        ("--experimental-rerun=/x", r"--experimental-rerun=/x: no such flag"),
+        ("--multirun a=1", r"--multirun: no such flag"),
+        ("--cfg jbo", r"--cfg jbo: allowed are job, hydra, all\. Did you mean 'job'"),
+        ("--cfg", r"--cfg : allowed are job"),
+        ("--package", r"--package : allowed are a key"),
+        ("--info tree", r"--info tree: allowed are all, config, .*"),
+        ("--resolve a=1", r"--resolve: goes with --cfg"),
+    ],
+)
+def test_any_other_flag_is_refused_by_name(words: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        flags_and_words(words.split())

@@ -1,0 +1,90 @@
+"""A method with nothing but `attach` and a task with nothing but rows, in a folder outside the checkout."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iapt.cli import sweep, train
+
+EXAMPLE = Path(__file__).parent / "plugins_example"
+SHORT = [
+    *("backbone=tiny_llama", "device=cpu", "hparams.max_steps=2", "hparams.batch_size=2"),
+    *("limit.train=8", "limit.dev=2", "limit.test=2"),
+]
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the example, and an empty working folder beside it."""
+    folder = tmp_path / "mine"
+    shutil.copytree(EXAMPLE, folder)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setattr(sys, "argv", ["iapt-train"])
+    return folder
+
+
+def rows() -> list[dict[str, Any]]:
+    return [json.loads(file.read_text()) for file in sorted(Path("results/rows").glob("*.json"))]
+
+
+def test_they_are_trained_from_a_config_dir(outside: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["--config-dir", str(outside), "plugins=my_methods", "method=head_gain", "task=colours"]
+    assert train.main([*words, f"data={outside / 'rows'}", *SHORT]) == 0
+    (row,) = rows()
+    assert row["cell"]["method"] == "head_gain"
+    assert row["cell"]["task"] == "colours"
+    assert row["config"]["hparams"]["lr"] == 1e-4  # the paper's, since the YAML has no rates
+    assert row["params"]["trained"] == 4 * 32
+    assert len(row["config"]["plugins"]["my_methods"]) == 64
+    assert str(outside) not in json.dumps(row)
+    assert not list(outside.rglob("__pycache__"))
+
+
+def test_they_are_trained_by_the_paths_of_their_files(outside: Path):
+    by_name = ["--config-dir", str(outside), "plugins=my_methods", "method=head_gain"]
+    by_path = [f"plugins={outside}/my_methods.py", f"method={outside}/method/head_gain.yaml"]
+    task = [f"task={outside}/task/colours.yaml", f"data={outside / 'rows'}"]
+    for words in (by_name, by_path):
+        assert train.main([*words, *task, *SHORT]) == 0
+    assert len(rows()) == 1, "the same run, however it is named"
+
+
+def test_the_module_may_lie_in_the_working_folder(outside: Path):
+    shutil.move(outside / "my_methods.py", Path.cwd() / "my_methods.py")
+    words = [f"--config-dir={outside}", "plugins=my_methods", "method=head_gain", "dry_run=true"]
+    assert train.main([*words, "task=sst2", *SHORT]) == 0
+
+
+def test_without_plugins_nothing_of_it_is_imported(
+    outside: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    (outside / "my_methods.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(outside)
+    assert train.main([f"--config-dir={outside}", "method=head_gain", "task=sst2", *SHORT]) == 2
+    said = capsys.readouterr().err
+    assert "method._target_='my_methods.HeadGain': must lie in iapt or in a module that" in said
+
+
+def test_a_sweep_takes_them_beside_ours(outside: Path, capsys: pytest.CaptureFixture[str]):
+    words = [f"--config-dir={outside}", "plugins=my_methods", "task=colours", "seed=0"]
+    words += [f"data={outside / 'rows'}", *SHORT]
+    assert sweep.main([*words, "method=all", "dry_run=true"]) == 0
+    listed = capsys.readouterr().out
+    assert "--head_gain--" in listed
+    assert "--lora--" in listed
+    assert sweep.main([*words, "method=head_gain,bitfit"]) == 0
+    assert "2 runs: 2 finished, 0 failed." in capsys.readouterr().out
+    assert sorted(row["cell"]["method"] for row in rows()) == ["bitfit", "head_gain"]
+    assert len({row["setting_hash"] for row in rows()}) == 1
+
+
+def test_they_stand_in_the_help(outside: Path, capsys: pytest.CaptureFixture[str]):
+    assert train.main(["--help", "--config-dir", str(outside)]) == 0
+    said = capsys.readouterr().out
+    assert "    head_gain          A gain on attention: nothing but where the class is." in said
+    assert "    colours            Is it warm or cold? One YAML and rows, no Python." in said
