@@ -129,7 +129,7 @@ def allowed_by(part: Schema, schema: Schema) -> str:
     if "anyOf" in part:
         return " or ".join(dict.fromkeys(allowed_by(each, schema) for each in part["anyOf"]))
     if choices := _choices(part):
-        return f"one of {', '.join(choices)}"
+        return f"one of {', '.join(choices)}" if len(choices) > 1 else choices[0]
     kind = part.get("type")
     if kind in ("integer", "number"):
         signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
@@ -140,6 +140,8 @@ def allowed_by(part: Schema, schema: Schema) -> str:
         return " ".join([noun, " and ".join(limits)]).strip()
     if kind == "object" and part.get("properties"):
         return f"a mapping with {', '.join(part['properties'])}"
+    if part.get("format") == "date-time":
+        return _ALLOWED["datetime"]
     if kind == "string" and part.get("minLength"):
         return "text that is not empty"
     words = {"boolean": "true or false", "string": "text", "array": "a list", "object": "a mapping"}
@@ -162,9 +164,9 @@ def _line(name: str, value: object, fault: ErrorDetails, part: Schema, schema: S
         return f"{name}{'.' if inner and name else '' if inner else f'{shown}: '}{words}."
     if kind == "json_invalid":
         return ": ".join(filter(None, [name, f"not readable as JSON ({context['error']})."]))
-    if choices := _choices(part):
+    if (choices := _choices(part)) and len(choices) > 1:
         return f"{name}{shown}: allowed are {', '.join(choices)}.{closest(str(value), choices)}"
-    if part and ("type" in part or "anyOf" in part):
+    if part and {"type", "anyOf", "const", "allowed"} & set(part):
         finite = ", and finite" if kind == "finite_number" else ""
         return f"{name}{shown}: must be {allowed_by(part, schema)}{finite}."
     if kind in ("literal_error", "enum"):

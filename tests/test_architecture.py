@@ -21,7 +21,6 @@ RANKS = {
     "errors": 0,
     "checking": 1,
     "files": 1,
-    "checking": 1,
     "identity": 2,
     "plugins": 2,
     "building": 3,

@@ -1,6 +1,7 @@
 """Faults in our words: field, value, what is allowed, the nearest match, and all of them at once."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -114,7 +115,8 @@ def test_without_a_schema_pydantics_own_words_stand_behind_field_and_value():
         (Annotated[int, Field(ge=0, le=9)], "a whole number >= 0 and <= 9"),
         (Annotated[float, Field(ge=0.5, lt=1)], "a number >= 0.5 and < 1"),
         (Literal["a", "b"], "one of a, b"),
-        (Literal["a"], "one of a"),
+        (Literal["a"], "a"),
+        (datetime, "a time in ISO 8601, such as 2026-01-31T09:00:00Z"),
         (list[int] | bool, "a list or true or false"),
         (dict[str, int], "a mapping"),
         (Inner, "a mapping with size, family"),

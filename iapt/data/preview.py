@@ -7,7 +7,7 @@ from typing import Any
 from iapt.data.encode import Encoded
 from iapt.data.template import render
 from iapt.data.tokens import encode_all
-from iapt.tasks.base import RowTask, Source, Split
+from iapt.tasks.base import Source, Split, Task
 
 TOKEN_BORDER = "·"
 RESPONSE_BORDER = " ‖ "
@@ -30,7 +30,7 @@ class Tokens:
     max_length: int
 
 
-def preview(task: RowTask, source: Source, tokens: Tokens, split: Split, n: int) -> str:
+def preview(task: Task, source: Source, tokens: Tokens, split: Split, n: int) -> str:
     """Return the first n prompts of a split with their token borders, and its lengths.
 
     Args:

@@ -74,7 +74,7 @@ def seeded(seed: str) -> str:
         (json.dumps(raw_row(schema=2)), "schema=2: must be 1, the schema that this version"),
         (json.dumps(raw_row(schema=True)), "schema=True: must be a whole number"),
         (json.dumps(raw_row(schema=1.0)), "schema=1.0: must be a whole number"),
-        (json.dumps(raw_row(status="failed")), "status='failed': must be 'finished'"),
+        (json.dumps(raw_row(status="failed")), "status='failed': must be finished"),
         (json.dumps(raw_row(scores=scored(math.nan))), "scores.value=nan"),
         (json.dumps(raw_row(scores=scored(187))), "scores.value=187"),
         (json.dumps(raw_row(scores=scored(-0.1))), "scores.value=-0.1"),
