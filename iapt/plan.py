@@ -23,7 +23,7 @@ from iapt.files import write_text
 from iapt.identity import digest, run_name, setting_of
 from iapt.methods.base import Method
 from iapt.plugins import Plugins
-from iapt.tasks.base import SPLITS, Example, Source, Split, Task
+from iapt.tasks.base import SPLITS, Example, RowTask, Source, Split, Task
 from iapt.training.hparams import HParams
 from iapt.training.loggers import RunLogger
 
@@ -262,6 +262,21 @@ def build(config: Mapping[str, Any], group: str, plugins: Plugins = NO_PLUGINS) 
     """
     names = ("name",) if group == "task" else ()
     return building.build(config, group, KINDS[group], plugins, names=names)
+
+
+def build_row_task(config: Mapping[str, Any], plugins: Plugins = NO_PLUGINS) -> RowTask:
+    """Build a task whose data sets can be fetched and counted.
+
+    Raises:
+        ConfigError: as `build`; also for a task that is not over rows of a data set.
+    """
+    task = build(config, "task", plugins)
+    if not isinstance(task, RowTask):
+        raise ConfigError(
+            f"task._target_={config['_target_']!r}: has no data set to fetch or count; derive it from "
+            "iapt.tasks.base.RowTask."
+        )
+    return task
 
 
 def _entry(config: Mapping[str, Any], group: str) -> Mapping[str, Any]:

@@ -8,7 +8,8 @@ import pytest
 
 from iapt.data.source import Sample
 from iapt.errors import ConfigError, DataError
-from iapt.plan import build, make_plan
+from iapt.plan import build, build_row_task, make_plan
+from iapt.plugins import Plugins
 from tests.composed import composed
 
 TINY = ("task=sst2", "backbone=tiny_llama", "device=cpu")
@@ -244,6 +245,27 @@ def test_a_plugin_that_a_run_does_not_use_is_no_part_of_it(tmp_path: Path):
     plan = make_plan({**values, "method": config("method=lora")["method"]})
     assert plan.run_id == make_plan(config("method=lora")).run_id
     assert "plugins" not in plan.config
+
+
+DUCK = """
+class Duck:
+    def examples(self, split, source): ...
+    def parse(self, output, example): ...
+    def score(self, parsed, examples): ...
+    def follow_ups(self, examples, outputs): ...
+    def fingerprint(self, source): ...
+    def split_report(self, source): ...
+"""
+
+
+def test_a_task_needs_the_verbs_and_for_fetching_a_data_set(tmp_path: Path):
+    (tmp_path / "toys.py").write_text(DUCK)
+    plugins = Plugins.find(str(tmp_path / "toys.py"))
+    entry = {"_target_": "toys.Duck", "name": "duck"}
+    assert callable(build(entry, "task", plugins).parse)
+    with pytest.raises(ConfigError, match=r"task\._target_='toys\.Duck': has no data set to fetch"):
+        build_row_task(entry, plugins)
+    assert build_row_task(config()["task"]).released_sizes()["dev"] == 1000
 
 
 def test_a_method_without_parameters_is_refused(tmp_path: Path):

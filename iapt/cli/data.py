@@ -7,7 +7,7 @@ from typing import Any
 
 from iapt.cli.configuration import check_keys, composed, groups, guarded, prepare, split_argument
 from iapt.errors import ConfigError, DataError, closest
-from iapt.tasks.base import SPLITS, RowTask
+from iapt.tasks.base import SPLITS
 
 HELP = """iapt-data: look at prompts, fetch released data sets, check what was fetched.
 
@@ -82,14 +82,13 @@ def _fetch(words: list[str]) -> None:
     names = groups()["task"] if own["task"] == "all" else own["task"].split(",")
     prepare([f"task={','.join(names)}"])  # refuses unknown names before anything is fetched
 
-    from hydra.utils import instantiate
-
     from iapt.data.hub import Hub
+    from iapt.plan import build_row_task
 
     hub = Hub(own["out"] or None)
     done: set[str] = set()
     for name in names:
-        task: RowTask = instantiate(_compose([f"task={name}"])["task"])
+        task = build_row_task(_compose([f"task={name}"])["task"])
         releases = task.releases()
         if not releases and own["task"] != "all":
             raise DataError(f"task={name} has no release in configs/task/{name}.yaml to fetch.")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from iapt.cli.configuration import composed
-from iapt.tasks.base import RowTask, Split
+from iapt.tasks.base import Split
 
 
 def released_splits(names: Iterable[str]) -> dict[str, tuple[dict[Split, int], str]]:
@@ -12,10 +12,10 @@ def released_splits(names: Iterable[str]) -> dict[str, tuple[dict[Split, int], s
     Args:
         names: tasks of configs/task/.
     """
-    from hydra.utils import instantiate
+    from iapt.plan import build_row_task
 
     found = {}
     for name in names:
-        task: RowTask = instantiate(composed([], f"task/{name}")["task"])
+        task = build_row_task(composed([], f"task/{name}")["task"])
         found[name] = task.released_sizes(), task.split_rule.sentence()
     return found
