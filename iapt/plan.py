@@ -153,6 +153,8 @@ def make_plan(config: dict[str, Any]) -> Plan:
     Raises:
         ConfigError: naming every field, its value, what is allowed.
     """
+    if isinstance(config.get("method"), Mapping):  # a formula for counting is no part of what runs
+        config = config | {"method": {k: v for k, v in config["method"].items() if k != "size"}}
     faults = _Faults()
     with faults:
         settings = checked(Settings, config)
@@ -230,7 +232,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
 
 def build_method(config: Mapping[str, Any], dims: Dims, plugins: Plugins = NO_PLUGINS) -> Method:
     """Build a method: `_target_` with the entry's own numbers, and the backbone's sizes."""
-    values = {k: v for k, v in config.items() if k not in ("name", "tuned")}
+    values = {k: v for k, v in config.items() if k not in ("name", "tuned", "size")}
     method = building.build(values, "method", Method, plugins, dims=dims)
     assert isinstance(method, Method)
     return method

@@ -30,6 +30,7 @@ from iapt.files import cache_root, write_json
 from iapt.inference.generate import decode
 from iapt.methods.base import Method
 from iapt.methods.counts import sizes
+from iapt.methods.searched import structure
 from iapt.plan import OUTSIDE, Plan, make_plan
 from iapt.provenance import git_state, peak_memory_mib, reset_peak_memory, versions
 from iapt.results.row import (
@@ -268,7 +269,7 @@ def row_of(
         tokens_per_second=history.trained_tokens / max(history.train_seconds, 1e-9),
         steps=history.step,
         search=Search(steps=history.search_steps, seconds=history.search_seconds),
-        structure=_in_short(method.structure()),
+        structure=_in_short(structure(method)),
         peak_memory_mib=peak_memory_mib(plan.device),
         created=datetime.now(timezone.utc),
     )

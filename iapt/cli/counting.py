@@ -31,7 +31,7 @@ def count_entries() -> dict[str, dict[str, dict[str, Any]]]:
                 try:
                     with torch.device("meta"):
                         built = build_method(values, dims)
-                    found[method] = count(built)
+                    found[method] = count(built, dims, values)
                 except ConfigError as error:
                     found[method] = {"refused": str(error)}
                 bar.update()

@@ -12,6 +12,7 @@ from iapt.inference.efficiency import Turn, timed
 from iapt.inference.generate import decode_batch
 from iapt.inference.peers import peft_lora, trainer_seconds
 from iapt.methods.base import Method
+from iapt.methods.searched import Searched, pending_search
 from iapt.training.hparams import HParams
 from iapt.training.state import Run
 from iapt.training.step import Data
@@ -114,7 +115,7 @@ def training(
 
     def ours(make: Callable[[], Method], hparams: HParams, arch_every: int) -> float:
         method = make().to(backbone.device)
-        if method.search is not None:
+        if isinstance(method, Searched):
             method.end_search()
         backbone.detach()
         method.attach(backbone)
@@ -138,7 +139,7 @@ def training(
     for name, (make, hparams) in methods.items():
         found[name] = lambda make=make, hparams=hparams: ours(make, hparams, NEVER)  # type: ignore[misc]
         one = make()
-        if one.arch_parameters() and one.search is None:
+        if one.arch_parameters() and not pending_search(one):
             found[f"{name}, and a Θ step each"] = lambda make=make, hparams=hparams: ours(  # type: ignore[misc]
                 make, hparams, 1
             )

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from iapt.backbone.dims import Dims
 from iapt.errors import ConfigError
+from iapt.methods.arguments import Count, Positive
 from iapt.methods.base import Progress
 from iapt.methods.houlsby import Houlsby, SequentialAdapter
 
@@ -43,8 +44,8 @@ class AdapterDrop(Houlsby):
         dims: Dims,
         drop_layers: int = 1,
         robust: bool = False,
-        bottleneck_dim: int = 18,
-        init_std: float = 1e-2,
+        bottleneck_dim: Count = 18,
+        init_std: Positive = 1e-2,
         bias: bool = False,
     ) -> None:
         if not 0 <= drop_layers < dims.num_layers:
@@ -58,6 +59,9 @@ class AdapterDrop(Houlsby):
         self._drawn = drop_layers
         if robust:
             self.register_buffer("seed", torch.randint(2**31, ()))
+            for layer in range(drop_layers):
+                # Trained, and idle outside training.
+                self.blocks[f"{layer}"].decodes = False  # type: ignore[assignment]
 
     def layers(self, dims: Dims) -> range:
         return range(0 if self.robust else self.drop_layers, dims.num_layers)
@@ -70,15 +74,3 @@ class AdapterDrop(Houlsby):
     def adapt(self, layer: int, adapter: SequentialAdapter, x: Tensor, y: Tensor) -> Tensor:
         dropped = self._drawn if self.training else self.drop_layers
         return y if layer < dropped else adapter(y)
-
-    def active_at_decode(self) -> int:
-        return sum(
-            p.numel()
-            for layer, adapters in self.blocks.items()
-            if int(layer) >= self.drop_layers
-            for p in adapters.parameters()
-        )
-
-    def reading(self) -> str:
-        state = "idle outside training" if self.robust else "left bare"
-        return f"{super().reading()}; lowest blocks {state}: {self.drop_layers}"

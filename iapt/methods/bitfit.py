@@ -16,7 +16,7 @@ from torch import Tensor
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.errors import ConfigError
+from iapt.methods.arguments import Count
 from iapt.methods.merge import Mergeable
 from iapt.methods.per_site import PerSite
 from iapt.methods.reparam import Reparameterised
@@ -31,13 +31,9 @@ class BitFit(Mergeable):
     """
 
     neutral = True
-    uncounted = ("latent",)
 
-    def __init__(self, dims: Dims, latent_dim: int = 8) -> None:
+    def __init__(self, dims: Dims, latent_dim: Count = 8) -> None:
         super().__init__()
-        if latent_dim < 1:
-            raise ConfigError(f"method.latent_dim={latent_dim}: must be a whole number >= 1.")
-        self.latent_dim = latent_dim
         self.blocks = PerSite(
             dims.num_layers,
             dims.sites,
@@ -57,6 +53,3 @@ class BitFit(Mergeable):
 
     def fold(self, layer: int, site: str, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         return weight, bias + self.blocks.at(layer, site)()[0].to(bias)
-
-    def reading(self) -> str:
-        return self.blocks.reading(f"latent {self.latent_dim}", "out", Reparameterised.out_dim)

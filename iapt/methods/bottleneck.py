@@ -6,12 +6,11 @@ Biases are off unless asked for: with them no adapter baseline has the size that
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from iapt.errors import ConfigError
 
 
 class Bottleneck(nn.Module):
@@ -27,6 +26,8 @@ class Bottleneck(nn.Module):
         dropout: on phi's output, in training.
     """
 
+    __call__: Callable[..., Tensor]
+
     def __init__(
         self,
         width: int,
@@ -36,12 +37,6 @@ class Bottleneck(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if bottleneck_dim < 1:
-            raise ConfigError(
-                f"method.bottleneck_dim={bottleneck_dim}: must be a whole number >= 1."
-            )
-        if not 0 <= dropout < 1:
-            raise ConfigError(f"method.dropout={dropout}: must be in [0, 1).")
         self.down = nn.Parameter(torch.empty(bottleneck_dim, width))  # W_d transposed
         self.up = nn.Parameter(torch.empty(width, bottleneck_dim))  # W_u transposed
         self.down_bias = nn.Parameter(torch.empty(bottleneck_dim)) if bias else None
@@ -56,11 +51,6 @@ class Bottleneck(nn.Module):
         for bias in (self.down_bias, self.up_bias):
             if bias is not None:
                 nn.init.zeros_(bias)
-
-    def reading(self) -> str:
-        """Size of W_d and W_u in numbers."""
-        bottleneck_dim, width = self.down.shape
-        return f"2 matrices × {width:,} × {bottleneck_dim:,}"
 
     def forward(self, x: Tensor) -> Tensor:
         """Return f(x), (B,T,d) -> (B,T,d)."""

@@ -1,12 +1,16 @@
-"""How large a method is: as it is made, and as training can leave it.
+"""How large a method is: measured on its modules, and by the formula of its YAML.
 
-Counted on the modules themselves, which may lie on the meta device; no weights are needed.
+Modules may lie on the meta device; no weights are needed.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from iapt.backbone.dims import Dims
 from iapt.methods.base import Method
+from iapt.methods.searched import Structured, serving_state
+from iapt.methods.size_formula import SizeFormula
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,7 @@ class Sizes:
 
     Attributes:
         trained: in parameters.
-        stored: in a saved adapter, which also holds what was found out about structure.
+        stored: in a saved adapter, which also holds the structure found.
         active_at_decode: in parameters that take part in every decoding step.
     """
 
@@ -26,31 +30,40 @@ class Sizes:
 
 def sizes(method: Method) -> Sizes:
     """Measure a method as it is now."""
+    stored = serving_state(method)
+    resting = tuple(
+        f"{name}." if name else ""
+        for name, module in method.named_modules()
+        if not getattr(module, "decodes", True)
+    )
     return Sizes(
         trained=sum(p.numel() for p in method.parameters()),
-        stored=sum(t.numel() for t in method.serving_state().values()),
-        active_at_decode=method.active_at_decode(),
+        stored=sum(t.numel() for t in stored.values()),
+        active_at_decode=sum(
+            stored[name].numel()
+            for name, _ in method.named_parameters()
+            if name in stored and not name.startswith(resting)
+        ),
     )
 
 
-def count(method: Method) -> dict[str, Any]:
+def count(method: Method, dims: Dims, entry: Mapping[str, Any]) -> dict[str, Any]:
     """Count a freshly made method.
 
+    Args:
+        method: as its entry makes it.
+        dims: sizes of the backbone it is made for.
+        entry: its YAML; `size` may be left out.
+
     Returns:
-        `counted` (the size under the rule of the paper's column), `reading` (how that comes about) and,
+        `counted` (the value of `size`, or what is trained without one), `reading` (`size` in numbers) and,
         for each field of `Sizes`, [at the start, fewest at the end, most at the end].
     """
-    made, ends = asdict(sizes(method)), [asdict(sizes(ending)) for ending in method.endings()]
-    uncounted = {
-        name: p.numel()
-        for name, p in method.named_parameters()
-        if name.rpartition(".")[2] in method.uncounted
-    }
-    reading = method.reading()
-    if uncounted:
-        names = ", ".join(sorted({name.rpartition(".")[2] for name in uncounted}))
-        reading += f"; not counted: {sum(uncounted.values()):,} ({names})"
-    return {"counted": method.counted_parameters(), "reading": reading} | {
-        field: [value, min(e[field] for e in ends), max(e[field] for e in ends)]
-        for field, value in made.items()
+    made = asdict(sizes(method))
+    formula = SizeFormula(entry["size"], dims, entry) if entry.get("size") else None
+    counted = formula.value() if formula else made["trained"]
+    # Where training settles the structure, a formula says what is left at the end, by the method's budget.
+    ends = isinstance(method, Structured) and formula is not None
+    return {"counted": counted, "reading": formula.reading() if formula else ""} | {
+        field: [size, *[counted if ends else size] * 2] for field, size in made.items()
     }

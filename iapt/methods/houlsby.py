@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.errors import ConfigError
+from iapt.methods.arguments import Count, Positive
 from iapt.methods.base import Method
 from iapt.methods.bottleneck import Bottleneck
 
@@ -49,16 +49,10 @@ class Houlsby(Method):
         bias: give both maps biases (b_d, b_u).
     """
 
-    uncounted = ("down_bias", "up_bias")
-
     def __init__(
-        self, dims: Dims, bottleneck_dim: int = 18, init_std: float = 1e-2, bias: bool = False
+        self, dims: Dims, bottleneck_dim: Count = 18, init_std: Positive = 1e-2, bias: bool = False
     ) -> None:
         super().__init__()
-        if not init_std > 0:
-            raise ConfigError(
-                f"method.init_std={init_std}: must be > 0, or nothing could be learnt."
-            )
         self.blocks = nn.ModuleDict(
             {
                 f"{layer}": nn.ModuleDict(
@@ -84,8 +78,3 @@ class Houlsby(Method):
     def adapt(self, layer: int, adapter: SequentialAdapter, x: Tensor, y: Tensor) -> Tensor:
         """What a sublayer with input x adds to the stream instead of y (both (B,T,d))."""
         return adapter(y)
-
-    def reading(self) -> str:
-        adapters = next(iter(self.blocks.values()))
-        one = adapters[PARTS[0]].reading()  # type: ignore[index]
-        return f"{len(self.blocks)} blocks × {len(PARTS)} adapters × {one}"

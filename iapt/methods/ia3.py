@@ -23,14 +23,14 @@ from torch import Tensor
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.errors import ConfigError
+from iapt.methods.arguments import Count
 from iapt.methods.merge import Mergeable
-from iapt.methods.peft_format import module_name, stored_transposed, targets
+from iapt.methods.peft_format import PeftCompatible, module_name, stored_transposed, targets
 from iapt.methods.per_site import PerSite
 from iapt.methods.reparam import Reparameterised
 
 
-class IA3(Mergeable):
+class IA3(Mergeable, PeftCompatible):
     """Rescaled queries, keys and inner feed-forward states.
 
     Args:
@@ -39,18 +39,14 @@ class IA3(Mergeable):
     """
 
     neutral = True
-    uncounted = ("latent",)
 
-    def __init__(self, dims: Dims, latent_dim: int = 16) -> None:
+    def __init__(self, dims: Dims, latent_dim: Count = 16) -> None:
         super().__init__()
-        if latent_dim < 1:
-            raise ConfigError(f"method.latent_dim={latent_dim}: must be a whole number >= 1.")
         widths = {
             "q": dims.in_out("q")[1],
             "k": dims.in_out("k")[1],
             "up" if dims.gated else "act": dims.ffn_size,
         }
-        self.latent_dim = latent_dim
         self.blocks = PerSite(
             dims.num_layers, widths, lambda site: Reparameterised(1, latent_dim, widths[site])
         )
@@ -65,7 +61,8 @@ class IA3(Mergeable):
 
     def factors(self, layer: int, site: str) -> Tensor:
         """Return l of one site, (out,)."""
-        return 1 + self.blocks.at(layer, site)()[0]
+        offset: Reparameterised = self.blocks.at(layer, site)
+        return 1 + offset()[0]
 
     def merge_sites(self, backbone: Backbone) -> Sequence[str]:
         return ("q", "k", "up") if backbone.dims.gated else ("q", "k", "down")
@@ -79,7 +76,7 @@ class IA3(Mergeable):
         return weight * factors, bias * factors
 
     @torch.no_grad()
-    def peft_adapter(self, backbone: Backbone) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def to_peft(self, backbone: Backbone) -> tuple[dict[str, Any], dict[str, Tensor]]:
         tensors, inner = {}, []
         fused = {"q": "qkv", "k": "qkv"} if backbone.dims.fused_qkv else {}
         for layer, site, _ in self.blocks.each():
@@ -98,6 +95,3 @@ class IA3(Mergeable):
             "feedforward_modules": targets(inner, depth=1),
             "fan_in_fan_out": stored_transposed(backbone, "down"),
         }, tensors
-
-    def reading(self) -> str:
-        return self.blocks.reading(f"latent {self.latent_dim}", "width", Reparameterised.out_dim)

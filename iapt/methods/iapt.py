@@ -22,21 +22,24 @@ learns in few steps (`generator_norm`, `hide_from_first`, scales) is in DEVIATIO
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.errors import ConfigError, closest
+from iapt.errors import ConfigError
+from iapt.methods.arguments import Count, Positive, one_of
 from iapt.methods.base import Method
 from iapt.methods.pooling import MeanPooler
 from iapt.methods.rational import Rational
 
+Activation = Literal["rational", "gelu", "relu"]
+Pooler = Literal["attention", "segment_mean", "mean"]
+Norm = Literal["none", "block"]
+UpInit = Literal["normal", "transpose"]
 ACTIVATIONS = {"rational": Rational, "gelu": nn.GELU, "relu": nn.ReLU}
-POOLERS = ("attention", "segment_mean", "mean")
-NORMS = ("none", "block")
-UP_INITS = ("normal", "transpose")
 
 
 class AttentionPooler(nn.Module):
@@ -101,70 +104,49 @@ class IAPT(Method):
     """
 
     instruction_aware = True
+    decodes = False
 
     def __init__(
         self,
         dims: Dims,
-        prompt_len: int = 4,
-        bottleneck_dim: int = 256,
-        share_every: int = 4,
+        prompt_len: Count = 4,
+        bottleneck_dim: Count = 256,
+        share_every: Count = 4,
         activation: str | Sequence[str] = "rational",
-        pooler: str = "attention",
-        generator_norm: str = "none",
+        pooler: Pooler = "attention",
+        generator_norm: Norm = "none",
         hide_from_first: bool = False,
         tie_projections: bool = False,
-        up_init: str = "normal",
-        init_std: float = 0.02,
-        query_std: float | None = None,
+        up_init: UpInit = "normal",
+        init_std: Positive = 0.02,
+        query_std: Positive | None = None,
     ) -> None:
         super().__init__()
-        for field, number in (
-            ("prompt_len", prompt_len),
-            ("bottleneck_dim", bottleneck_dim),
-            ("share_every", share_every),
-        ):
-            if number < 1:
-                raise ConfigError(f"method.{field}={number}: must be a whole number >= 1.")
-        halves = [activation] * 2 if isinstance(activation, str) else list(activation)
-        for field, value, allowed in (
-            *(("activation", a, tuple(ACTIVATIONS)) for a in halves),
-            ("pooler", pooler, POOLERS),
-            ("generator_norm", generator_norm, NORMS),
-            ("up_init", up_init, UP_INITS),
-        ):
-            if value not in allowed:
-                raise ConfigError(
-                    f"method.{field}={value!r}: allowed are {', '.join(allowed)}.{closest(str(value), allowed)}"
-                )
-        if len(halves) != 2:
-            raise ConfigError(
-                f"method.activation={activation!r}: one name, or two (lower and upper half of the blocks)."
-            )
-        self.soft_tokens = prompt_len
-        self.share_every, self.generator_norm, self.hide_from_first = (
-            share_every,
-            generator_norm,
-            hide_from_first,
-        )
-        groups = math.ceil(dims.num_layers / share_every)
+        lower, upper = _halves(activation)
+        one_of("pooler", pooler, Pooler)
+        one_of("generator_norm", generator_norm, Norm)
+        one_of("up_init", up_init, UpInit)
+        self.soft_tokens, self.share_every = prompt_len, share_every
+        self.generator_norm, self.hide_from_first = generator_norm, hide_from_first
+        layers, groups = dims.num_layers, math.ceil(dims.num_layers / share_every)
         self.generators = nn.ModuleList(
             PromptGenerator(dims.hidden_size, bottleneck_dim, init_std, up_init, tie_projections)
             for _ in range(groups)
         )
-        learned = halves == ["rational", "rational"]
-        self.largest: dict[int, Tensor] = {}  # max |s| of each block's last forward pass
-        self.activations = nn.ModuleList(
-            ACTIVATIONS[halves[2 * i >= dims.num_layers]]()
-            for i in range(groups if learned else dims.num_layers)
+        self.activations = (
+            nn.ModuleList(Rational() for _ in range(groups))
+            if lower == upper == "rational"
+            else nn.ModuleList(
+                ACTIVATIONS[upper if 2 * layer >= layers else lower]() for layer in range(layers)
+            )
         )
         self.poolers = nn.ModuleList(
-            AttentionPooler(
-                bottleneck_dim, prompt_len, init_std if query_std is None else query_std
-            )
+            AttentionPooler(bottleneck_dim, prompt_len, query_std or init_std)
             if pooler == "attention"
             else MeanPooler(prompt_len, segments=pooler == "segment_mean")
-            for _ in range(dims.num_layers)
+            for _ in range(layers)
         )
+        self.largest: dict[int, Tensor] = {}  # max |s| of each block's last forward pass
 
     def generate(self, layer: int, norm: nn.Module, h: Tensor, mask: Tensor) -> Tensor:
         """The soft tokens (B,P,D) of one block from the stream h (B,T,D) entering it."""
@@ -172,6 +154,7 @@ class IAPT(Method):
         activation = self.activations[
             group if len(self.activations) == len(self.generators) else layer
         ]
+        soft: Tensor
         soft, s = self.generators[group](norm(h), mask, self.poolers[layer], activation)
         self.largest[layer] = s.detach().abs().amax()
         return soft
@@ -186,21 +169,18 @@ class IAPT(Method):
     def arch_parameters(self) -> list[nn.Parameter]:
         return [p for activation in self.activations for p in activation.parameters()]
 
-    def active_at_decode(self) -> int:
-        return 0
-
     def measurements(self) -> dict[str, float]:
         """Largest |s| per block: far outside the fitted range of the activation, its curve is arbitrary."""
         return {f"largest_input/{layer}": float(value) for layer, value in self.largest.items()}
 
-    def reading(self) -> str:
-        generator, groups = self.generators[0], len(self.generators)
-        assert isinstance(generator, PromptGenerator)
-        hidden_size, bottleneck_dim = generator.down.shape
-        matrices = "1 matrix" if generator.up is None else "2 matrices"
-        terms = [f"{groups} groups × {matrices} × {hidden_size:,} × {bottleneck_dim:,}"]
-        for name, modules in (("poolers", self.poolers), ("activations", self.activations)):
-            learned = list(modules.parameters())  # one tensor each, or none
-            if learned:
-                terms.append(f"{len(learned)} {name} × {' × '.join(map(str, learned[0].shape))}")
-        return " + ".join(terms) + f"; groups of {self.share_every} blocks"
+
+def _halves(activation: str | Sequence[str]) -> tuple[str, str]:
+    """The activations of the lower and of the upper half of the blocks."""
+    names = (activation, activation) if isinstance(activation, str) else tuple(activation)
+    for name in names:
+        one_of("activation", name, Activation)
+    if len(names) != 2:
+        raise ConfigError(
+            f"method.activation={activation!r}: one name, or two (lower and upper half of the blocks)."
+        )
+    return names[0], names[1]

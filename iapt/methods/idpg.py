@@ -16,20 +16,20 @@ Symbols: l_sp -> prompt_len, m -> bottleneck_dim, n of phm -> phm_order.
 """
 
 from functools import partial
+from typing import Literal
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.errors import ConfigError, closest
+from iapt.errors import ConfigError
+from iapt.methods.arguments import Count, Probability, one_of
 from iapt.methods.base import Method
 from iapt.methods.bottleneck import Bottleneck
-from iapt.methods.phm import HypercomplexLinear
 from iapt.methods.pooling import segment_means
+from iapt.methods.sentence_prompt import SentencePrompt
 
-GENERATORS = ("matched", "phm")
+Generator = Literal["matched", "phm"]
 
 
 class SegmentPrompt(Bottleneck):
@@ -46,40 +46,6 @@ class SegmentPrompt(Bottleneck):
         return super().forward(segment_means(x, mask, self.prompt_len))
 
 
-class SentencePrompt(nn.Module):
-    """p = GELU(x_n W_1 + b_1) W_2 + b_2^l, from the state of the instruction's last token."""
-
-    def __init__(
-        self,
-        hidden_size: int,
-        bottleneck_dim: int,
-        prompt_len: int,
-        order: int,
-        dropout: float,
-        num_layers: int,
-    ) -> None:
-        super().__init__()
-        self.prompt_len, self.dropout = prompt_len, dropout
-        self.down = HypercomplexLinear(hidden_size, bottleneck_dim, order)
-        self.down_bias = nn.Parameter(torch.randn(bottleneck_dim) * 0.05)
-        self.up = HypercomplexLinear(bottleneck_dim, prompt_len * hidden_size, order)
-        self.up_bias = nn.Parameter(torch.rand(num_layers, prompt_len * hidden_size) - 0.5)
-
-    def reading(self) -> str:
-        """Size of W_1 and W_2 in numbers."""
-        return f"{self.down.reading()} + {self.up.reading()}"
-
-    def forward(self, x: Tensor, mask: Tensor, layer: int) -> Tensor:
-        """Soft tokens (B,P,D) from states x (B,T,D) under the instruction mask (B,T)."""
-        last = mask.cumsum(1).argmax(1)  # (B,), the first column where the count is full
-        x_n = x[torch.arange(len(x), device=x.device), last]
-        z = F.gelu(
-            self.down(F.dropout(x_n, self.dropout, self.training)) + self.down_bias.to(x.dtype)
-        )
-        p = self.up(F.dropout(z, self.dropout, self.training)) + self.up_bias[layer].to(x.dtype)
-        return p.unflatten(-1, (self.prompt_len, -1))
-
-
 class IDPG(Method):
     """Instance-dependent prompt generation.
 
@@ -94,30 +60,22 @@ class IDPG(Method):
     """
 
     instruction_aware = True
-    uncounted = ("down_bias", "up_bias")
+    decodes = False
 
     def __init__(
         self,
         dims: Dims,
-        prompt_len: int = 4,
-        bottleneck_dim: int = 1024,
-        generator: str = "matched",
-        phm_order: int = 16,
+        prompt_len: Count = 4,
+        bottleneck_dim: Count = 1024,
+        generator: Generator = "matched",
+        phm_order: Count = 16,
         multi_layer: bool = False,
-        dropout: float = 0.1,
+        dropout: Probability = 0.1,
     ) -> None:
         super().__init__()
-        for field, number in (("prompt_len", prompt_len), ("bottleneck_dim", bottleneck_dim)):
-            if number < 1:
-                raise ConfigError(f"method.{field}={number}: must be a whole number >= 1.")
-        if generator not in GENERATORS:
-            raise ConfigError(
-                f"method.generator={generator!r}: allowed are {', '.join(GENERATORS)}.{closest(generator, GENERATORS)}"
-            )
+        one_of("generator", generator, Generator)
         if multi_layer and generator != "phm":
             raise ConfigError("method.multi_layer=true: only with method.generator=phm.")
-        if not 0 <= dropout < 1:
-            raise ConfigError(f"method.dropout={dropout}: must be in [0, 1).")
         self.soft_tokens = prompt_len
         self.prompted_blocks = dims.num_layers if multi_layer else 1
         self.generator: SegmentPrompt | SentencePrompt = (
@@ -147,9 +105,3 @@ class IDPG(Method):
         backbone.soft_prompt(0, partial(self.soft_prompt, backbone), keep=True, after_first=True)
         for layer in range(1, self.prompted_blocks):
             backbone.soft_prompt(layer, partial(self.later_prompt, layer), keep=True, add=True)
-
-    def active_at_decode(self) -> int:
-        return 0
-
-    def reading(self) -> str:
-        return f"{self.generator.reading()}; one generator, before block 0"

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.errors import ConfigError
+from iapt.methods.arguments import Positive, Probability, Rank, rank_within
 from iapt.methods.merge import Mergeable
-from iapt.methods.peft_format import lora_config, module_name
+from iapt.methods.peft_format import PeftCompatible, lora_config, module_name
 from iapt.methods.per_site import PerSite
 
 
@@ -42,16 +42,12 @@ class LowRank(nn.Module):
         low = F.linear(x, self.lora_A.to(x.dtype))
         return F.linear(low, self.lora_B.to(x.dtype)) * self.scaling
 
-    def in_plus_out(self) -> int:
-        """Parameters per rank."""
-        return self.lora_A.shape[1] + self.lora_B.shape[0]
-
     def change_of_weight(self) -> Tensor:
         """What Delta adds to the frozen weight, (in, out)."""
         return (self.lora_B @ self.lora_A).T * self.scaling
 
 
-class LoRA(Mergeable):
+class LoRA(Mergeable, PeftCompatible):
     """Low-rank adaptation.
 
     Args:
@@ -63,12 +59,11 @@ class LoRA(Mergeable):
 
     neutral = True
 
-    def __init__(self, dims: Dims, rank: int = 4, alpha: float = 8.0, dropout: float = 0.0) -> None:
+    def __init__(
+        self, dims: Dims, rank: Rank = 4, alpha: Positive = 8.0, dropout: Probability = 0.0
+    ) -> None:
         super().__init__()
-        if rank < 1:
-            raise ConfigError(f"method.rank={rank}: must be a whole number >= 1.")
-        if not 0 <= dropout < 1:
-            raise ConfigError(f"method.dropout={dropout}: must be in [0, 1).")
+        rank_within(dims, "rank", rank)
         self.rank, self.alpha = rank, alpha
         self.blocks = PerSite(
             dims.num_layers,
@@ -83,13 +78,10 @@ class LoRA(Mergeable):
     def fold(self, layer: int, site: str, weight: Tensor, bias: Tensor) -> tuple[Tensor, None]:
         return weight + self.blocks.at(layer, site).change_of_weight().to(weight), None
 
-    def peft_adapter(self, backbone: Backbone) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def to_peft(self, backbone: Backbone) -> tuple[dict[str, Any], dict[str, Tensor]]:
         tensors = {}
         for layer, site, delta in self.blocks.each():
             name = module_name(backbone, layer, site)
             tensors[f"{name}.lora_A.weight"] = delta.lora_A
             tensors[f"{name}.lora_B.weight"] = delta.lora_B
         return lora_config(backbone, tensors, self.rank, self.alpha), tensors
-
-    def reading(self) -> str:
-        return self.blocks.reading(f"rank {self.rank}", "in + out", LowRank.in_plus_out)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.errors import ConfigError
+from iapt.methods.arguments import Count
 from iapt.methods.base import Method
 from iapt.methods.bottleneck import Bottleneck
 from iapt.methods.pooling import segment_means
@@ -40,19 +41,17 @@ class LPT(Method):
     """
 
     instruction_aware = True
-    uncounted = ("down_bias", "up_bias")
+    decodes = False
 
     def __init__(
         self,
         dims: Dims,
-        prompt_len: int = 4,
-        bottleneck_dim: int = 1024,
+        prompt_len: Count = 4,
+        bottleneck_dim: Count = 1024,
         layer: int | None = None,
         bias: bool = False,
     ) -> None:
         super().__init__()
-        if prompt_len < 1:
-            raise ConfigError(f"method.prompt_len={prompt_len}: must be a whole number >= 1.")
         self.layer = dims.num_layers // 2 if layer is None else layer
         if not 0 <= self.layer < dims.num_layers:
             raise ConfigError(
@@ -70,9 +69,3 @@ class LPT(Method):
 
     def attach(self, backbone: Backbone) -> None:
         backbone.soft_prompt(self.layer, self.soft_prompt, keep=True)
-
-    def active_at_decode(self) -> int:
-        return 0
-
-    def reading(self) -> str:
-        return f"{self.generator.reading()}; one generator, before block {self.layer}"

@@ -8,7 +8,7 @@ the side, so that undoing restores every bit, in any dtype.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,26 +17,30 @@ from torch import Tensor, nn
 from iapt.backbone.base import Backbone
 from iapt.errors import AdapterError
 from iapt.methods.base import Method
+from iapt.methods.searched import pending_search
 
 
 @dataclass(frozen=True)
 class Original:
-    """A module and the weight and bias it had."""
+    """A module with the weight and bias it had before a merge."""
 
     module: Any
     weight: nn.Parameter
     bias: nn.Parameter | None
 
 
+@dataclass
+class Merged:
+    """Where a method is merged, and what lay there."""
+
+    backbone: Backbone
+    originals: list[Original] = field(default_factory=list)
+
+
 class Mergeable(Method):
     """A method whose effect is a change of weights and biases."""
 
-    mergeable = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._originals: list[Original] = []
-        self._merged_into: Backbone | None = None
+    merged: Merged | None = None
 
     def merge_sites(self, backbone: Backbone) -> Sequence[str]:
         """The linear maps of a block that `fold` changes."""
@@ -48,55 +52,83 @@ class Mergeable(Method):
         """Return what the map's weight (in, out) and bias (out) become; None leaves the bias as it is."""
         raise NotImplementedError(f"{type(self).__name__} must define fold.")
 
-    def merge(self, backbone: Backbone) -> None:
-        if self._merged_into is backbone:
-            return
-        if self._merged_into is not None:
+
+def merge(method: Method, backbone: Backbone) -> None:
+    """Fold a method into the backbone's weights; merging twice changes nothing.
+
+    Raises:
+        AdapterError: it cannot be folded, or the folded weights are not finite.
+    """
+    able, name = mergeable(method), type(method).__name__
+    if able.merged:
+        if able.merged.backbone is not backbone:
+            raise AdapterError(f"{name} is merged into another backbone; call unmerge there first.")
+        return
+    if pending_search(method):
+        raise AdapterError(f"{name} cannot be merged before its search has ended; train it first.")
+    able.merged = Merged(backbone)
+    backbone.detach()
+    try:
+        for layer in range(backbone.dims.num_layers):
+            for site in able.merge_sites(backbone):
+                able.merged.originals.append(_fold_one(able, backbone, layer, site))
+    except BaseException:
+        unmerge(method, backbone)
+        raise
+
+
+def unmerge(method: Method, backbone: Backbone) -> None:
+    """Give the backbone its own weights back, bit for bit, and attach the method again.
+
+    Raises:
+        AdapterError: it cannot be folded in the first place, or is merged elsewhere.
+    """
+    able = mergeable(method)
+    if able.merged is None:
+        return
+    if able.merged.backbone is not backbone:
+        raise AdapterError(f"{type(method).__name__} is not merged into this backbone.")
+    for original in reversed(able.merged.originals):
+        original.module.weight, original.module.bias = original.weight, original.bias
+    able.merged = None
+    able.attach(backbone)
+
+
+def mergeable(method: Method) -> Mergeable:
+    """Return the method as one that can be merged.
+
+    Raises:
+        AdapterError: it cannot.
+    """
+    if not isinstance(method, Mergeable):
+        raise AdapterError(
+            f"{type(method).__name__} cannot be merged: what it does is no change of the backbone's weights. "
+            "Keep it attached."
+        )
+    return method
+
+
+@torch.no_grad()
+def _fold_one(method: Mergeable, backbone: Backbone, layer: int, site: str) -> Original:
+    place = backbone.family.site(layer, site)
+    module: Any = place.module
+    original = Original(module, module.weight, module.bias)
+    weight, bias = original.weight, original.bias
+    transposed = isinstance(module, nn.Linear)  # stored (out, in); GPT-2's maps are (in, out)
+    exact = torch.promote_types(weight.dtype, torch.float32)
+    full = (weight.T if transposed else weight).to(exact)
+    full_bias = full.new_zeros(full.shape[1]) if bias is None else bias.to(exact)
+    part, part_bias = method.fold(layer, site, place.take(full), place.take(full_bias))
+    full = place.put(full, part)
+    for tensor in (full, part_bias):
+        if tensor is not None and not bool(torch.isfinite(tensor).all()):
             raise AdapterError(
-                f"{type(self).__name__} is merged into another backbone; call unmerge there first."
+                f"{type(method).__name__}: merging block {layer}, {site!r} gives values that are not finite; "
+                "the adapter is broken."
             )
-        self._originals, self._merged_into = [], backbone
-        backbone.detach()
-        try:
-            for layer in range(backbone.dims.num_layers):
-                for site in self.merge_sites(backbone):
-                    self._fold_one(backbone, layer, site)
-        except BaseException:
-            self.unmerge(backbone)
-            raise
-
-    def unmerge(self, backbone: Backbone) -> None:
-        if self._merged_into is None:
-            return
-        if self._merged_into is not backbone:
-            raise AdapterError(f"{type(self).__name__} is not merged into this backbone.")
-        for original in reversed(self._originals):
-            original.module.weight, original.module.bias = original.weight, original.bias
-        self._originals, self._merged_into = [], None
-        self.attach(backbone)
-
-    @torch.no_grad()
-    def _fold_one(self, backbone: Backbone, layer: int, site: str) -> None:
-        place = backbone.family.site(layer, site)
-        module: Any = place.module
-        weight: nn.Parameter = module.weight
-        bias: nn.Parameter | None = module.bias
-        transposed = isinstance(module, nn.Linear)  # stored (out, in); GPT-2's maps are (in, out)
-        exact = torch.promote_types(weight.dtype, torch.float32)
-        full = (weight.T if transposed else weight).to(exact)
-        full_bias = full.new_zeros(full.shape[1]) if bias is None else bias.to(exact)
-        part, part_bias = self.fold(layer, site, place.take(full), place.take(full_bias))
-        full = place.put(full, part)
-        new_bias = bias
-        if part_bias is not None:
-            folded = place.put(full_bias, part_bias).to(weight.dtype)
-            new_bias = nn.Parameter(folded, requires_grad=False)
-        for tensor in (full, part_bias):
-            if tensor is not None and not bool(torch.isfinite(tensor).all()):
-                raise AdapterError(
-                    f"{type(self).__name__}: merging block {layer}, {site!r} gives values that are not finite; "
-                    "the adapter is broken."
-                )
-        self._originals.append(Original(module, weight, bias))
-        stored = (full.T if transposed else full).contiguous().to(weight.dtype)
-        module.weight, module.bias = nn.Parameter(stored, requires_grad=False), new_bias
+    stored = (full.T if transposed else full).contiguous().to(weight.dtype)
+    module.weight = nn.Parameter(stored, requires_grad=False)
+    if part_bias is not None:
+        folded = place.put(full_bias, part_bias).to(weight.dtype)
+        module.bias = nn.Parameter(folded, requires_grad=False)
+    return original

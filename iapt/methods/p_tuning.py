@@ -18,6 +18,7 @@ from torch import Tensor
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
+from iapt.methods.arguments import Count, Positive
 from iapt.methods.prompt_vectors import PromptVectors
 
 
@@ -35,9 +36,9 @@ class PTuning(PromptVectors):
     def __init__(
         self,
         dims: Dims,
-        prompt_len: int = 64,
-        latent_dim: int | None = 36,
-        init_std: float | None = None,
+        prompt_len: Count = 64,
+        latent_dim: Count | None = 36,
+        init_std: Positive | None = None,
     ) -> None:
         std = 1.0 if init_std is None else init_std
         super().__init__(prompt_len, latent_dim, dims.hidden_size, std, own_projection=True)

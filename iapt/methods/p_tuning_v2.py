@@ -20,10 +20,12 @@ from torch import Tensor
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.errors import AdapterError
+from iapt.methods.arguments import Count, Positive
+from iapt.methods.peft_format import PeftCompatible
 from iapt.methods.prompt_vectors import PlainVectors, PromptVectors
 
 
-class PTuningV2(PromptVectors):
+class PTuningV2(PromptVectors, PeftCompatible):
     """Key/value prefixes in every block.
 
     Args:
@@ -36,9 +38,9 @@ class PTuningV2(PromptVectors):
     def __init__(
         self,
         dims: Dims,
-        prompt_len: int = 64,
-        latent_dim: int | None = 36,
-        init_std: float = 0.02,
+        prompt_len: Count = 64,
+        latent_dim: Count | None = 36,
+        init_std: Positive = 0.02,
     ) -> None:
         width = 2 * dims.num_kv_heads * dims.head_dim  # one block's keys and values
         all_blocks = dims.num_layers * width
@@ -51,14 +53,14 @@ class PTuningV2(PromptVectors):
         vectors = self.vectors
         part = self.weights[:, columns]
         flat = part if isinstance(vectors, PlainVectors) else vectors.latent @ part  # (P, 2 H_kv K)
-        keys, values = flat.unflatten(-1, (2, *self._heads)).permute(1, 2, 0, 3)
+        keys, values = flat.reshape(len(flat), 2, *self._heads).permute(1, 2, 0, 3)
         return keys, values
 
     def attach(self, backbone: Backbone) -> None:
         for layer in range(backbone.dims.num_layers):
             backbone.kv_prefix(layer, partial(self.keys_values, layer))
 
-    def peft_adapter(self, backbone: Backbone) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def to_peft(self, backbone: Backbone) -> tuple[dict[str, Any], dict[str, Tensor]]:
         dims = backbone.dims
         if dims.family == "gpt2":
             raise AdapterError(
@@ -75,8 +77,3 @@ class PTuningV2(PromptVectors):
             "prefix_projection": False,
         }
         return config, {"prompt_embeddings": self.vectors()}
-
-    def width_reading(self) -> str:
-        heads, head_dim = self._heads
-        blocks = self.weights.shape[-1] // self._width
-        return f"{blocks} blocks × 2 × {heads * head_dim:,}"

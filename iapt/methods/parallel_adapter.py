@@ -14,16 +14,17 @@ Symbols: m -> bottleneck_dim, s -> scale.
 
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.errors import ConfigError, closest
+from iapt.methods.arguments import Count, Positive, Probability, one_of
 from iapt.methods.base import Method
 from iapt.methods.bottleneck import Bottleneck
 
-INPUTS = ("ln1", "raw")
+Input = Literal["ln1", "raw"]
 
 
 class ParallelAdapter(Method):
@@ -39,22 +40,18 @@ class ParallelAdapter(Method):
     """
 
     neutral = True
-    uncounted = ("down_bias", "up_bias")
 
     def __init__(
         self,
         dims: Dims,
-        bottleneck_dim: int = 36,
-        scale: float = 4.0,
-        input: str = "ln1",
+        bottleneck_dim: Count = 36,
+        scale: Positive = 4.0,
+        input: Input = "ln1",
         bias: bool = False,
-        dropout: float = 0.0,
+        dropout: Probability = 0.0,
     ) -> None:
         super().__init__()
-        if input not in INPUTS:
-            raise ConfigError(
-                f"method.input={input!r}: allowed are {', '.join(INPUTS)}.{closest(str(input), INPUTS)}"
-            )
+        one_of("input", input, Input)
         self.scale, self.input = scale, input
         self.blocks = nn.ModuleList(
             Bottleneck(dims.hidden_size, bottleneck_dim, self.activation(layer), bias, dropout)
@@ -75,6 +72,3 @@ class ParallelAdapter(Method):
     ) -> Tensor:
         """What a block with input h returns instead of y (both (B,T,d))."""
         return y + self.scale * adapter(norm(h))
-
-    def reading(self) -> str:
-        return f"{len(self.blocks)} blocks × {self.blocks[0].reading()}"  # type: ignore[operator]

@@ -1,7 +1,7 @@
 """Adapters in the peft library's folder format: adapter_config.json and adapter_model.safetensors.
 
-A method that peft also has says in `Method.peft_adapter` what its tensors are called there; the
-others refuse by name.  peft itself is not needed to write the folder.
+A method that peft also has says in `PeftCompatible.to_peft` what its tensors are called there; the
+others are refused by name.  peft itself is not needed to write the folder.
 
 Names of tensors are "base_model.model." and the module's path in the Hugging Face model.  Paths are
 found by asking which module of the model is the one the backbone acts on, so no family is named.
@@ -14,12 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone
+from iapt.errors import AdapterError
 from iapt.methods.base import Method
 
 WRAPPED = "base_model.model."
+
+
+class PeftCompatible(Method):
+    """A method that the peft library has too."""
+
+    def to_peft(self, backbone: Backbone) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The method as peft stores it: (its configuration, its tensors).
+
+        Raises:
+            AdapterError: peft cannot do the same on this backbone.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define to_peft(backbone).")
 
 
 def save_peft(folder: Path, method: Method, backbone: Backbone, checkpoint: str) -> None:
@@ -34,7 +47,11 @@ def save_peft(folder: Path, method: Method, backbone: Backbone, checkpoint: str)
     Raises:
         AdapterError: peft has no such method.
     """
-    config, tensors = method.peft_adapter(backbone)
+    if not isinstance(method, PeftCompatible):
+        raise AdapterError(
+            f"{type(method).__name__} has no counterpart in peft; save it as an adapter of ours."
+        )
+    config, tensors = method.to_peft(backbone)
     config |= {"task_type": "CAUSAL_LM", "inference_mode": True}
     config |= {"base_model_name_or_path": checkpoint}
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +71,7 @@ def module_name(backbone: Backbone, layer: int, site: str) -> str:
     """What peft calls the module of a site, e.g. "base_model.model.model.layers.0.self_attn.q_proj"."""
     wanted = backbone.family.site(layer, site).module
     names = (name for name, module in backbone.model.named_modules() if module is wanted)
-    return WRAPPED + next(names)
+    return f"{WRAPPED}{next(names)}"
 
 
 def targets(tensor_names: Iterable[str], depth: int) -> list[str]:

@@ -35,16 +35,3 @@ class PerSite(nn.ModuleList):
             assert isinstance(block, nn.ModuleDict)
             for site, module in block.items():
                 yield layer, site, module
-
-    def reading(self, factor: str, what: str, width: Callable[[Any], int]) -> str:
-        """Size in numbers: blocks × factor × the widths of one block's sites together.
-
-        Args:
-            factor: what every width is multiplied with, e.g. "rank 4".
-            what: says in words what the widths are of.
-            width: module of a site -> its width.
-        """
-        block = self[0]
-        assert isinstance(block, nn.ModuleDict)
-        total = sum(width(module) for module in block.values())
-        return f"{len(self)} blocks × {factor} × {total:,}; {what} of {', '.join(block)}"

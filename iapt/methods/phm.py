@@ -6,6 +6,8 @@
 the results are mixed by the A_i.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +24,8 @@ class HypercomplexLinear(nn.Module):
         init_std: of A and S.
     """
 
+    __call__: Callable[..., Tensor]
+
     def __init__(self, in_dim: int, out_dim: int, order: int, init_std: float = 0.05) -> None:
         super().__init__()
         for width in (in_dim, out_dim):
@@ -35,11 +39,6 @@ class HypercomplexLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x W, (..., in) -> (..., out)."""
-        blocks = x.unflatten(-1, (self.order, -1))  # (..., n, in/n)
+        blocks = x.reshape(*x.shape[:-1], self.order, -1)  # (..., n, in/n)
         small = torch.einsum("...ap,ipq->...iaq", blocks, self.S.to(x.dtype))
         return torch.einsum("...iaq,iab->...bq", small, self.A.to(x.dtype)).flatten(-2)
-
-    def reading(self) -> str:
-        """Size of A and S in numbers."""
-        n, piece = self.order, self.S.shape
-        return f"{n} × {n} × {n} + {n} × {piece[1]:,} × {piece[2]:,}"

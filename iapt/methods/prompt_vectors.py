@@ -5,20 +5,21 @@ vectors o themselves: z and V are only a way to train them.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from iapt.errors import ConfigError
-from iapt.methods.base import Method
 from iapt.methods.reparam import Reparameterised
+from iapt.methods.searched import Reshaped
 
 PLAIN = "vectors.plain"
 
 
 class PlainVectors(nn.Module):
     """n vectors that are their own parameters, (n, out)."""
+
+    __call__: Callable[..., Tensor]
 
     def __init__(self, values: Tensor) -> None:
         super().__init__()
@@ -29,7 +30,7 @@ class PlainVectors(nn.Module):
         return self.plain
 
 
-class PromptVectors(Method):
+class PromptVectors(Reshaped):
     """A method whose parameters are `prompt_len` vectors and nothing else.
 
     Args:
@@ -40,7 +41,7 @@ class PromptVectors(Method):
         own_projection: one V per vector instead of a shared one.
     """
 
-    uncounted = ("latent",)
+    decodes = False
     vectors: Reparameterised | PlainVectors
 
     def __init__(
@@ -52,11 +53,6 @@ class PromptVectors(Method):
         own_projection: bool,
     ) -> None:
         super().__init__()
-        for field, number in (("prompt_len", prompt_len), ("latent_dim", latent_dim)):
-            if number is not None and number < 1:
-                raise ConfigError(f"method.{field}={number}: must be a whole number >= 1.")
-        if not std > 0:
-            raise ConfigError(f"method.init_std={std}: must be a positive number.")
         self.soft_tokens = prompt_len
         if latent_dim is None:
             self.vectors = PlainVectors(torch.randn(prompt_len, out_dim) * std)
@@ -81,19 +77,3 @@ class PromptVectors(Method):
         """What carries the vectors' scale: V, or the vectors where they are plain."""
         v = self.vectors
         return v.plain if isinstance(v, PlainVectors) else v.projection
-
-    def reading(self) -> str:
-        stored = f"stored as {self.soft_tokens} plain vectors"
-        if isinstance(self.vectors, PlainVectors):
-            return f"{self.soft_tokens} vectors × {self.width_reading()}; {stored}"
-        latent = f"latent {self.vectors.latent.shape[1]} × {self.width_reading()}"
-        if self.vectors.projection.dim() == 3:  # one projection per vector
-            return f"{self.soft_tokens} vectors × {latent}; {stored}"
-        return f"{latent}; one projection for all; {stored}"
-
-    def width_reading(self) -> str:
-        """Width of a vector in numbers."""
-        return f"{self.weights.shape[-1]:,}"
-
-    def active_at_decode(self) -> int:
-        return 0

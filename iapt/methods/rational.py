@@ -37,6 +37,7 @@ class Rational(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply R elementwise, in fp32 (x^6 overflows fp16 beyond |x| = 6.3); shape and dtype stay."""
         wide = x.float()
-        a, b = self.coefficients.float().split([len(GELU_NUMERATOR), len(GELU_DENOMINATOR)])
+        coefficients = self.coefficients.float()
+        a, b = coefficients[: len(GELU_NUMERATOR)], coefficients[len(GELU_NUMERATOR) :]
         denominator = 1 + (wide * _horner(wide, b)).abs()
         return (_horner(wide, a) / denominator).to(x.dtype)

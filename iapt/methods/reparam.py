@@ -7,6 +7,8 @@ V_i each) and P-tuning v2 its prefixes (V shared).  The product over-parameteris
 so once trained it can be folded: `forward` is all that serving needs.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +28,8 @@ class Reparameterised(nn.Module):
         own_projection: one V per vector instead of a shared one.
     """
 
+    __call__: Callable[..., Tensor]
+
     def __init__(
         self,
         num_vectors: int,
@@ -42,10 +46,6 @@ class Reparameterised(nn.Module):
         self.projection = nn.Parameter(  # V
             torch.randn(shape) * projection_std if projection_std else torch.zeros(shape)
         )
-
-    def out_dim(self) -> int:
-        """Width of the vectors."""
-        return self.projection.shape[-1]
 
     def forward(self) -> Tensor:
         """Return the n vectors, (n, out)."""

@@ -16,25 +16,26 @@ is 40.3 %.  The budget is a share so that it means the same on every backbone.
 Symbols: r -> rank, C -> budget (share), order -> how the gates' gradient is taken.
 """
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.errors import AdapterError, ConfigError
-from iapt.methods.base import Method, Progress, Search
+from iapt.methods.arguments import NonNegative, Positive, Rank, Share, one_of, rank_within
+from iapt.methods.base import Progress
 from iapt.methods.gates import BudgetedGates, cut
 from iapt.methods.lora import LowRank
 from iapt.methods.merge import Mergeable
-from iapt.methods.packing import extreme_packings
 from iapt.methods.per_site import PerSite
+from iapt.methods.searched import Search, Searched
 
 KINDS = ("lora", "bias")  # in the order in which they act
+Order = Literal[1, 2]
+CLIP = 2.0  # of gradient norms while searching; the original's
 
 
 class Bias(nn.Module):
@@ -49,7 +50,7 @@ class Bias(nn.Module):
         return self.bias.to(x.dtype)
 
 
-class SSP(Mergeable):
+class SSP(Mergeable, Searched):
     """LoRA and bias modules where a search under a budget puts them.
 
     Args:
@@ -69,36 +70,30 @@ class SSP(Mergeable):
     def __init__(
         self,
         dims: Dims,
-        rank: int = 8,
-        alpha: float = 16.0,
-        budget: float = 0.4028414,
-        search_fraction: float = 0.3,
-        gate_lr: float = 0.1,
-        order: int = 1,
+        rank: Rank = 8,
+        alpha: Positive = 16.0,
+        budget: Share = 0.4028414,
+        search_fraction: Share = 0.3,
+        gate_lr: NonNegative = 0.1,
+        order: Order = 1,
     ) -> None:
         super().__init__()
-        if rank < 1:
-            raise ConfigError(f"method.rank={rank}: must be a whole number >= 1.")
-        for field, share in (("budget", budget), ("search_fraction", search_fraction)):
-            if not 0 < share <= 1:
-                raise ConfigError(f"method.{field}={share}: a share, must be in (0, 1].")
-        if order not in (1, 2):
-            raise ConfigError(f"method.order={order!r}: allowed are 1, 2.")
+        rank_within(dims, "rank", rank)
+        one_of("order", order, Order)
         self.dims, self.rank, self.alpha = dims, rank, alpha
-        self.search = Search(search_fraction, gate_lr, held_out=0.5, clip=2.0, order=order)
+        self.search = Search(search_fraction, gate_lr, held_out=0.5, clip=CLIP, order=order)
         self.blocks = PerSite(
             dims.num_layers,
             dims.linears,
             lambda site: nn.ModuleDict({kind: self._fresh(site, kind) for kind in KINDS}),
         )
-        self.names = [f"{n}.{site}.{kind}" for n, site, _ in self.blocks.each() for kind in KINDS]
+        candidates = {
+            f"{layer}.{site}.{kind}": sum(p.numel() for p in module.parameters())
+            for layer, site, modules in self.blocks.each()
+            for kind, module in modules.items()
+        }
+        self.names, self.sizes = list(candidates), list(candidates.values())
         self.index = {name: i for i, name in enumerate(self.names)}
-        self.sizes = [
-            sum(p.numel() for p in sites[kind].parameters())
-            for *_, sites in self.blocks.each()
-            for kind in KINDS
-        ]
-        self.share = budget
         self.budget = max(1, round(budget * sum(self.sizes)))
         self.gates: BudgetedGates | None = BudgetedGates(self.sizes, self.budget)
         self.register_buffer("kept", torch.ones(len(self.names), dtype=torch.bool))
@@ -124,8 +119,6 @@ class SSP(Mergeable):
             gate = 1 if gates is None else gates[self.index[f"{place}.{kind}"]].to(y.dtype)
             y = y + gate * delta
         return y
-
-    # ---------------------------------------------------------------- search
 
     def arch_parameters(self) -> list[nn.Parameter]:
         return [] if self.gates is None else [self.gates.alpha]
@@ -154,12 +147,16 @@ class SSP(Mergeable):
                     del candidates[kind]
         self.gates = self.search = None
 
-    # ---------------------------------------------------------------- afterwards
-
     def adopt(self, tensors: Mapping[str, Tensor]) -> None:
         searched = not any(name.startswith("gates.") for name in tensors)
-        if self.gates is not None and searched and "kept" in tensors:
-            self._keep(tensors["kept"].bool())
+        kept = tensors.get("kept")
+        if (
+            self.gates is not None
+            and searched
+            and kept is not None
+            and kept.shape == self.kept.shape
+        ):
+            self._keep(kept.bool())
 
     def structure(self) -> dict[str, Any]:
         if self.gates is not None:
@@ -172,44 +169,10 @@ class SSP(Mergeable):
             "probabilities": dict(zip(self.names, self.probabilities.tolist(), strict=True)),
         }
 
-    @property
-    def mergeable(self) -> bool:  # type: ignore[override]
-        """Once the structure is settled."""
-        return self.gates is None
-
-    def merge(self, backbone: Backbone) -> None:
-        if self.gates is not None:
-            raise AdapterError("SSP cannot be merged before its search has ended; train it first.")
-        super().merge(backbone)
-
-    def merge_sites(self, backbone: Backbone) -> Sequence[str]:
-        return self.dims.linears
-
-    def fold(self, layer: int, site: str, weight: Tensor, bias: Tensor) -> tuple[Tensor, Any]:
+    def fold(
+        self, layer: int, site: str, weight: Tensor, bias: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         candidates = self.blocks.at(layer, site)
         if "lora" in candidates:
             weight = weight + candidates["lora"].change_of_weight().to(weight)
         return weight, bias + candidates["bias"].bias.to(bias) if "bias" in candidates else None
-
-    def counted_parameters(self) -> int:
-        """The budget while searching, afterwards what was chosen."""
-        return self.budget if self.gates is not None else super().counted_parameters()
-
-    def reading(self) -> str:
-        total, gates = sum(self.sizes), len(self.sizes)
-        if self.gates is None:
-            return f"{self.counted_parameters():,}; chosen of {total:,} in {gates} candidates"
-        return (
-            f"{self.share} × {total:,}; the budget of {gates} candidates, each searched with a gate"
-        )
-
-    def endings(self) -> list[Method]:
-        """The smallest and the largest choice that the cut can make."""
-        if self.gates is None:
-            return [self]
-        found: list[Method] = []
-        for kept in extreme_packings(self.sizes, self.budget):
-            ending = copy.deepcopy(self)
-            ending._keep(torch.tensor(kept))
-            found.append(ending)
-        return found

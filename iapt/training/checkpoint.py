@@ -17,6 +17,7 @@ from torch import Tensor
 from iapt.errors import AdapterError, TrainingError
 from iapt.files import replacing, write_json
 from iapt.methods.base import Method
+from iapt.methods.searched import adopt, serving_state
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -77,7 +78,7 @@ def restore_optimizer(
 
 def save_adapter(folder: Path, method: Method, config: Mapping[str, Any]) -> None:
     """Write adapter.safetensors (the method's tensors only) and adapter_config.json into a folder."""
-    write_tensors(folder / "adapter.safetensors", method.serving_state(), {})
+    write_tensors(folder / "adapter.safetensors", serving_state(method), {})
     write_json(folder / "adapter_config.json", dict(sorted(config.items())))
 
 
@@ -97,7 +98,7 @@ def load_adapter(folder: Path, method: Method, expected: Mapping[str, Any]) -> N
         tensors, _ = read_tensors(folder / "adapter.safetensors")
     except (OSError, ValueError, TrainingError) as error:
         raise AdapterError(f"{folder} is not a saved adapter: {error}") from error
-    method.adopt(tensors)
+    adopt(method, tensors)
     own = method.state_dict()
     faults = [
         f"{key}: saved with {config.get(key)!r}, here it is {value!r}"

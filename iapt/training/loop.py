@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from iapt.errors import TrainingError
 from iapt.files import write_json
+from iapt.methods.base import Measured
+from iapt.methods.searched import Search, Searched, structure
 from iapt.training.state import History, Run
 
 
@@ -45,13 +47,14 @@ def train(
     Returns:
         The history, with the dev curve and the best step.
     """
-    if run.method.search is not None and not checkpoint.exists():
+    method = run.method
+    if isinstance(method, Searched) and method.search and not checkpoint.exists():
         before = checkpoint.with_name("search.safetensors")
-        _search(run, before, identity, say)
+        _search(run, method, method.search, before, identity, say)
         run.save(checkpoint, identity)
         before.unlink()
     _train(run, checkpoint, identity, logger, say, "training")
-    found = run.method.structure()
+    found = structure(method)
     if found:
         write_json(checkpoint.with_name("structure.json"), found)
     return run.history
@@ -64,10 +67,15 @@ class _Silent:
         pass
 
 
-def _search(run: Run, checkpoint: Path, identity: str, say: Callable[[str], None]) -> None:
+def _search(
+    run: Run,
+    method: Searched,
+    plan: Search,
+    checkpoint: Path,
+    identity: str,
+    say: Callable[[str], None],
+) -> None:
     """Bilevel steps until the method's structure is settled; `run` is then ready to train what is left."""
-    plan = run.method.search
-    assert plan is not None
     steps = max(2, round(plan.fraction * run.total_steps))
     hparams = replace(
         run.hparams,
@@ -82,7 +90,7 @@ def _search(run: Run, checkpoint: Path, identity: str, say: Callable[[str], None
     )
     search = Run(
         run.backbone,
-        run.method,
+        method,
         run.full_train,
         run.dev,
         hparams,
@@ -91,9 +99,9 @@ def _search(run: Run, checkpoint: Path, identity: str, say: Callable[[str], None
         plan.order,
     )
     history = _train(search, checkpoint, identity, _Silent(), say, "searching")
-    run.method.end_search()
+    method.end_search()
     run.backbone.detach()
-    run.method.attach(run.backbone)
+    method.attach(run.backbone)
     run.prepare()
     run.history.search_steps = history.step
     run.history.search_seconds = history.train_seconds + history.eval_seconds
@@ -123,11 +131,10 @@ def _train(
         bar.set_postfix_str("evaluating on dev ...")
         point = run.evaluate()
         run.history.eval_seconds += time.perf_counter() - started
-        found = {f"method/{name}": value for name, value in run.method.measurements().items()}
-        logger.log(
-            {"dev/loss": point["loss"], "dev/accuracy": point["accuracy"], **found},
-            run.history.step,
-        )
+        values = {"dev/loss": point["loss"], "dev/accuracy": point["accuracy"]}
+        if isinstance(run.method, Measured):
+            values |= {f"method/{name}": value for name, value in run.method.measurements().items()}
+        logger.log(values, run.history.step)
         best = "  (best so far)" if run.history.best_step == run.history.step else ""
         bar.write(
             f"  step {run.history.step:>5}   dev loss {point['loss']:.4f}   "

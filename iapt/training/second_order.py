@@ -15,7 +15,7 @@ from torch import Tensor
 
 from iapt.backbone.base import Backbone
 from iapt.methods.base import Method
-from iapt.training.step import Data, Optimizer, arch_step, weight_step
+from iapt.training.step import Data, Optimizer, arch_step, weight_parameters, weight_step
 
 
 def unrolled_arch_step(
@@ -39,7 +39,7 @@ def unrolled_arch_step(
     Returns:
         The loss of the outer batch at w'.
     """
-    weights, arch = method.weight_parameters(), method.arch_parameters()
+    weights, arch = weight_parameters(method), method.arch_parameters()
     before = [w.detach().clone() for w in weights]
     state = copy.deepcopy(optimizer.adamw.state_dict())
     xi = optimizer.schedule.get_last_lr()[0]

@@ -16,6 +16,7 @@ from iapt.backbone.base import Backbone
 from iapt.data.batches import Sampler
 from iapt.errors import TrainingError
 from iapt.methods.base import Method, Progress
+from iapt.methods.searched import Searched, Structured, adopt
 from iapt.training.checkpoint import (
     optimizer_tensors,
     read_tensors,
@@ -107,7 +108,8 @@ class Run:
         self.method.train()
         batch = next(self.sampler)
         if self.arch and self.history.step % self.hparams.arch_every == 0:
-            self.method.on_arch_step_start(progress)
+            if isinstance(self.method, Searched):
+                self.method.on_arch_step_start(progress)
             backbone, outer = self.backbone, (self.outer, next(self.outer_sampler))
             if self.order == 2:
                 unrolled_arch_step(
@@ -139,7 +141,7 @@ class Run:
         )
         point = {"step": h.step, "loss": loss, "accuracy": accuracy}
         h.curve.append(point)
-        if h.step > 0 and self.method.ready(Progress(h.step, self.total_steps)):
+        if h.step > 0 and self._ready():
             if loss < h.best_loss:
                 h.best_step, h.best_loss, h.best_accuracy, h.without_gain = (
                     h.step,
@@ -152,6 +154,11 @@ class Run:
                 h.without_gain += 1
         h.finished = h.step >= self.total_steps or h.without_gain >= self.hparams.patience
         return point
+
+    def _ready(self) -> bool:
+        """Whether the method as it is now may be chosen as the best."""
+        progress = Progress(self.history.step, self.total_steps)
+        return not isinstance(self.method, Structured) or self.method.ready(progress)
 
     def save(self, path: Path, identity: str) -> None:
         """Write the checkpoint."""
@@ -184,7 +191,7 @@ class Run:
         def part(prefix: str) -> dict[str, Tensor]:
             return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
 
-        self.method.adopt(part("method."))
+        adopt(self.method, part("method."))
         self.prepare()
         self.method.load_state_dict(part("method."))
         device = self.backbone.device

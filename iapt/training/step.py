@@ -109,11 +109,17 @@ class Optimizer:
         self.adamw.zero_grad(set_to_none=True)
 
 
+def weight_parameters(method: Method) -> list[nn.Parameter]:
+    """All trained parameters of a method but the architecture ones (the paper's Ω)."""
+    arch = {id(p) for p in method.arch_parameters()}
+    return [p for p in method.parameters() if id(p) not in arch]
+
+
 def weight_step(
     backbone: Backbone, method: Method, data: Data, indices: Sequence[int], budget: int
 ) -> float:
     """Gradients of Ω for one optimizer batch, token-weighted over the whole batch; returns its loss."""
-    weights = method.weight_parameters()
+    weights = weight_parameters(method)
     total, tokens = _accumulate(backbone, data, indices, budget, weights)
     penalty = method.penalty()
     if penalty is not None:

@@ -30,15 +30,13 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_new_method_file_is_counted_by_itself(configs: Path) -> None:
     assert list(count_entries()["small"]) == ["lora"]
-    (configs / "method" / "wide.yaml").write_text(
-        "defaults: [lora, _self_]\nname: wide\nrank: 40\n"
-    )
+    (configs / "method" / "wide.yaml").write_text("defaults: [lora, _self_]\nname: wide\nrank: 8\n")
     counts = count_entries()
     assert set(counts) == {"small"}
     lora, wide = counts["small"]["lora"], counts["small"]["wide"]
     assert lora["counted"] == 3 * 4 * (4 * 16 + 3 * 24)
     assert lora["trained"] == lora["stored"] == [lora["counted"]] * 3
-    assert wide["counted"] == 10 * lora["counted"]
+    assert wide["counted"] == 2 * lora["counted"]
 
 
 def test_a_method_that_cannot_be_built_on_a_backbone_says_why(configs: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.methods.base import Method
+from iapt.methods.searched import Reshaped
 from tests.contract import decoding, forward, training
 from tests.contract.subject import Subject
 
@@ -230,11 +231,11 @@ class ForgetsOnSave(Shift):
             backbone.on_linear(layer, "o", lambda x, y, v=vector: y + (v * self.scale).to(y.dtype))
 
 
-class MoreThanTrained(Shift):
-    """Claims more active parameters than it trains."""
+class MoreThanTrained(Shift, Reshaped):
+    """Serves more of a parameter than it trains."""
 
-    def active_at_decode(self) -> int:
-        return 10**9
+    def serving_state(self) -> dict[str, Tensor]:
+        return {name: tensor.repeat(2) for name, tensor in self.state_dict().items()}
 
 
 FAULTS: list[tuple[Check, type[Method], type[Method]]] = [

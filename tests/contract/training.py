@@ -7,10 +7,12 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from iapt.methods.counts import sizes
+from iapt.methods.searched import serving_state
 from iapt.training.checkpoint import load_adapter, save_adapter
 from iapt.training.hparams import HParams
 from iapt.training.state import Run
-from iapt.training.step import Optimizer, arch_step, response, weight_step
+from iapt.training.step import Optimizer, arch_step, response, weight_parameters, weight_step
 from tests.contract.subject import ATOL, Subject, gap, whole
 from tests.tiny import EOS, data, new_backbone
 
@@ -127,7 +129,7 @@ def saves_and_loads(subject: Subject) -> None:
         assert gap(rows.logits(backbone), expected) > ATOL  # the seed decided, so loading will
         load_adapter(folder, other, {"backbone_fingerprint": "f"})
     assert gap(rows.logits(backbone), expected) < ATOL
-    own = {k: list(v.shape) for k, v in method.serving_state().items()}
+    own = {k: list(v.shape) for k, v in serving_state(method).items()}
     assert stored == own
     assert not set(own) & set(backbone.model.state_dict())
 
@@ -137,8 +139,8 @@ def counts_its_parameters(subject: Subject) -> None:
     method = subject.attach()
     trained = sum(p.numel() for p in method.parameters())
     assert trained > 0
-    assert 0 <= method.active_at_decode() <= trained
-    split = [*method.weight_parameters(), *method.arch_parameters()]
+    assert 0 <= sizes(method).active_at_decode <= trained
+    split = [*weight_parameters(method), *method.arch_parameters()]
     assert sorted(map(id, split)) == sorted(id(p) for p in method.parameters())
 
 

@@ -9,6 +9,8 @@ import yaml
 from iapt.backbone.dims import Dims
 from iapt.cli.configuration import CONFIG_DIR
 from iapt.methods.base import Method
+from iapt.methods.counts import sizes
+from iapt.methods.size_formula import SizeFormula
 from iapt.plan import build_method
 
 
@@ -25,11 +27,21 @@ def preset(name: str, **changes: Any) -> Method:
 
 
 def trained(method: Method) -> int:
-    return sum(p.numel() for p in method.parameters())
+    return sizes(method).trained
 
 
 def served(method: Method) -> int:
-    return sum(t.numel() for t in method.serving_state().values())
+    return sizes(method).stored
+
+
+def active(method: Method) -> int:
+    return sizes(method).active_at_decode
+
+
+def counted(name: str, **changes: Any) -> int:
+    """The size formula of a method's file on LLaMA-2 7B."""
+    entry = yaml.safe_load((CONFIG_DIR / "method" / f"{name}.yaml").read_text()) | changes
+    return SizeFormula(entry["size"], llama2_7b(), entry).value()
 
 
 def defaults_differ(name: str, method: type[Method]) -> list[str]:

@@ -10,7 +10,8 @@ from iapt.methods.base import Progress
 from iapt.training.checkpoint import load_adapter, save_adapter
 from tests.methods import by_hand
 from tests.methods.other_backbones import trained_on
-from tests.methods.paper_sizes import defaults_differ, preset, served, trained
+from tests.methods.paper_sizes import active, counted, defaults_differ, preset, served, trained
+from tests.methods.refused import assert_refused
 from tests.methods.short_runs import STEPS, assert_same_after_a_kill, short_run
 from tests.tiny import new_backbone, shared_backbone, tiny_dims
 
@@ -194,7 +195,7 @@ def test_a_saved_adapter_holds_the_kept_triplets_and_gives_the_same_logits(tmp_p
     loaded = small(backbone.dims).eval()
     load_adapter(tmp_path / "adapter", loaded, {})
     torch.testing.assert_close(by_hand.own_logits(backbone, loaded), expected, atol=1e-5, rtol=0)
-    assert trained(loaded) == sum(t.numel() for t in stored.values()) == loaded.active_at_decode()
+    assert trained(loaded) == sum(t.numel() for t in stored.values()) == active(loaded)
 
 
 def test_a_matrix_may_lose_all_its_ranks(tmp_path):
@@ -219,26 +220,27 @@ def test_equal_ranks_prune_nothing_and_equal_importances_are_pruned_exactly():
         assert kept(method) == 2 * MATRICES
 
 
-@pytest.mark.parametrize(("end", "sign"), [(0, -1), (1, 1)])
-def test_the_ends_counted_are_left_where_only_narrow_or_only_wide_maps_matter(end, sign):
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_what_is_kept_is_stored_and_active_whichever_maps_keep_their_ranks(sign):
     method = small(tiny_dims("llama"))
     for *_, delta in method.blocks.each():
-        delta.sensitivity_lora_E.fill_(1000.0 + sign * delta.in_plus_out())
+        width = delta.lora_A.shape[1] + delta.lora_B.shape[0]
+        delta.sensitivity_lora_E.fill_(1000.0 + sign * width)
         delta.uncertainty_lora_E.fill_(1.0)
-    ending = method.endings()[end]
     method._allocate(method.budget(Progress(4, 4)))
-    assert kept(method) == kept(ending) == 2 * MATRICES
-    assert served(method) == method.active_at_decode() == trained(ending)
-    assert trained(method) > trained(ending)
+    assert kept(method) == 2 * MATRICES
+    left = sum(
+        int(delta.kept.sum()) * (1 + delta.lora_A.shape[1] + delta.lora_B.shape[0])
+        for *_, delta in method.blocks.each()
+    )
+    assert served(method) == active(method) == left < trained(method)
 
 
 def test_counts_are_the_papers():
     method = preset("adalora")
-    assert trained(method) == served(method) == method.active_at_decode()
+    assert trained(method) == served(method) == active(method)
     assert trained(method) == 19_988_480 + 8 * 7 * 32 == 19_990_272
-    assert method.counted_parameters() == 9_994_240
-    for ending, size in zip(method.endings(), (7_340_928, 12_649_344), strict=True):
-        assert trained(ending) == served(ending) == ending.active_at_decode() == size
+    assert counted("adalora") == 9_994_240
     assert trained_on("gpt2_large", "adalora") == 36 * 8 * (1280 * 6 + 5120 * 2 + 1280 * 2 + 4)
     assert trained_on("pythia_1b4", "adalora") == 24 * 8 * (2048 * 6 + 8192 * 2 + 2048 * 2 + 4)
     assert defaults_differ("adalora", AdaLoRA) == []
@@ -249,5 +251,7 @@ def test_bad_numbers_are_named():
         AdaLoRA(tiny_dims("llama"), target_rank=9)
     with pytest.raises(ConfigError, match=r"method\.warmup=0\.6, method\.final=0\.5"):
         AdaLoRA(tiny_dims("llama"), warmup=0.6)
-    with pytest.raises(ConfigError, match=r"method\.beta1=1\.5"):
-        AdaLoRA(tiny_dims("llama"), beta1=1.5)
+    with pytest.raises(ConfigError, match=r"method\.init_rank=33: must be from 1 to 32"):
+        AdaLoRA(tiny_dims("llama"), init_rank=33)
+    assert_refused("adalora", r"method\.beta1=1\.5", beta1=1.5)
+    assert_refused("adalora", r"method\.orthogonality=-1", orthogonality=-1.0)

@@ -9,7 +9,7 @@ from iapt.methods.base import Progress
 from iapt.methods.houlsby import Houlsby
 from tests.methods import by_hand
 from tests.methods.other_backbones import trained_on
-from tests.methods.paper_sizes import defaults_differ, preset, served, trained
+from tests.methods.paper_sizes import active, counted, defaults_differ, preset, served, trained
 from tests.tiny import shared_backbone, tiny_dims
 
 
@@ -88,11 +88,12 @@ def test_a_draw_depends_on_saved_seed_and_step_alone():
 
 def test_counts_are_the_papers():
     method = preset("adapter_drop")
-    assert trained(method) == served(method) == method.active_at_decode() == 9_142_272
-    assert method.counted_parameters() == 2 * 31 * 2 * 4096 * 18
+    assert trained(method) == served(method) == active(method) == 9_142_272
+    assert counted("adapter_drop") == 2 * 31 * 2 * 4096 * 18
+    assert counted("adapter_drop", robust=True) == 9_437_184
     drawn = preset("adapter_drop", robust=True)
     assert trained(drawn) == 9_437_184
-    assert drawn.active_at_decode() == 9_142_272
+    assert active(drawn) == 9_142_272
     assert trained_on("gpt2_large", "adapter_drop") == 2 * 35 * 2 * 1280 * 18
     assert trained_on("pythia_1b4", "adapter_drop") == 2 * 23 * 2 * 2048 * 18
     assert defaults_differ("adapter_drop", AdapterDrop) == []

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from iapt.backbone.dims import FAMILIES
-from iapt.errors import ConfigError
 from iapt.methods.bitfit import BitFit
 from tests.methods import by_hand
 from tests.methods.other_backbones import trained_on
-from tests.methods.paper_sizes import defaults_differ, preset, served, trained
-from tests.tiny import shared_backbone, tiny_dims
+from tests.methods.paper_sizes import active, counted, defaults_differ, preset, served, trained
+from tests.methods.refused import assert_refused
+from tests.tiny import shared_backbone
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -60,9 +60,9 @@ def test_a_fresh_method_is_exactly_neutral():
 
 def test_counts_are_the_papers():
     method = preset("bitfit")
-    assert trained(method) == served(method) == method.active_at_decode()
+    assert trained(method) == served(method) == active(method)
     assert trained(method) == 10_878_976 + 1_792
-    assert method.counted_parameters() == 8 * 32 * 42_496 == 10_878_976
+    assert counted("bitfit") == 8 * 32 * 42_496 == 10_878_976
     gpt2 = 8 * 36 * (4 * 1280 + 5120 + 1280)
     assert trained_on("gpt2_large", "bitfit") == gpt2 + 36 * 6 * 8
     pythia = 8 * 24 * (4 * 2048 + 8192 + 2048)
@@ -71,5 +71,4 @@ def test_counts_are_the_papers():
 
 
 def test_bad_numbers_are_named():
-    with pytest.raises(ConfigError, match=r"method\.latent_dim=0"):
-        BitFit(tiny_dims("llama"), latent_dim=0)
+    assert_refused("bitfit", r"method\.latent_dim=0", latent_dim=0)

@@ -5,11 +5,11 @@ import torch
 from torch.nn import functional as F
 
 from iapt.backbone.dims import FAMILIES
-from iapt.errors import ConfigError
 from iapt.methods.houlsby import Houlsby
 from tests.methods import by_hand
 from tests.methods.other_backbones import trained_on
-from tests.methods.paper_sizes import defaults_differ, preset, served, trained
+from tests.methods.paper_sizes import active, counted, defaults_differ, preset, served, trained
+from tests.methods.refused import assert_refused
 from tests.tiny import new_backbone, shared_backbone, tiny_dims
 
 
@@ -58,18 +58,17 @@ def test_both_matrices_start_truncated_normal():
 
 def test_counts_are_the_papers():
     method = preset("houlsby")
-    assert trained(method) == served(method) == method.active_at_decode() == 9_437_184
-    assert method.counted_parameters() == 2 * 32 * 2 * 4096 * 18
+    assert trained(method) == served(method) == active(method) == 9_437_184
+    assert counted("houlsby") == 2 * 32 * 2 * 4096 * 18
     with_biases = preset("houlsby", bias=True)
     assert trained(with_biases) == 9_437_184 + 2 * 32 * (18 + 4096)  # 9.70M, not Table 1's
-    assert with_biases.counted_parameters() == 9_437_184
+    assert counted("houlsby", bias=True) == 9_437_184
     assert trained_on("gpt2_large", "houlsby") == 2 * 36 * 2 * 1280 * 18 == 3_317_760
     assert trained_on("pythia_1b4", "houlsby") == 2 * 24 * 2 * 2048 * 18 == 3_538_944
     assert defaults_differ("houlsby", Houlsby) == []
 
 
 def test_bad_numbers_are_named():
-    with pytest.raises(ConfigError, match=r"method\.bottleneck_dim=0"):
-        Houlsby(tiny_dims("llama"), bottleneck_dim=0)
-    with pytest.raises(ConfigError, match=r"method\.init_std=0"):
-        Houlsby(tiny_dims("llama"), init_std=0)
+    assert_refused("houlsby", r"method\.bottleneck_dim=0", bottleneck_dim=0)
+    assert_refused("houlsby", r"method\.bottleneck_dim=1000000000", bottleneck_dim=10**9)
+    assert_refused("houlsby", r"method\.init_std=0", init_std=0)

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from iapt.backbone.dims import FAMILIES
-from iapt.errors import ConfigError
 from iapt.methods.ia3 import IA3
 from tests.methods import by_hand
 from tests.methods.other_backbones import trained_on
-from tests.methods.paper_sizes import defaults_differ, preset, served, trained
-from tests.tiny import shared_backbone, tiny_dims
+from tests.methods.paper_sizes import active, counted, defaults_differ, preset, served, trained
+from tests.methods.refused import assert_refused
+from tests.tiny import shared_backbone
 
 
 def scales(method, layer, site):
@@ -68,14 +68,13 @@ def test_a_fresh_method_is_exactly_neutral():
 
 def test_counts_are_the_papers():
     method = preset("ia3")
-    assert trained(method) == served(method) == method.active_at_decode()
+    assert trained(method) == served(method) == active(method)
     assert trained(method) == 9_830_400 + 1_536
-    assert method.counted_parameters() == 16 * 32 * (4096 + 4096 + 11008) == 9_830_400
+    assert counted("ia3") == 16 * 32 * (4096 + 4096 + 11008) == 9_830_400
     assert trained_on("gpt2_large", "ia3") == 16 * 36 * (2 * 1280 + 5120) + 36 * 3 * 16
     assert trained_on("pythia_1b4", "ia3") == 16 * 24 * (2 * 2048 + 8192) + 24 * 3 * 16
     assert defaults_differ("ia3", IA3) == []
 
 
 def test_bad_numbers_are_named():
-    with pytest.raises(ConfigError, match=r"method\.latent_dim=0"):
-        IA3(tiny_dims("llama"), latent_dim=0)
+    assert_refused("ia3", r"method\.latent_dim=0", latent_dim=0)

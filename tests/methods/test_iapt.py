@@ -12,6 +12,7 @@ from iapt.errors import ConfigError
 from iapt.methods.iapt import IAPT, AttentionPooler, MeanPooler
 from iapt.plan import build_method
 from tests.composed import composed
+from tests.methods.refused import assert_refused
 from tests.tiny import encoded, padded, shared_backbone, tiny_dims
 
 TEXTS = encoded()
@@ -195,8 +196,13 @@ def test_transposed_start_makes_projections_equal_but_apart():
     ],
 )
 def test_a_wrong_number_is_named(field: str, value: object, message: str):
-    with pytest.raises(ConfigError, match=message):
-        IAPT(tiny_dims("llama"), **{field: value})  # type: ignore[arg-type]
+    assert_refused("iapt", message, **{field: value})
+
+
+@pytest.mark.parametrize("field", ["activation", "pooler", "generator_norm", "up_init"])
+def test_a_wrong_name_is_refused_without_a_configuration_too(field: str):
+    with pytest.raises(ConfigError, match=rf"method\.{field}='x': allowed are "):
+        IAPT(tiny_dims("llama"), **{field: "x"})  # type: ignore[arg-type]
 
 
 def test_the_largest_input_of_each_activation_is_measured():

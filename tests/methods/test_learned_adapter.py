@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from iapt.errors import ConfigError
 from iapt.methods.base import Progress
-from iapt.methods.learned_adapter import ACTIVATIONS, DECISIONS, LearnedAdapterReimpl
+from iapt.methods.learned_adapter import ACTIVATIONS, LearnedAdapterReimpl
 from iapt.training.checkpoint import load_adapter, save_adapter
 from tests.methods import by_hand
-from tests.methods.paper_sizes import defaults_differ, preset, served, trained
+from tests.methods.paper_sizes import active, counted, defaults_differ, preset, served, trained
+from tests.methods.refused import assert_refused
 from tests.methods.short_runs import STEPS, assert_same_after_a_kill, short_run
 from tests.tiny import shared_backbone, tiny_dims
 
@@ -31,8 +31,8 @@ def test_a_block_gets_a_mixture_of_activations_and_inner_maps():
 
     def beside(layer):
         a = method.blocks[layer]
-        shares = torch.softmax(a.activation.activation_logits, 0)
-        straight, mapped = torch.softmax(a.activation.inner_logits, 0)
+        shares = torch.softmax(a.activation.phi.logits, 0)
+        straight, mapped = torch.softmax(a.activation.e.logits, 0)
         norm = by_hand.module(backbone, layer, "ln1")
 
         def fn(h, y):
@@ -59,35 +59,33 @@ def test_a_fresh_method_is_exactly_neutral_and_its_inner_map_the_identity():
 
 def test_decisions_are_made_one_after_another_the_most_confident_first():
     method = disturbed(tiny_dims("llama"))
-    entropies = {(op, d): op.entropy(d) for op in method.operations() for d in DECISIONS}
+    entropies = {choice: choice.entropy() for choice in method.choices()}
     order = []
     for step in range(1, 41):
         method.on_step_end(Progress(step, 40))
-        order += [
-            key for key in entropies if key not in order and key[0].entropy(key[1]) == math.inf
-        ]
+        order += [choice for choice in entropies if choice not in order and not choice.open]
         assert len(order) == max(0, math.ceil((step - 20) / 2))  # 10 decisions over 20 steps
         assert method.ready(Progress(step, 40)) == (step >= 39)
-    assert order == sorted(entropies, key=lambda key: entropies[key])
+    assert order == sorted(entropies, key=entropies.__getitem__)
 
 
 def test_a_decision_takes_the_most_probable_candidate_and_stops_its_logits():
     operation = disturbed(tiny_dims("llama")).operations()[0]
     z = torch.randn(2, 4, 3)
-    best = int(operation.activation_logits.argmax())
-    operation.decide("activation")
+    best = int(operation.phi.logits.argmax())
+    operation.phi.decide()
     with torch.no_grad():
-        operation.inner_logits.copy_(torch.tensor([30.0, -30.0]))
+        operation.e.logits.copy_(torch.tensor([30.0, -30.0]))
     expected = list(ACTIVATIONS.values())[best](z)
     torch.testing.assert_close(operation(z), expected)
     operation(z).sum().backward()
-    assert operation.activation_logits.grad is None
-    assert operation.inner_logits.grad is not None
-    assert operation.choice("activation") == list(ACTIVATIONS)[best]
+    assert operation.phi.logits.grad is None
+    assert operation.e.logits.grad is not None
+    assert operation.phi.chosen == list(ACTIVATIONS)[best]
     resumed = small(tiny_dims("llama")).operations()[0]
     resumed.load_state_dict(operation.state_dict())
     torch.testing.assert_close(resumed(z), expected)
-    assert resumed.entropy("activation") == math.inf
+    assert not resumed.phi.open
 
 
 def test_training_searches_settles_and_starts_afresh_for_the_full_schedule(tmp_path):
@@ -109,7 +107,7 @@ def test_training_searches_settles_and_starts_afresh_for_the_full_schedule(tmp_p
         found = method.structure()[str(layer)]
         assert found["activation"] in ACTIVATIONS
         assert (operation.inner is None) == (found["inner"] == "none")
-        assert operation.activation_logits is None
+        assert operation.phi.logits is None
     assert (tmp_path / "structure.json").exists()
     assert history.curve[0]["step"] == 0
 
@@ -119,7 +117,7 @@ def test_ending_the_search_starts_the_weights_afresh():
     method = disturbed(tiny_dims("llama"))
     with torch.no_grad():
         for operation in method.operations():
-            operation.inner_logits.copy_(torch.tensor([0.0, 1.0]))
+            operation.e.logits.copy_(torch.tensor([0.0, 1.0]))
     before = method.blocks[0].down.clone()
     method.end_search()
     assert not any(block.up.any() for block in method.blocks)
@@ -151,25 +149,29 @@ def test_a_saved_adapter_loads_into_a_method_that_has_not_searched(tmp_path):
 def test_counts_lie_where_the_paper_says():
     method = preset("learned_adapter")
     assert trained(method) == 9_437_184 + 32 * 36 * 36 + 32 * 8
-    assert method.counted_parameters() == 9_478_656  # Table 1: 9.5M
+    assert counted("learned_adapter") == 9_478_656  # Table 1: 9.5M
     assert served(method) == trained(method) + 64  # and the choices
     assert defaults_differ("learned_adapter", LearnedAdapterReimpl) == []
-    for ending, size in zip(method.endings(), (9_437_184, 9_478_656), strict=True):
-        assert trained(ending) == ending.active_at_decode() == size
+    for inner, size in enumerate((9_437_184, 9_478_656)):
+        ending = preset("learned_adapter")
+        for operation in ending.operations():
+            operation.phi.take(0)
+            operation.e.take(inner)
+        ending._settle()
+        assert trained(ending) == active(ending) == size
         assert served(ending) == size + 64
 
 
 @pytest.mark.parametrize("end", [0, 1])
-def test_the_ends_counted_are_what_a_search_leaves(end):
+def test_a_search_leaves_no_inner_map_or_one_in_every_block(end):
     method = small(tiny_dims("llama"))
-    ending = method.endings()[end]
     with torch.no_grad():
         for operation in method.operations():
-            operation.inner_logits[end] += 1
+            operation.e.logits[end] += 1
     method.end_search()
-    assert (trained(method), served(method)) == (trained(ending), served(ending))
+    size = 5 * (2 * 32 * 3 + end * 3 * 3)
+    assert (trained(method), served(method)) == (size, size + 10)
 
 
 def test_bad_numbers_are_named():
-    with pytest.raises(ConfigError, match=r"method\.decide_fraction=0"):
-        LearnedAdapterReimpl(tiny_dims("llama"), decide_fraction=0)
+    assert_refused("learned_adapter", r"method\.decide_fraction=0", decide_fraction=0)

@@ -1,5 +1,6 @@
 """LoRA against the peft library: the same tensors give the same logits and gradients."""
 
+import math
 import warnings
 
 import pytest
@@ -10,6 +11,7 @@ from iapt.backbone.base import Backbone
 from iapt.backbone.dims import FAMILIES
 from iapt.errors import ConfigError
 from iapt.methods.lora import LoRA
+from tests.methods.refused import assert_refused
 from tests.peft_twin import peft_twin
 from tests.tiny import data, encoded, new_backbone, padded, shared_backbone, tiny_dims
 
@@ -76,10 +78,22 @@ def test_the_start_is_pefts():
         assert delta.scaling == 1.0
 
 
-@pytest.mark.parametrize(("field", "value"), [("rank", 0), ("dropout", 1.0), ("dropout", -0.1)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[("rank", rank) for rank in (0, 33, 100_000)],
+        *[("dropout", dropout) for dropout in (1.0, -0.1)],
+        *[("alpha", alpha) for alpha in (0, -8.0, math.nan, math.inf)],
+    ],
+)
 def test_a_wrong_number_is_named(field: str, value: float):
-    with pytest.raises(ConfigError, match=rf"method\.{field}={value}"):
-        LoRA(tiny_dims("llama"), **{field: value})  # type: ignore[arg-type]
+    assert_refused("lora", rf"(?i)method\.{field}={value}", **{field: value})
+
+
+@pytest.mark.parametrize("rank", [0, 33])
+def test_a_rank_that_no_map_can_have_is_refused_without_a_configuration_too(rank: int):
+    with pytest.raises(ConfigError, match=rf"method\.rank={rank}: must be from 1 to 32"):
+        LoRA(tiny_dims("llama"), rank=rank)
 
 
 def test_no_warning_is_raised_by_building_and_attaching():

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from iapt.backbone.dims import FAMILIES
-from iapt.errors import ConfigError
 from iapt.methods.p_tuning import PTuning
 from iapt.training.checkpoint import load_adapter, save_adapter
 from tests.methods.other_backbones import trained_on
-from tests.methods.paper_sizes import defaults_differ, preset, served, trained
-from tests.tiny import encoded, new_backbone, padded, shared_backbone, tiny_dims
+from tests.methods.paper_sizes import active, counted, defaults_differ, preset, served, trained
+from tests.methods.refused import assert_refused
+from tests.tiny import encoded, new_backbone, padded, shared_backbone
 
 P = 5
 
@@ -30,9 +30,9 @@ def batch(side="right"):
 def test_counts_are_the_papers():
     method = preset("p_tuning")
     assert trained(method) == 9_439_488
-    assert method.counted_parameters() == 64 * 36 * 4096 == 9_437_184
+    assert counted("p_tuning") == 64 * 36 * 4096 == 9_437_184
     assert served(method) == 64 * 4096
-    assert method.active_at_decode() == 0
+    assert active(method) == 0
     assert defaults_differ("p_tuning", PTuning) == []
 
 
@@ -121,5 +121,4 @@ def test_a_saved_adapter_holds_the_soft_tokens_alone_and_gives_the_same_logits(t
     ],
 )
 def test_impossible_numbers_are_named(numbers, message):
-    with pytest.raises(ConfigError, match=message):
-        PTuning(tiny_dims("llama"), **numbers)
+    assert_refused("p_tuning", message, **numbers)

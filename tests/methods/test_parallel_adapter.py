@@ -8,7 +8,8 @@ from iapt.errors import ConfigError
 from iapt.methods.parallel_adapter import ParallelAdapter
 from tests.methods import by_hand
 from tests.methods.other_backbones import trained_on
-from tests.methods.paper_sizes import defaults_differ, preset, served, trained
+from tests.methods.paper_sizes import active, counted, defaults_differ, preset, served, trained
+from tests.methods.refused import assert_refused
 from tests.tiny import shared_backbone, tiny_dims
 
 
@@ -51,8 +52,8 @@ def test_dropout_acts_on_the_bottleneck_in_training_only():
 
 def test_counts_are_the_papers():
     method = preset("parallel_adapter")
-    assert trained(method) == served(method) == method.active_at_decode() == 9_437_184
-    assert method.counted_parameters() == 32 * 2 * 4096 * 36
+    assert trained(method) == served(method) == active(method) == 9_437_184
+    assert counted("parallel_adapter") == 32 * 2 * 4096 * 36
     assert trained(preset("parallel_adapter", bias=True)) == 9_437_184 + 32 * (36 + 4096)
     assert trained_on("gpt2_large", "parallel_adapter") == 36 * 2 * 1280 * 36
     assert trained_on("pythia_1b4", "parallel_adapter") == 24 * 2 * 2048 * 36
@@ -62,5 +63,5 @@ def test_counts_are_the_papers():
 def test_bad_numbers_are_named():
     with pytest.raises(ConfigError, match=r"method\.input='ln2': allowed are ln1, raw"):
         ParallelAdapter(tiny_dims("llama"), input="ln2")
-    with pytest.raises(ConfigError, match=r"method\.dropout=1"):
-        ParallelAdapter(tiny_dims("llama"), dropout=1)
+    assert_refused("parallel_adapter", r"method\.dropout=1", dropout=1)
+    assert_refused("parallel_adapter", r"method\.input='ln2': allowed are ln1, raw", input="ln2")

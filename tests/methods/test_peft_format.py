@@ -28,7 +28,7 @@ def test_peft_loads_the_folder_and_computes_the_same_logits(family, build, tmp_p
     fresh = new_backbone(family)
     theirs = peft.PeftModel.from_pretrained(fresh.model, tmp_path).eval()
     loaded = {k for k in theirs.state_dict() if "lora_" in k or "ia3_" in k}
-    assert len(loaded) == len(method.peft_adapter(backbone)[1])
+    assert len(loaded) == len(method.to_peft(backbone)[1])
     ids, mask = by_hand.tokens()
     with torch.no_grad():
         logits = theirs(input_ids=ids, attention_mask=mask).logits[mask]

@@ -10,7 +10,8 @@ from iapt.methods.ssp import SSP
 from iapt.training.checkpoint import load_adapter, save_adapter
 from tests.methods import by_hand
 from tests.methods.other_backbones import preset_on
-from tests.methods.paper_sizes import defaults_differ, preset, served, trained
+from tests.methods.paper_sizes import counted, defaults_differ, preset, served, trained
+from tests.methods.refused import assert_refused
 from tests.methods.short_runs import STEPS, assert_same_after_a_kill, short_run
 from tests.tiny import shared_backbone, tiny_dims
 
@@ -171,15 +172,15 @@ def test_a_saved_adapter_loads_into_a_method_that_has_not_searched(tmp_path):
     assert loaded.structure() == method.structure()
 
 
-@pytest.mark.parametrize("end", [0, 1])
-def test_the_ends_counted_are_choices_that_the_cut_makes(end):
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_left_fills_the_budget_but_for_less_than_a_candidate(seed):
     method = small(tiny_dims("llama"))
-    ending = method.endings()[end]
+    torch.manual_seed(seed)
     with torch.no_grad():
-        method.gates.alpha.copy_(2.0 * ending.kept)
+        method.gates.alpha.normal_()
     method.end_search()
-    assert torch.equal(method.kept, ending.kept)
-    assert (trained(method), served(method)) == (trained(ending), served(ending))
+    assert trained(method) == method.structure()["parameters"]
+    assert served(method) == trained(method) + 2 * len(method.names)  # probabilities, chosen
     assert method.budget - max(method.sizes) < trained(method) <= method.budget
 
 
@@ -188,8 +189,7 @@ def test_counts_are_the_papers():
     assert trained(method) == 19_988_480 + 1_359_872 + 448 == 21_348_352 + 448
     assert served(method) == trained(method) + 448 + 448 + 1  # probabilities, chosen, zeta
     assert sum(method.sizes) == 21_348_352
-    assert method.budget == method.counted_parameters() == 8_600_000
-    assert [trained(ending) for ending in method.endings()] == [8_536_064, 8_599_808]
+    assert method.budget == counted("ssp") == 8_600_000
     assert defaults_differ("ssp", SSP) == []
     for name, candidates in (("gpt2_large", 6_312_960), ("pythia_1b4", 6_733_824)):
         other = preset_on(name, "ssp")
@@ -206,5 +206,7 @@ def test_a_budget_for_everything_keeps_everything():
 def test_bad_numbers_are_named():
     with pytest.raises(ConfigError, match=r"method\.order=3: allowed are 1, 2"):
         SSP(tiny_dims("llama"), order=3)
-    with pytest.raises(ConfigError, match=r"method\.budget=1\.5: a share"):
-        SSP(tiny_dims("llama"), budget=1.5)
+    with pytest.raises(ConfigError, match=r"method\.rank=100000: must be from 1 to 32"):
+        SSP(tiny_dims("llama"), rank=100_000)
+    assert_refused("ssp", r"method\.budget=1\.5: must be", budget=1.5)
+    assert_refused("ssp", r"method\.search_fraction=0: must be", search_fraction=0)

@@ -7,10 +7,14 @@ import pytest
 import torch
 
 from iapt.errors import TrainingError
+from iapt.methods.base import Progress
+from iapt.methods.iapt import IAPT
 from iapt.methods.lora import LoRA
+from iapt.methods.searched import Structured
 from iapt.training import state
 from iapt.training.loop import train
 from iapt.training.state import History, Run
+from iapt.training.step import weight_parameters
 from tests.training.short_run import Quiet, bits, checkpoint, new_run, quiet
 
 NAN = float("nan")
@@ -74,8 +78,14 @@ def test_no_finite_dev_loss_is_an_error(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_what_is_not_ready_is_not_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    run = new_run()
-    monkeypatch.setattr(run.method, "ready", lambda progress: progress.step >= 6)
+    class Late(IAPT, Structured):
+        def ready(self, progress: Progress) -> bool:
+            return progress.step >= 6
+
+        def structure(self) -> dict[str, Any]:
+            return {}
+
+    run = new_run(lambda backbone: Late(backbone.dims, bottleneck_dim=8))
     scripted(run, [9, 1, 2, 4, 3], monkeypatch)
     assert trained(run, tmp_path).best_step == 8
 
@@ -102,7 +112,7 @@ def test_hooks_are_called_around_every_step(tmp_path: Path):
     calls: list[Any] = []
 
     def ended(progress: Any) -> None:
-        graded = all(p.grad is not None for p in run.method.weight_parameters())
+        graded = all(p.grad is not None for p in weight_parameters(run.method))
         calls.append(("end", progress.step, progress.total_steps, graded))
 
     run.method.on_step_start = lambda p: calls.append(("start", p.step))  # type: ignore[method-assign,assign]

@@ -5,7 +5,7 @@ import torch
 from iapt.methods.learned_adapter import LearnedAdapterReimpl
 from iapt.training.hparams import HParams
 from iapt.training.second_order import unrolled_arch_step
-from iapt.training.step import Optimizer, arch_step, weight_step
+from iapt.training.step import Optimizer, arch_step, weight_parameters, weight_step
 from tests.tiny import data, new_backbone
 
 ALL = [0, 1, 2, 3]
@@ -38,7 +38,7 @@ def test_with_plain_descent_it_is_the_gradient_through_one_step():
     arch = method.arch_parameters()
 
     def loss_after_a_step() -> float:
-        weights = method.weight_parameters()
+        weights = weight_parameters(method)
         before = [w.detach().clone() for w in weights]
         weight_step(backbone, method, data(0), ALL, 10**6)
         with torch.no_grad():
@@ -76,13 +76,13 @@ def test_weights_and_their_optimizer_come_back_as_they_were():
     weight_step(backbone, method, data(0), ALL, 10**6)
     optimizer.apply()
     optimizer.zero()
-    weights = [p.detach().clone() for p in method.weight_parameters()]
+    weights = [p.detach().clone() for p in weight_parameters(method)]
     moments = [
         {k: v.clone() for k, v in entry.items()}
         for entry in optimizer.adamw.state_dict()["state"].values()
     ]
     unrolled_arch_step(backbone, method, (data(1), ALL), (data(0), ALL), optimizer, 10**6)
-    for p, before in zip(method.weight_parameters(), weights, strict=True):
+    for p, before in zip(weight_parameters(method), weights, strict=True):
         assert torch.equal(p, before)
         assert p.grad is None
     after = optimizer.adamw.state_dict()["state"].values()
