@@ -217,6 +217,26 @@ def test_texts_come_back_in_order_whatever_the_batches(beams: int):
     assert done == [len(texts)]
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+def test_every_beam_and_the_longest_answer_count_against_a_batchs_budget(beams: int):
+    backbone = shared_backbone("gpt2")
+    backbone.detach()
+    texts = [rows()[0][:4] for _ in range(4)]
+    row = (4 + NEW) * beams
+    for budget, batches in ((2 * row, [2, 2]), (2 * row - 1, [1] * 4)):
+        done: list[int] = []
+        decode(
+            backbone,
+            texts,
+            Words(1),
+            num_beams=beams,
+            max_new_tokens=NEW,
+            batch_tokens=budget,
+            on_batch=done.append,
+        )
+        assert done == batches
+
+
 def test_nothing_to_decode_is_no_text():
     backbone = shared_backbone("llama")
     assert decode(backbone, [], Words(1), num_beams=3, max_new_tokens=2, batch_tokens=9) == []

@@ -1,5 +1,7 @@
 """AdapterDrop: which blocks stay bare, and when that is drawn."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -67,6 +69,15 @@ def test_draws_cover_the_lower_ten_twelfths_evenly():
     counts = [draws.count(n) for n in range(5)]  # floor(5 * 10 / 12) = 4
     assert sum(counts) == 1000
     assert min(counts) > 150
+
+
+def test_of_twelve_blocks_at_most_ten_are_dropped_as_in_the_original():
+    method = AdapterDrop(replace(tiny_dims("llama"), num_layers=12), robust=True, bottleneck_dim=1)
+    draws = set()
+    for step in range(1, 501):
+        method.on_step_start(Progress(step, 500))
+        draws.add(method._drawn)
+    assert draws == set(range(11))
 
 
 def test_a_draw_depends_on_saved_seed_and_step_alone():

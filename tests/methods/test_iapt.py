@@ -174,6 +174,16 @@ def test_fixed_activations_by_half_and_no_bilevel_training(activation: Any, kind
     assert method.arch_parameters() == []
 
 
+@pytest.mark.parametrize(("query_std", "std"), [(None, 0.02), (0.5, 0.5)])
+def test_queries_may_start_at_a_scale_of_their_own(query_std: float | None, std: float):
+    torch.manual_seed(0)
+    method = IAPT(tiny_dims("llama"), init_std=0.02, query_std=query_std)
+    for pooler in method.poolers:
+        assert float(pooler.queries.detach().std()) == pytest.approx(std, rel=0.1)
+    for generator in method.generators:
+        assert float(generator.down.detach().std()) == pytest.approx(0.02, rel=0.1)
+
+
 def test_transposed_start_makes_projections_equal_but_apart():
     generator = IAPT(tiny_dims("llama"), up_init="transpose").generators[0]
     assert torch.equal(generator.up, generator.down.T)

@@ -113,6 +113,23 @@ def test_training_searches_cuts_and_trains_what_is_left_for_the_full_schedule(bu
     assert not (tmp_path / "search.safetensors").exists()
 
 
+def test_gradients_are_clipped_at_two_while_searching_and_at_the_runs_own_afterwards(
+    tmp_path, monkeypatch
+):
+    clips = []
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def noted(parameters, max_norm):
+        clips.append(max_norm)
+        return clip(parameters, max_norm)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", noted)
+    _, _, history = short_run(small, tmp_path)
+    assert (
+        clips == [2.0] * 2 * history.search_steps + [1.0] * STEPS
+    )  # gates and weights, then weights
+
+
 def test_the_cut_keeps_the_most_probable_and_starts_them_afresh():
     torch.manual_seed(0)
     method = weights_only(small(tiny_dims("llama")))

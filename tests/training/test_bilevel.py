@@ -157,3 +157,11 @@ def test_without_architecture_parameters_no_outer_batch_is_drawn(monkeypatch: py
     run.one_step()
     assert drawn == [True, True]
     assert torch.is_grad_enabled()
+
+
+def test_thetas_batches_are_drawn_by_a_seed_of_their_own():
+    run = new_run()
+    twin = Run(run.backbone, run.method, run.full_train, run.full_train, run.hparams, run.seed)
+    weights, theta = ([next(s) for _ in range(20)] for s in (twin.sampler, twin.outer_sampler))
+    assert twin.outer.sizes == twin.train.sizes  # or other orders would prove nothing
+    assert weights != theta
