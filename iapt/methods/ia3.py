@@ -57,7 +57,7 @@ class IA3(Mergeable, PeftCompatible):
 
     def rescale(self, offset: Reparameterised, x: Tensor, y: Tensor) -> Tensor:
         """Return y (B,T,out) times l = 1 + z V."""
-        return y * (1 + offset()[0]).to(y.dtype)
+        return (y * (1 + offset()[0])).to(y.dtype)  # a factor near 1 would be 1 exactly in bf16
 
     def factors(self, layer: int, site: str) -> Tensor:
         """Return l of one site, (out,)."""

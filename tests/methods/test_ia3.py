@@ -9,7 +9,7 @@ from tests.methods import by_hand
 from tests.methods.other_backbones import trained_on
 from tests.methods.paper_sizes import active, counted, defaults_differ, preset, served, trained
 from tests.methods.refused import assert_refused
-from tests.tiny import shared_backbone
+from tests.tiny import shared_backbone, tiny_dims
 
 
 def scales(method, layer, site):
@@ -74,6 +74,19 @@ def test_counts_are_the_papers():
     assert trained_on("gpt2_large", "ia3") == 16 * 36 * (2 * 1280 + 5120) + 36 * 3 * 16
     assert trained_on("pythia_1b4", "ia3") == 16 * 24 * (2 * 2048 + 8192) + 24 * 3 * 16
     assert defaults_differ("ia3", IA3) == []
+
+
+def test_a_factor_too_small_for_bf16_still_scales_a_bf16_activation():
+    method = IA3(tiny_dims("llama"), latent_dim=1)
+    offset = method.blocks.at(0, "q")
+    with torch.no_grad():
+        offset.latent.fill_(1.0)
+        offset.projection.fill_(3e-3)  # 1.003 is 1 in bf16, whose next number is 1.0078
+    y = torch.linspace(-2, 2, 5 * 32).reshape(1, 5, 32).bfloat16()
+    scaled = method.rescale(offset, y, y)
+    assert scaled.dtype == torch.bfloat16
+    assert torch.equal(scaled, (y.float() * 1.003).bfloat16())
+    assert not torch.equal(scaled, y)
 
 
 def test_bad_numbers_are_named():
