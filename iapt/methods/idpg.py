@@ -56,7 +56,7 @@ class IDPG(Method):
         generator: "matched" or "phm".
         phm_order: n of phm; has to divide d, m and l_sp d.
         multi_layer: with phm, write to the soft tokens before every block, not only the first.
-        dropout: of phm, in training, on what enters W_1 and W_2.
+        dropout: of phm, in training, on what enters W_1 (for the first prompt) and W_2.
     """
 
     instruction_aware = True

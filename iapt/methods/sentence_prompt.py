@@ -40,10 +40,10 @@ class SentencePrompt(nn.Module):
         """Soft tokens (B,P,D) from states x (B,T,D) under the instruction mask (B,T)."""
         last = mask.cumsum(1).argmax(1)  # (B,), the first column where the count is full
         x_n = x[torch.arange(len(x), device=x.device), last]
-        z = F.gelu(
-            self.down(F.dropout(x_n, self.dropout, self.training)) + self.down_bias.to(x.dtype)
-        )
-        p: Tensor = self.up(F.dropout(z, self.dropout, self.training)) + self.up_bias[layer].to(
-            x.dtype
-        )
+        if (
+            layer == 0
+        ):  # the original drops out what its first prompt is made of, and no later block's state
+            x_n = F.dropout(x_n, self.dropout, self.training)
+        z = F.gelu(self.down(x_n) + self.down_bias.to(x.dtype))
+        p = self.up(F.dropout(z, self.dropout, self.training)) + self.up_bias[layer].to(x.dtype)
         return p.reshape(len(p), self.prompt_len, -1)

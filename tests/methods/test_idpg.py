@@ -142,8 +142,10 @@ def test_dropout_acts_while_training_only():
     assert not torch.equal(method.generator(x, mask, 0), method.generator(x, mask, 0))
 
 
-def test_dropout_acts_on_what_enters_each_of_the_two_maps(monkeypatch):
-    _, method = attached(generator="phm", dropout=0.5)
+def test_dropout_acts_on_what_enters_each_of_the_two_maps_and_only_on_the_first_sentence_vector(
+    monkeypatch,
+):
+    _, method = attached(generator="phm", multi_layer=True, dropout=0.5)
     method.train()
     dropped = []
 
@@ -152,8 +154,12 @@ def test_dropout_acts_on_what_enters_each_of_the_two_maps(monkeypatch):
         return x
 
     monkeypatch.setattr(F, "dropout", noted)
-    method.generator(torch.randn(2, 4, 32), torch.ones(2, 4, dtype=torch.bool), 0)
+    x, mask = torch.randn(2, 4, 32), torch.ones(2, 4, dtype=torch.bool)
+    method.generator(x, mask, 0)
     assert dropped == [((2, 32), 0.5, True), ((2, 8), 0.5, True)]
+    dropped.clear()
+    method.generator(x, mask, 1)
+    assert dropped == [((2, 8), 0.5, True)]
 
 
 @pytest.mark.parametrize(
