@@ -17,7 +17,8 @@ the whole model; masked ones keep getting gradients and may come back, until the
 T - t_f and applied after every step.  r0 stays in the denominator.
 
 Checkpoints from before T - t_f are over budget and never the best (`ready`).  A saved adapter holds
-the kept triplets only.  Exactly b0 - b(t) triplets are masked also where importances are equal.
+the kept triplets only.  Exactly b0 - b(t) triplets are masked also where importances are equal.  The original
+freezes at the first multiple of Delta from T - t_f on, which may be a step later.
 Source: QingruZhang/AdaLoRA and peft.
 
 Symbols: r0 -> init_rank, r_T -> target_rank, gamma -> orthogonality, t_i, t_f -> warmup, final (shares of T).

@@ -67,7 +67,8 @@ class Data:
 class Optimizer:
     """AdamW with linear warm-up and decay over one set of parameters (Appendix F).
 
-    Warm-up reaches the peak at its last step; the first step is not spent at rate zero.
+    Warm-up reaches the peak at its last step; the first step is not spent at rate zero, as Hugging
+    Face's schedule spends it (DEVIATIONS.md, section 2).
     """
 
     def __init__(
