@@ -6,8 +6,9 @@ Every projection of every block gets two candidates, each with a gate g in (0, 1
                 y <- y + g_2 b                       bias, sequential
 
 *Search*, before training: bilevel, the gates' alpha on one half of the training set, the candidates'
-weights on the other, both with the run's own warm-up; the state with the lowest dev loss is kept.  *Cut*: by falling p, take every
-candidate that still fits into the budget.  *Training*: the chosen ones from a fresh start, g = 1.
+weights on the other, both with the run's own warm-up; the state with the lowest dev loss is kept.
+*Cut*: by falling p, take every candidate that still fits into the budget.  *Training*: the chosen ones
+from a fresh start, g = 1.
 
 The original's rank-1 candidates (5.2M on LLaMA-2 7B in all) cannot reach the paper's 8.6M, so rank 8
 is used: 19,988,480 + 1,359,872 = 21,348,352 candidate parameters behind 448 gates, of which the budget

@@ -44,3 +44,12 @@ def test_a_method_that_cannot_be_built_on_a_backbone_says_why(configs: Path) -> 
     counts = count_entries()["small"]
     assert counts["none"] == {"refused": "method.rank=0: must be a whole number >= 1."}
     assert counts["lora"]["counted"]
+
+
+def test_a_formula_that_names_nothing_known_is_told_in_the_methods_line(configs: Path) -> None:
+    (configs / "method" / "odd.yaml").write_text(
+        "defaults: [lora, _self_]\nname: odd\nsize: L * rnk\n"
+    )
+    counts = count_entries()["small"]
+    assert "method.size='L * rnk': 'rnk' is not one of" in counts["odd"]["refused"]
+    assert counts["lora"]["counted"]
