@@ -8,14 +8,14 @@ Before block l, with h the instruction's hidden states (n x d), group g = l // s
     s = A^T z                 l_sp x m
     p = R_g(s) E_g            rational activation, MLP_up m x d, shared             (Eq. 1, 3)
 
-p is put in front of the block's input and thrown away behind it (footnote 2).
+p is put in front of the block's input; its outputs are discarded (footnote 2).
 
 There is no non-linearity between MLP_down and the pooler, so A^T(h D) = (A^T h) D and
 (h D) Q = h (D Q): tokens are scored with the small matrix D Q (d x l_sp), and l_sp pooled vectors
 are projected down instead of n.  Exact, and about m / (2 l_sp) times cheaper.
 
 Symbols: l_sp -> prompt_len, m -> bottleneck_dim, L_s -> share_every, Theta -> `arch_parameters`.
-Unstated in the paper: no biases, D, E, Q ~ N(0, init_std^2).  What we found to decide whether it
+Unstated in the paper: no biases, D, E, Q ~ N(0, init_std^2).  What decides whether it
 learns in few steps (`generator_norm`, `hide_from_first`, scales) is in DEVIATIONS.md.
 """
 

@@ -6,7 +6,7 @@ on the soft tokens live in the stream like any others::
     p = ReLU(A^T h_k W_d) W_u    A: means over l_sp nearly equal segments of the instruction
     blocks k .. L-1 run on [p ; h_k]
 
-(Averaging before W_d or behind it is the same: averages commute with affine maps.)
+(Averaging before W_d or after it is the same: averages commute with affine maps.)
 
 The blocks below k are the bare backbone and get no backward pass.  The original
 (github.com/xyltt/LPT) has several generators and pools all instruction tokens but the last, by an

@@ -35,7 +35,7 @@ def train(
 ) -> History:
     """Train to the end, from the checkpoint if there is one; leaves the best weights in the method.
 
-    A method that asks for a search gets it first; what was found lies beside the checkpoint.
+    A method that asks for a search gets it first; the structure found is written beside the checkpoint.
 
     Args:
         run: what to train.
@@ -61,7 +61,7 @@ def train(
 
 
 class _Silent:
-    """A search's numbers go to the terminal only: a logger's steps must not go back to 0 behind it."""
+    """Keeps a search's numbers off the logger, whose steps must not start again at 0 after it."""
 
     def log(self, values: dict[str, float], step: int) -> None:
         pass

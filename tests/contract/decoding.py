@@ -1,4 +1,4 @@
-"""Checks of decoding: invariants I11-I17."""
+"""Checks of decoding."""
 
 from typing import Any
 from unittest.mock import patch
@@ -44,7 +44,7 @@ def early_end(backbone: Backbone, rows: list[tuple[int, ...]]) -> int:
 
 
 def greedy_is_argmax_of_forward(subject: Subject) -> None:
-    """I11, I12: greedy decoding equals an argmax loop over whole-sequence logits, nothing cached."""
+    """Greedy decoding equals an argmax loop over whole-sequence logits, nothing cached."""
     backbone, rows = subject.backbone, subject.instructions()
     subject.attach()
     eos = early_end(backbone, rows)
@@ -78,7 +78,7 @@ class Uncached(Decoder):
 
 
 def beams_need_no_cache(subject: Subject) -> None:
-    """I12, I13: three beams over the cache write what three beams without any cache write."""
+    """Three beams over the cache write what three beams without any cache write."""
     backbone, rows = subject.backbone, subject.instructions()
     subject.attach()
     eos = early_end(backbone, rows)
@@ -88,7 +88,7 @@ def beams_need_no_cache(subject: Subject) -> None:
 
 
 def batch_equals_alone(subject: Subject) -> None:
-    """I14: a padded batch writes what each row writes alone, greedy and with beams."""
+    """A padded batch writes what each row writes alone, greedy and with beams."""
     backbone, rows = subject.backbone, subject.instructions()
     subject.attach()
     eos = early_end(backbone, rows)
@@ -99,7 +99,7 @@ def batch_equals_alone(subject: Subject) -> None:
 
 
 def prompts_are_made_once(subject: Subject) -> None:
-    """I15: prompt functions run once, on unrepeated rows, at prefill; never for a new token."""
+    """Prompt functions run once, on unrepeated rows, at prefill; never for a new token."""
     backbone, rows = subject.backbone, subject.instructions()
     calls: list[int] = []
     soft_prompt, kv_prefix = backbone.soft_prompt, backbone.kv_prefix
@@ -132,7 +132,7 @@ def prompts_are_made_once(subject: Subject) -> None:
 
 
 def cache_holds_text_and_soft_tokens(subject: Subject) -> None:
-    """I16: T + P entries in blocks with soft tokens, one more for each new token; positions agree."""
+    """T + P entries in blocks with soft tokens, one more for each new token; positions agree."""
     backbone, rows = subject.backbone, subject.instructions()
     method = subject.attach()
     ids, mask = padded(rows)
@@ -153,7 +153,7 @@ def cache_holds_text_and_soft_tokens(subject: Subject) -> None:
 
 
 def leaves_no_state(subject: Subject) -> None:
-    """I17: decoding twice agrees, also after a failure in the middle of a pass."""
+    """Decoding twice agrees, also after a failure in the middle of a pass."""
     backbone, rows = subject.backbone, subject.instructions()
     subject.attach()
     text = whole(subject.texts)

@@ -1,4 +1,4 @@
-"""Checks of whole-sequence logits: invariants I1-I5 and I7-I10. Plain functions, so they can be broken."""
+"""Checks of whole-sequence logits. Plain functions, so they can be broken."""
 
 import torch
 
@@ -7,7 +7,7 @@ from tests.tiny import BOS, VOCAB, encoded, shared_backbone
 
 
 def starts_neutral_or_says_not(subject: Subject) -> None:
-    """I1: a method that calls itself neutral leaves every logit as it was; another does not."""
+    """A method that calls itself neutral leaves every logit as it was; another does not."""
     rows = whole(subject.texts)
     method = subject.attach(noise=0)
     with_method = rows.logits(subject.backbone)
@@ -25,7 +25,7 @@ def starts_neutral_or_says_not(subject: Subject) -> None:
 
 
 def has_effect(subject: Subject) -> None:
-    """I2: trained parameters move the logits of every row."""
+    """Trained parameters move the logits of every row."""
     rows = whole(subject.texts)
     subject.attach()
     moved = rows.logits(subject.backbone)
@@ -35,7 +35,7 @@ def has_effect(subject: Subject) -> None:
 
 
 def disabled_is_bare(subject: Subject) -> None:
-    """I3: inside `disabled()` the bare model runs; nested, and after an exception."""
+    """Inside `disabled()` the bare model runs; nested, and after an exception."""
     rows, backbone = whole(subject.texts), subject.backbone
     backbone.detach()
     bare = rows.logits(backbone)
@@ -54,7 +54,7 @@ def disabled_is_bare(subject: Subject) -> None:
 
 
 def detach_restores(subject: Subject) -> None:
-    """I4: logits, hooks, state_dict, requires_grad and modules of the bare model, to the bit."""
+    """Logits, hooks, state_dict, requires_grad and modules of the bare model, to the bit."""
     rows, backbone = whole(subject.texts), subject.backbone
     backbone.detach()
     bare, shape = rows.logits(backbone), _shape(backbone.model)
@@ -84,7 +84,7 @@ def _shape(model: torch.nn.Module) -> list[tuple[str, ...]]:
 
 
 def keeps_length(subject: Subject) -> None:
-    """I5: one logit row per input token, in whatever part of the sequence is asked for."""
+    """One logit row per input token, in whatever part of the sequence is asked for."""
     rows = whole(subject.texts)
     subject.attach()
     logits = rows.logits(subject.backbone)
@@ -96,7 +96,7 @@ def keeps_length(subject: Subject) -> None:
 
 
 def is_causal(subject: Subject) -> None:
-    """I7, I7a: a changed response token leaves all logits before it as they were."""
+    """A changed response token leaves all logits before it as they were."""
     rows, backbone = whole(subject.texts), subject.backbone
     subject.attach()
     before = rows.logits(backbone)
@@ -115,7 +115,7 @@ def is_causal(subject: Subject) -> None:
 
 
 def says_whether_it_reads_the_instruction(subject: Subject) -> None:
-    """I7c: with `instruction_aware` a later instruction token moves earlier logits; else it does not."""
+    """With `instruction_aware` a later instruction token moves earlier logits; else it does not."""
     rows, backbone = whole(subject.texts), subject.backbone
     method = subject.attach()
     before = rows.logits(backbone)
@@ -133,7 +133,7 @@ def says_whether_it_reads_the_instruction(subject: Subject) -> None:
 
 
 def ignores_padding(subject: Subject) -> None:
-    """I8, I9: padded left, right, with other pads, or alone: the same logits at real tokens."""
+    """Padded left, right, with other pads, or alone: the same logits at real tokens."""
     backbone = subject.backbone
     subject.attach()
     right, left = whole(subject.texts), whole(subject.texts, "left")
@@ -148,7 +148,7 @@ def ignores_padding(subject: Subject) -> None:
 
 
 def rows_are_independent(subject: Subject) -> None:
-    """I9: permuting the rows permutes the logits, whoever the neighbours are."""
+    """Permuting the rows permutes the logits, whoever the neighbours are."""
     subject.attach()
     texts, order = subject.texts, [2, 0, 3, 1]
     expected = whole(texts).logits(subject.backbone)
@@ -161,7 +161,7 @@ def rows_are_independent(subject: Subject) -> None:
 
 
 def runs_in_bfloat16(subject: Subject) -> None:
-    """I10: a bf16 backbone under an fp32 method: bf16 logits, fp32 gradients, all finite."""
+    """A bf16 backbone under an fp32 method: bf16 logits, fp32 gradients, all finite."""
     backbone = shared_backbone(subject.family, dtype=torch.bfloat16)
     method = subject.attach(backbone=backbone)
     rows = whole(subject.texts)

@@ -1,4 +1,4 @@
-"""Checks of training and of saved adapters: invariants I6, I17, I19, I20, I25, I28."""
+"""Checks of training and of saved adapters."""
 
 import tempfile
 from pathlib import Path
@@ -22,7 +22,7 @@ ALL = [0, 1, 2, 3]
 
 
 def trains_only_itself(subject: Subject) -> None:
-    """I6: steps change no tensor of the backbone, and three reach every tensor of the method.
+    """Steps change no tensor of the backbone, and three reach every tensor of the method.
 
     One step is enough for most; a tensor behind a zero-initialised one needs that to move first.
     """
@@ -72,7 +72,7 @@ def gradients(subject: Subject, seed: int, budget: int = 10**6) -> dict[str, Ten
 
 
 def two_forwards_then_two_backwards(subject: Subject) -> None:
-    """I17: forward A, forward B, backward A, backward B gives the gradients of separate passes."""
+    """Forward A, forward B, backward A, backward B gives the gradients of separate passes."""
     method = subject.attach()
     parameters = list(method.parameters())
 
@@ -90,7 +90,7 @@ def two_forwards_then_two_backwards(subject: Subject) -> None:
 
 
 def checkpointing_changes_no_gradient(subject: Subject) -> None:
-    """I19: gradient checkpointing gives the same gradients."""
+    """Gradient checkpointing gives the same gradients."""
     plain = gradients(subject, 1)
     method = subject.attach()
     subject.backbone.checkpointing = True
@@ -107,7 +107,7 @@ def checkpointing_changes_no_gradient(subject: Subject) -> None:
 
 
 def micro_batches_change_no_gradient(subject: Subject) -> None:
-    """I20: an optimizer batch in one piece or in four gives one gradient, weighted by tokens."""
+    """An optimizer batch in one piece or in four gives one gradient, weighted by tokens."""
     one, four = gradients(subject, 1), gradients(subject, 1, budget=1)
     assert one.keys() == four.keys()
     for name, grad in one.items():
@@ -115,7 +115,7 @@ def micro_batches_change_no_gradient(subject: Subject) -> None:
 
 
 def saves_and_loads(subject: Subject) -> None:
-    """I25: in fresh objects the same logits; the file holds the method's tensors and no others."""
+    """In fresh objects the same logits; the file holds the method's tensors and no others."""
     rows = whole(subject.texts)
     method = subject.attach()
     expected = rows.logits(subject.backbone)
@@ -135,7 +135,7 @@ def saves_and_loads(subject: Subject) -> None:
 
 
 def counts_its_parameters(subject: Subject) -> None:
-    """I28: what is active at every decoding step is a part of what is trained."""
+    """What is active at every decoding step is a part of what is trained."""
     method = subject.attach()
     trained = sum(p.numel() for p in method.parameters())
     assert trained > 0
