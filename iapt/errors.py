@@ -12,6 +12,7 @@ IaptError
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -55,3 +56,8 @@ def closest(value: str, allowed: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the nearest allowed spelling, or an empty string."""
     match = difflib.get_close_matches(value, list(allowed), n=1, cutoff=0.5)
     return f" Did you mean '{match[0]}'?" if match else ""
+
+
+def without_passwords(text: str) -> str:
+    """Return a message with user and password of every address in it (`http://user:pw@host`) made `***`."""
+    return re.sub(r"(?<=://)\S*@", "***@", text)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iapt import __version__
-from iapt.errors import ConfigError, IaptError, closest
+from iapt.errors import ConfigError, IaptError, closest, without_passwords
 
 Read = Callable[[str], Any]
 
@@ -158,7 +158,7 @@ def guarded(command: Callable[[], None]) -> int:
     except BrokenPipeError:  # piped into head; keep Python from writing again when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except IaptError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {without_passwords(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from iapt.cli.judge import main
-from tests.metrics.judge_server import JudgeServer, running_server
+from tests.judge.judge_server import JudgeServer, running_server
 
 pytest.importorskip("openai")
 
@@ -29,6 +29,13 @@ ANSWERS_B = {81: ["hello", "x"], 109: ["east", "x"], 120: ["four", "nine"]}
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_config(run: Path, data: object) -> None:
+    """As a run leaves it; one on a folder keeps the data's name, not where it lay."""
+    method = run.name.split("--")[2]
+    config = {"data": data, "method": {"_target_": "os.system", "name": method}, "variant": ""}
+    (run / "config.json").write_text(json.dumps(config))
 
 
 @pytest.fixture
@@ -52,10 +59,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             lines.append({"id": f"mt_bench/test/{row}", "output": given[number][0]})
             lines.append({"id": f"mt_bench/test/{row}/2", "output": given[number][1]})
         write_lines(tmp_path / run / "predictions.jsonl", lines)
-        config = {
-            "data": {"name": "folder:data", "fingerprint": "0"}
-        }  # as a run on a folder has it
-        (tmp_path / run / "config.json").write_text(json.dumps(config))
+        write_config(tmp_path / run, {"name": "folder:data", "fingerprint": "0"})
     return tmp_path
 
 
@@ -76,8 +80,11 @@ def taste(prompt: str) -> str:
 
 
 def judge(server: JudgeServer, *words: str) -> int:
-    where = () if any(word.startswith("data=") for word in words) else ("data=data",)
-    return main([RUN_A, RUN_B, f"base_url={server.base_url}", "model=gpt-4-test", *where, *words])
+    given = {word.partition("=")[0] for word in words}
+    usual = [
+        word for word in ("data=data", "model=gpt-4-test") if word.partition("=")[0] not in given
+    ]
+    return main([RUN_A, RUN_B, f"base_url={server.base_url}", *usual, *words])
 
 
 def table3(place: Path) -> dict[str, Any]:
@@ -175,10 +182,10 @@ def test_a_server_that_misbehaves_in_every_way_is_survived(
 ) -> None:
     import openai
 
-    from iapt.metrics import judge_endpoint
+    from iapt.judge import endpoint
 
     monkeypatch.setattr(openai._base_client, "INITIAL_RETRY_DELAY", 0.01)
-    monkeypatch.setattr(judge_endpoint, "_FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(endpoint, "_FIRST_DELAY_SECONDS", 0.01)
     server.plan = ["429", "cut", "ok", "html", "half", "500", "ok", "nonsense", "I do not know."]
 
     assert judge(server) == 0
@@ -202,17 +209,6 @@ def test_both_turns_are_judged_as_one_dialogue(place: Path, server: JudgeServer)
     prompt = server.bodies[0]["messages"][0]["content"]
     assert "Query:\nTurn 1: Write a post.\n\nTurn 2: Shorter.\nResponse 1" in prompt
     assert "Turn 1: aloha hawaii\n\nTurn 2: aloha\nResponse 2" in prompt
-
-
-def test_outputs_may_be_lists_under_the_question_id(place: Path, server: JudgeServer) -> None:
-    for run, given in ((RUN_A, ANSWERS_A), (RUN_B, ANSWERS_B)):
-        lines = [{"id": str(number), "output": turns} for number, turns in given.items()]
-        write_lines(place / run / "predictions.jsonl", lines)
-
-    assert judge(server, "turns=both", "data=data") == 0
-    assert judge(server, "data=data") == 0
-
-    assert table3(place)["rows"][0]["rouge_l"] == pytest.approx(200 / 3)
 
 
 def test_result_rows_of_the_runs_get_the_score(place: Path, server: JudgeServer) -> None:
@@ -270,13 +266,17 @@ def test_openai_itself_needs_a_key(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([RUN_A], "got 1 run folders"),
+        ([RUN_A], "got 1 of RUN_A RUN_B"),
         ([RUN_A, RUN_B, "swop=true"], "unknown key 'swop'.*Did you mean 'swap'"),
-        ([RUN_A, RUN_B, "swap=maybe"], "swap=maybe: not allowed"),
-        ([RUN_A, RUN_B, "turns=second"], "turns=second: allowed are first and both"),
+        ([RUN_A, RUN_B, "swap=maybe"], "swap=maybe: must be true or false"),
+        ([RUN_A, RUN_B, "turns=second"], "turns=second: must be one of first, both"),
         ([RUN_A, RUN_B, "data=data", "case=7"], "case=7: allowed are 81, 109, 120"),
         ([RUN_A, RUN_B, "names=one"], "names=one: give two"),
-        ([RUN_A, "nowhere", "data=data"], "nowhere has no predictions.jsonl"),
+        ([RUN_A, "nowhere", "data=data"], "nowhere is not a folder; give the folder of a finished"),
+        (
+            [RUN_A, "data", "data=data"],
+            "data has no predictions.jsonl; give the folder of a finished",
+        ),
         ([RUN_A, RUN_B], "had data=folder:data, and does not say where that lies; give data="),
         ([RUN_A, RUN_B, "data=hub"], "mt_bench is not in .*iapt-data fetch"),
         ([RUN_A, RUN_B, "data=missing"], "data folder missing does not exist"),
@@ -296,22 +296,12 @@ def test_mistakes_are_found_before_anything_is_asked(
     assert server.bodies == []
 
 
-def test_runs_on_different_questions_are_not_compared(
-    place: Path, server: JudgeServer, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_lines(place / RUN_B / "predictions.jsonl", [{"id": "mt_bench/test/0", "output": "x"}])
-
-    assert judge(server) == 1
-    assert "answered different questions: 2" in capsys.readouterr().err
-
-
 def test_a_run_on_the_sample_needs_no_data_word(place: Path, server: JudgeServer) -> None:
     from iapt.data.source import Sample
 
     count = len(Sample().rows("mt_bench", "test"))
     for run in (RUN_A, RUN_B):
-        config = {"data": {"_target_": "iapt.data.source.Sample"}}
-        (place / run / "config.json").write_text(json.dumps(config))
+        write_config(place / run, {"_target_": "iapt.data.source.Sample"})
         lines = [{"id": f"mt_bench/test/{row}", "output": "x"} for row in range(count)]
         write_lines(place / run / "predictions.jsonl", lines)
 
@@ -335,35 +325,58 @@ def test_a_run_that_does_not_say_what_data_it_had_is_refused(
     assert not (place / "evil").exists()
 
 
-def test_runs_on_other_questions_than_these_are_noticed(
+def test_data_without_gpt4s_answers_is_refused_as_a_run_on_it_would_be(
     place: Path, server: JudgeServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for run, given in ((RUN_A, ANSWERS_A), (RUN_B, ANSWERS_B)):
-        lines = [
-            {
-                "id": f"mt_bench/test/{row}",
-                "output": given[number][0],
-                "references": [GPT4[number][0]],
-            }
-            for row, (number, _) in enumerate(QUESTIONS)
-        ]
-        write_lines(place / run / "predictions.jsonl", lines)
-    assert judge(server) == 0
-    lines[1]["references"] = ["the answer to something else"]
-    write_lines(place / RUN_B / "predictions.jsonl", lines)
-    asked = len(server.bodies)
-
-    assert judge(server) == 1
-    assert "line 2: the reference saved with 'mt_bench/test/1' is not" in capsys.readouterr().err
-    assert len(server.bodies) == asked
-
-
-def test_missing_gpt4_answers_leave_rouge_out(place: Path, server: JudgeServer) -> None:
     (place / "data/mt_bench/model_answer_gpt4.jsonl").unlink()
 
-    assert judge(server) == 0
+    assert judge(server) == 1
+    assert "has no model_answer_gpt4.jsonl" in capsys.readouterr().err
+    assert server.bodies == []
 
-    assert table3(place)["rows"][0]["rouge_l"] is None
+
+def test_a_run_is_called_by_the_method_in_its_configuration_whatever_its_folder_is_named(
+    place: Path, server: JudgeServer
+) -> None:
+    (place / RUN_A).rename(place / "renamed")
+    words = [f"base_url={server.base_url}", "model=m", "data=data"]
+
+    assert main(["renamed", RUN_B, *words]) == 0
+    path = place / f"results/judge/renamed--vs--{RUN_B}/table3.json"
+    assert [row["name"] for row in json.loads(path.read_text())["rows"]] == ["iapt", "adalora"]
+
+    (place / "renamed/config.json").write_text('{"method": {"name": "# a\\nheading"}}')
+    assert main(["renamed", RUN_B, *words]) == 0
+    assert json.loads(path.read_text())["rows"][0]["name"] == "renamed"
+
+
+def test_the_folders_are_looked_at_before_the_key(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+
+    assert main(["a", "b"]) == 1
+    assert "a is not a folder" in capsys.readouterr().err
+
+
+def test_a_password_in_the_address_reaches_the_server_and_nothing_else(
+    place: Path, server: JudgeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = f"base_url={server.base_url.replace('//', '//ada:pw@')}"
+    assert main([RUN_A, RUN_B, address, "model=m", "data=data"]) == 0
+    assert server.keys[0].startswith("Basic ")
+
+    # Words in error are repeated, the password in them is not; nor do the server's own words tell it.
+    server.plan = ["401 ada:pw@host"]
+    assert main([RUN_A, RUN_B, address, "model=n", "data=data", "retries=0"]) == 1
+    for words in (["base_ulr=http://ada:pw@host"], [address, address], ["base_url=ada:pw@host"]):
+        assert main([RUN_A, RUN_B, *words]) == 2
+
+    written = [path.read_text() for path in place.rglob("*") if path.is_file()]
+    said = capsys.readouterr()
+    assert not [
+        text for text in [*written, said.out, said.err] if "pw@" in text or "ada:pw" in text
+    ]
 
 
 def test_help_answers_without_importing_the_heavy_libraries() -> None:

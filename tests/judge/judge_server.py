@@ -14,9 +14,9 @@ class JudgeServer(ThreadingHTTPServer):
     """Answers each request by the next step of `plan`, and by a good reply once that is used up.
 
     Attributes:
-        plan: "ok", "429", "500", "400", "401", "cut" (closed without an answer), "half" (closed in
-            the middle of the body), "html" (status 200 and a web page), "nonsense" (JSON of another
-            kind), or the text of a reply.
+        plan: "ok", "429", "500", "400", "401", "401 <words>" (said in the error), "200 <page>", "cut" (closed
+            without an answer), "half" (closed in the middle of the body), "html" (status 200 and a web
+            page), "nonsense" (JSON of another kind), or the text of a reply.
         bodies: requests received, in order.
         keys: their Authorization headers.
         answer: makes the reply's text from the prompt.
@@ -55,8 +55,11 @@ class _Handler(BaseHTTPRequestHandler):
         if step == "cut":
             self.close_connection = True
             return
-        if step.isdigit():
-            self._send(int(step), {"error": {"message": f"made to fail with {step}"}})
+        status, _, told = step.partition(" ")
+        if status == "200" and told:
+            self._send(200, told, "text/html")
+        elif status.isdigit():
+            self._send(int(status), {"error": {"message": f"made to fail with {step}"}})
         elif step == "html":
             self._send(200, "<html>Service is warming up</html>", "text/html")
         elif step == "nonsense":

@@ -1,32 +1,47 @@
 """Sends prompts to an OpenAI-compatible endpoint and keeps every reply on disk.
 
 The official `openai` client does the talking, and the retries with exponential back-off after 408,
-409, 429, 5xx, time-outs and cut connections. An answer of status 200 that is not a chat completion
+409, 429, 5xx, time-outs and cut connections.  An answer of status 200 that is not a chat completion
 (some proxies send an error page that way) is asked for again here, with the same back-off.
 
-A reply is written to the cache as soon as it arrives, whole or not at all, in a file named by a
-hash of everything the reply depends on (endpoint, model, settings, prompt). So a run that was
-killed goes on where it was, and a judge is never paid twice for one question.
+A reply is written to the cache as soon as it arrives, whole or not at all, in a file named by a hash
+of everything the reply depends on (endpoint, model, settings, prompt).  So a run that was killed goes
+on where it was, and a judge is never paid twice for one question.
+
+Secrets (the key, and a user and password in the address) are sent and stored nowhere: `Endpoint`
+takes them apart from the settings, and a server that echoes them has them masked in errors and replies.
 """
 
+import base64
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
-from iapt.errors import JudgeError
-from iapt.metrics.judge import Reply
+from iapt.errors import ConfigError, DataError, JudgeError
+from iapt.files import read_json, write_json
 
 if TYPE_CHECKING:
     import openai
 
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 8.0
+_SHORTEST_SECRET = 6  # shorter ones ("none", "EMPTY") stand for no secret, and occur in plain text
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the judge answered: its text, what it cost in tokens, and whether it was on disk."""
+
+    text: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,7 +50,7 @@ class EndpointSettings:
 
     Attributes:
         model: the judge's name at the endpoint.
-        base_url: the endpoint, ending in `/v1` as a rule.
+        base_url: the endpoint, ending in `/v1` as a rule; without user and password.
         temperature: sampling temperature; None leaves it to the endpoint.
         max_tokens: longest reply in tokens; None leaves it to the endpoint.
         retries: how often a failed request is repeated.
@@ -88,15 +103,17 @@ class Endpoint:
 
     Attributes:
         settings: the model and how to ask it.
-        api_key: the endpoint's key; it is sent, and never stored.
+        api_key: the endpoint's key.
         cache_dir: one JSON file per reply.
+        login: "user:password" for HTTP's basic authentication, which takes the key's place; or "".
         usage: counts, updated by `ask`.
         sleep: waits between the attempts made here (a test replaces it).
     """
 
     settings: EndpointSettings
-    api_key: str
+    api_key: str = field(repr=False)
     cache_dir: Path
+    login: str = field(default="", repr=False)
     usage: Usage = field(default_factory=Usage)
     sleep: Callable[[float], None] = time.sleep
     _client: "openai.OpenAI | None" = None
@@ -128,9 +145,9 @@ class Endpoint:
         path = self.cache_dir / f"{_key(self.settings.base_url, request)}.json"
         reply = _read(path)
         if reply is None:
-            body = self._send(request)
+            body = self._masked(self._send(request))
             reply = _reply(body, cached=False)
-            _write(path, {"base_url": self.settings.base_url, "request": request, "body": body})
+            write_json(path, {"base_url": self.settings.base_url, "request": request, "body": body})
         self.usage.add(reply)
         return reply
 
@@ -147,8 +164,9 @@ class Endpoint:
             except openai.OpenAIError as error:
                 raise JudgeError(
                     f"the judge at {self.settings.base_url} gave no answer after "
-                    f"{self.settings.retries} retries: {error}. Check base_url and the network, "
-                    "then run the same command again: replies that had arrived are kept."
+                    f"{self.settings.retries} retries: {self._masked(str(error))}. Check base_url "
+                    "and the network, then run the same command again: replies that had arrived are "
+                    "kept."
                 ) from error
             body = _completion(text)
             if body is not None:
@@ -157,7 +175,7 @@ class Endpoint:
                 self.sleep(min(_FIRST_DELAY_SECONDS * 2**attempt, _LONGEST_DELAY_SECONDS))
         raise JudgeError(
             f"the judge at {self.settings.base_url} answered {self.settings.retries + 1} times "
-            f"with something that is not a chat completion, at last {text[:80]!r}. Check "
+            f"with something that is not a chat completion, at last {self._masked(text)[:80]!r}. Check "
             "that base_url is the root of an OpenAI-compatible API (it ends in /v1 as a rule)."
         )
 
@@ -171,6 +189,9 @@ class Endpoint:
                 ) from error
             self._client = openai.OpenAI(
                 api_key=self.api_key,
+                default_headers={"Authorization": f"Basic {_base64(self.login)}"}
+                if self.login
+                else None,
                 base_url=self.settings.base_url,
                 max_retries=self.settings.retries,
                 timeout=self.settings.timeout_seconds,
@@ -186,8 +207,44 @@ class Endpoint:
         }.get(error.status_code, "Run the same command again later: replies are kept.")
         return (
             f"the judge at {self.settings.base_url} answered {error.status_code} for model "
-            f"{self.settings.model!r}: {str(error)[:300]} {advice}"
+            f"{self.settings.model!r}: {self._masked(str(error))[:300]} {advice}"
         )
+
+    def _masked(self, value: Any) -> Any:
+        """Return a text, or what JSON holds, with every secret in it made `***`."""
+        if isinstance(value, dict):
+            return {self._masked(key): self._masked(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._masked(item) for item in value]
+        if isinstance(value, str):
+            password = self.login.partition(":")[2]
+            for secret in (self.api_key, _base64(self.login), self.login, password):
+                if len(secret) >= _SHORTEST_SECRET:
+                    value = value.replace(secret, "***")
+        return value
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Return an endpoint's address without user and password, and "user:password" or "".
+
+    Raises:
+        ConfigError: it is not an http address; the message does not repeat it, as it may hold a password.
+    """
+    try:
+        parts = urlsplit(address)
+        login, _, host = parts.netloc.rpartition("@")
+        if parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.path:
+            return parts._replace(netloc=host).geturl(), unquote(login)
+    except ValueError:  # brackets that do not close
+        pass
+    raise ConfigError(
+        "base_url: must be an address such as http://localhost:8000/v1 (in a user or a password write "
+        "@ as %40 and / as %2F)."
+    )
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def _key(base_url: str, request: Mapping[str, Any]) -> str:
@@ -217,20 +274,7 @@ def _reply(body: Mapping[str, Any], cached: bool) -> Reply:
 def _read(path: Path) -> Reply | None:
     """Return a reply from disk; a file that was damaged counts as absent and is asked for again."""
     try:
-        body = _completion(json.dumps(json.loads(path.read_text(encoding="utf-8"))["body"]))
-    except (OSError, ValueError, TypeError, LookupError):
+        body = _completion(json.dumps(read_json(path)["body"]))
+    except (DataError, TypeError, LookupError):
         return None
     return None if body is None else _reply(body, cached=True)
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from iapt.errors import JudgeError
-from iapt.metrics.judge_endpoint import Endpoint, EndpointSettings
-from tests.metrics.judge_server import GOOD_REPLY, JudgeServer, running_server
+from iapt.errors import ConfigError, JudgeError
+from iapt.judge.endpoint import Endpoint, EndpointSettings, split_address
+from tests.judge.judge_server import GOOD_REPLY, JudgeServer, running_server
 
 pytest.importorskip("openai")
 
@@ -143,6 +143,18 @@ def test_everything_a_reply_depends_on_is_in_its_key(server: JudgeServer, tmp_pa
     assert len(list(tmp_path.iterdir())) == 8
 
 
+def test_a_reply_of_one_endpoint_is_not_another_endpoints(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    with running_server() as other:
+        other.answer = lambda prompt: "from the other"
+        with endpoint(server, tmp_path) as judge, endpoint(other, tmp_path) as second:
+            assert judge.ask("x").text == GOOD_REPLY
+            assert second.ask("x").text == "from the other"
+
+    assert (len(server.bodies), len(other.bodies)) == (1, 1)
+
+
 def test_a_damaged_file_in_the_cache_is_asked_for_again(
     server: JudgeServer, tmp_path: Path
 ) -> None:
@@ -178,6 +190,62 @@ def test_the_key_is_never_written(server: JudgeServer, tmp_path: Path) -> None:
         judge.ask("x")
 
     assert all("secret-key" not in path.read_text() for path in tmp_path.iterdir())
+
+
+def test_a_key_that_the_server_echoes_is_masked_in_replies_and_errors(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    server.answer = lambda prompt: "Your key is secret-key. Assistant 1: 8/10"
+    with endpoint(server, tmp_path) as judge:
+        assert judge.ask("x").text == "Your key is ***. Assistant 1: 8/10"
+    assert all("secret-key" not in path.read_text() for path in tmp_path.iterdir())
+
+    for plan in (["401 secret-key"], ["200 <html>secret-key</html>"] * 2):
+        server.plan = plan
+        with endpoint(server, tmp_path, retries=1) as judge, pytest.raises(JudgeError) as caught:
+            judge.ask("y")
+        assert "***" in str(caught.value)
+        assert "secret-key" not in str(caught.value)
+    assert "secret-key" not in repr(judge)
+
+
+def test_no_key_masks_nothing(server: JudgeServer, tmp_path: Path) -> None:
+    server.answer = lambda prompt: "none of them"
+    settings = EndpointSettings("m", server.base_url)
+    with Endpoint(settings, "none", tmp_path) as judge:
+        assert judge.ask("x").text == "none of them"
+
+
+def test_user_and_password_of_an_address_are_sent_and_stored_nowhere(
+    server: JudgeServer, tmp_path: Path
+) -> None:
+    address, login = split_address(server.base_url.replace("//", "//ada:p%40ssword@"))
+    assert (address, login) == (server.base_url, "ada:p@ssword")
+    server.answer = lambda prompt: f"{server.keys[-1]} p@ssword"
+    with Endpoint(EndpointSettings("m", address), "secret-key", tmp_path, login) as judge:
+        assert judge.ask("x").text == "Basic *** ***"
+
+    assert server.keys == ["Basic YWRhOnBAc3N3b3Jk"]
+    assert all("p@ssword" not in path.read_text() for path in tmp_path.iterdir())
+    assert "p@ssword" not in repr(judge)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "host/v1",
+        "ada:pw@host/v1",
+        "http://ada:p/w@host/v1",
+        "http://[x",
+        "ftp://host",
+        "http:///v1",
+    ],
+)
+def test_what_is_no_address_is_refused_without_being_repeated(address: str) -> None:
+    with pytest.raises(ConfigError, match="base_url: must be an address") as caught:
+        split_address(address)
+
+    assert address not in str(caught.value)
 
 
 def test_an_empty_message_is_a_reply(server: JudgeServer, tmp_path: Path) -> None:

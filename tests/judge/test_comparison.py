@@ -1,67 +1,37 @@
-"""The judge: Appendix E's prompt letter for letter, both orders, averages, Tables 3 and 9."""
+"""Both orders, averages, Tables 3 and 9."""
 
 import pytest
 
 from iapt.errors import MetricError
-from iapt.metrics.judge import (
-    PROMPT,
+from iapt.judge.answers import Pair
+from iapt.judge.comparison import (
     Judgement,
-    Pair,
-    Reply,
     averages,
-    both_turns,
-    build_prompt,
+    choose_case,
     judge_pairs,
+    table3_rows,
+    table9,
 )
-from iapt.metrics.judge_reply import Verdict
-from iapt.metrics.judge_tables import choose_case, gpt4_references, table3_rows, table9
+from iapt.judge.endpoint import Reply
+from iapt.judge.prompt import build_prompt
+from iapt.judge.reply import Verdict
 
-# As printed in the paper (Appendix E), with the printed column's line breaks.
-APPENDIX_E = """
-Task Introduction
-you will be given a query, and two responses from two assistants,
-could you compare the two responses, and do the following:
-(1) write a concise review for each assistant's response, on how well the response answers the query, and whether it will be helpful to humans users, and any issues in the response;
-(2) assigns a quantitative score on a scale
-of 10 to each response, reflecting
-your assessment of the two responses
-Query:
-[query]
-Response 1 from assistant 1:
-[response1]
-Response 2 from assistant 2:
-[response2]
-"""  # noqa: E501
+
+def one_turn(number: str, question: str, a: str, b: str, gpt4: str = "") -> Pair:
+    return Pair(number, (question,), (a,), (b,), (gpt4,))
+
 
 PAIRS = [
-    Pair("81", "Write a post.", "Aloha from Hawaii", "No"),
-    Pair("109", "One morning after sunrise, Suresh was standing facing a pole. Where?", "W", "E"),
-    Pair("120", "f(2)?", "4", "0"),
+    one_turn("81", "Write a post.", "Aloha from Hawaii", "No", "Aloha from Hawaii"),
+    one_turn(
+        "109", "One morning after sunrise, Suresh was standing facing a pole. Where?", "W", "E", "E"
+    ),
+    one_turn("120", "f(2)?", "4", "0", "4"),
 ]
 
 
 def judgement(number: str, order: str, score1: float | None, score2: float | None) -> Judgement:
     return Judgement(number, order, Reply("text"), Verdict("r1", "r2", score1, score2))  # type: ignore[arg-type]
-
-
-def test_prompt_is_appendix_e_letter_for_letter() -> None:
-    assert PROMPT.split() == APPENDIX_E.split()
-    assert PROMPT.splitlines()[-6:] == [
-        "Query:",
-        "[query]",
-        "Response 1 from assistant 1:",
-        "[response1]",
-        "Response 2 from assistant 2:",
-        "[response2]",
-    ]
-
-
-def test_texts_fill_their_places_and_are_never_filled_themselves() -> None:
-    prompt = build_prompt("Use [response2] and {braces}?", r"\1 [query]", "yes")
-
-    assert "Query:\nUse [response2] and {braces}?\nResponse 1" in prompt
-    assert "assistant 1:\n\\1 [query]\nResponse 2" in prompt
-    assert prompt.endswith("assistant 2:\nyes")
 
 
 def test_swap_shows_the_answers_in_both_orders_and_gives_scores_back_to_their_systems() -> None:
@@ -111,35 +81,21 @@ def test_missing_order_is_an_error() -> None:
         averages([judgement("1", "ab", 8, 6)], swap=True)
 
 
-def test_both_turns_are_numbered() -> None:
-    assert both_turns(["a", "b"]) == "Turn 1: a\n\nTurn 2: b"
-
-
 def test_table3_has_the_score_and_rouge_l_of_each_system() -> None:
     replies = [judgement(pair.id, "ab", 8, 5) for pair in PAIRS]
-    answers = {"81": ("Aloha from Hawaii",), "109": ("E",), "120": ("4",)}
-    references = gpt4_references(PAIRS, answers)
 
-    rows = table3_rows(("IAPT", "AdaLoRA"), PAIRS, averages(replies), references)
+    rows = table3_rows(("IAPT", "AdaLoRA"), PAIRS, averages(replies))
 
     assert [row["name"] for row in rows] == ["IAPT", "AdaLoRA"]
     assert [row["avg_score"] for row in rows] == [8, 5]
     assert [row["rouge_l"] for row in rows] == pytest.approx([200 / 3, 100 / 3])
     assert [row["wins"] for row in rows] == [3, 0]
-    assert table3_rows(("a", "b"), PAIRS, averages(replies), None)[0]["rouge_l"] is None
-
-
-def test_query_without_gpt4_answer_is_an_error() -> None:
-    with pytest.raises(MetricError, match="none to 2 of 3 queries, the first is '109'"):
-        gpt4_references(PAIRS, {"81": ("x",)})
 
 
 def test_rouge_l_of_two_turns_is_that_of_the_answers_without_their_numbers() -> None:
-    shown = both_turns(["four", "x"])
-    pairs = [Pair("120", "f(2)?", shown, shown, ("four", "x"), ("zero", "y"))]
-    references = gpt4_references(pairs, {"120": ("four", "nine")})
+    pairs = [Pair("120", ("f(2)?", "f(3)?"), ("four", "x"), ("zero", "y"), ("four", "nine"))]
 
-    rows = table3_rows(("a", "b"), pairs, averages([judgement("120", "ab", 8, 5)]), references)
+    rows = table3_rows(("a", "b"), pairs, averages([judgement("120", "ab", 8, 5)]))
 
     assert [row["rouge_l"] for row in rows] == [50.0, 0.0]
 
@@ -157,7 +113,9 @@ def test_case_for_table9(
 ) -> None:
     replies = [judgement(number, "ab", *scores) for number, scores in margins.items()]
 
-    assert choose_case(PAIRS, replies, wanted).id == expected
+    case, pair = choose_case(PAIRS, replies, wanted)
+
+    assert case.id == pair.id == expected
 
 
 def test_unknown_case_is_an_error() -> None:
@@ -166,7 +124,7 @@ def test_unknown_case_is_an_error() -> None:
 
 
 def test_table9_shows_answers_comments_and_scores_as_quotes() -> None:
-    pair = Pair("5", "Q?", "# not a heading\nsecond line", "B")
+    pair = one_turn("5", "Q?", "# not a heading\nsecond line", "B")
 
     text = table9(judgement("5", "ab", 7.5, None), pair, ("IAPT", "AdaLoRA"))
 

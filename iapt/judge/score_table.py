@@ -1,0 +1,66 @@
+"""Reads a Markdown table of scores: an assistant a row, or an assistant a column."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from iapt.judge.words import ONE, TWO, letters
+
+_FINAL, _SCORE = (
+    re.compile(r"\b(?:overall|final|total)\b", re.I),
+    re.compile(r"\b(?:score|rating)\b", re.I),
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a table says: the two scores, or None if it gives several and calls none the score."""
+
+    scores: tuple[float | None, float | None] | None
+    final: bool = False
+
+
+def read_table(rows: Sequence[str]) -> Table | None:
+    """Read the rows of a table, the assistants' names already made one letter.
+
+    Returns:
+        None if the two assistants are neither in its rows nor in its columns.
+    """
+    cells = [[cell.strip() for cell in row.strip().strip("|").split("|")] for row in rows]
+    cells = [row for row in cells if not all(re.fullmatch(r"[-: ]*", cell) for cell in row)]
+    width = max((len(row) for row in cells), default=0)
+    by_row = [row + [""] * (width - len(row)) for row in cells]
+    return _read(by_row) or _read([list(column) for column in zip(*by_row, strict=True)])
+
+
+def _read(rows: list[list[str]]) -> Table | None:
+    """Read a table whose rows are the assistants', under a row of names if there is one."""
+    named = {who: row for row in rows if (who := _who(row[0]))}
+    if set(named) != {"1", "2"} or len([row for row in rows if _who(row[0])]) != 2:
+        return None
+    head = rows[0] if not _who(rows[0][0]) else [""] * len(rows[0])
+    scores = {
+        at: (one[1], two[1])
+        for at in range(1, len(head))
+        if (one := _score(named["1"][at])) and (two := _score(named["2"][at]))
+    }
+    final = [at for at in scores if _FINAL.search(head[at])]
+    called = final or [at for at in scores if _SCORE.search(head[at])]
+    plain = named["1"][0] in ("1", "A")  # a bare number is an assistant only where scores are
+    if plain and not called:
+        return None
+    chosen = called or list(scores)
+    return Table(scores[chosen[0]] if len(chosen) == 1 else None, bool(final))
+
+
+def _who(cell: str) -> str:
+    bare = {"1": "1", "2": "2", "A": "1", "B": "2"}.get(cell.strip("# "), "")
+    own = letters(cell)[0].strip("kvp()")
+    return bare or (own if own in ("1", "2") and (ONE in cell or TWO in cell) else "")
+
+
+def _score(cell: str) -> tuple[bool, float | None] | None:
+    """Return (True, value) for a cell that gives a score, readable or not."""
+    text, values = letters(cell)
+    match = re.match(r"[vfp]*([tbn])(?:[^tbn]*)$", text)
+    return (True, values[match.start(1)]) if match else None

@@ -1,0 +1,107 @@
+"""Free-text replies of judges: two reviews and two scores, or None, and never a guess.
+
+`replies.txt` holds replies with what a person reads in them: `=== 8 6 | what is special`, then the text;
+`none` stands for a score that is not there or not clear.
+"""
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from iapt.judge.reply import MOST_CHARACTERS, read_reply
+
+REPLIES = [
+    (*block.split("\n", 1)[0].split(" | "), block.split("\n", 1)[1].rstrip("\n"))
+    for block in Path(__file__).with_name("replies.txt").read_text("utf-8").split("=== ")[1:]
+]
+TABLE_9 = REPLIES[0][2]
+# A person sees two scores in these, and the reader does not. It may only become shorter.
+UNREAD = ("written apart, i17", "written apart, i37")
+
+
+@pytest.mark.parametrize(
+    ("truth", "about", "text"), REPLIES, ids=[about for _, about, _ in REPLIES]
+)
+def test_a_reply_is_read_as_a_person_reads_it(truth: str, about: str, text: str) -> None:
+    one, two = (None if word == "none" else float(word) for word in (truth.split() * 2)[:2])
+    verdict = read_reply(text)
+
+    if one is None or two is None or about in UNREAD:
+        assert not verdict.parsed
+    else:
+        assert (verdict.score1, verdict.score2) == (one, two)
+
+
+def test_nearly_all_replies_with_two_scores_are_read_and_the_rest_is_known() -> None:
+    with_scores = [about for truth, about, _ in REPLIES if "none" not in truth]
+
+    assert len(REPLIES) > 200
+    assert len(UNREAD) < 0.05 * len(with_scores)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "I cannot compare these.",
+        "Assistant 1: 8/10",
+        "Score: 8",
+        "Score: 85/100\nScore: 40/100",
+        "Assistant 1: 11/10, Assistant 2: 12/10",
+        "Assistant 1's answer has 2 errors. Assistant 2's has 1.",
+        "Score: 8/10. Score: 7/10. Score: 6/10.",
+        "\x01: 8/10 \x02: 7",
+        "<html>502 Bad Gateway</html>",
+    ],
+)
+def test_unclear_replies_are_not_guessed(text: str) -> None:
+    assert not read_reply(text).parsed
+
+
+def test_reviews_are_the_sections_of_the_two_assistants() -> None:
+    verdict = read_reply(TABLE_9)
+
+    assert verdict.review1 is not None
+    assert verdict.review2 is not None
+    assert verdict.review1.startswith("Assistant 1 provides")
+    assert verdict.review1.endswith("may be confused.")
+    assert verdict.review2.startswith("- Assistant 2 starts well")
+    assert verdict.review2.endswith("the final step.")
+
+
+def test_reviews_without_headings_are_cut_after_their_scores() -> None:
+    verdict = read_reply("A fine answer.\nScore: 8/10\nToo short.\nScore: 6/10")
+
+    assert verdict.review1 == "A fine answer.\nScore: 8/10"
+    assert verdict.review2 == "Too short.\nScore: 6/10"
+
+
+def test_scores_alone_have_no_reviews() -> None:
+    verdict = read_reply("8 6")
+
+    assert (verdict.review1, verdict.review2) == (None, None)
+
+
+def test_a_reply_longer_than_any_judge_writes_is_not_read() -> None:
+    reply = "Assistant 1: 8/10\nAssistant 2: 6/10"
+
+    assert read_reply(reply + " " * (MOST_CHARACTERS - len(reply))).parsed
+    assert not read_reply(reply + " " * MOST_CHARACTERS).parsed
+
+
+def test_no_reply_raises_or_takes_long() -> None:
+    rng = random.Random(3)
+    pieces = [
+        *("assistant 1", "Assistant 2", "score", "scores", "both", "response", "8/10", "7", "10"),
+        *(":", "\n", "(", "[[", "|", "a", "scale of", "/", "9" * 30, " " * 50, "\x01", "\x02"),
+    ]
+    texts = [" ".join(rng.choices(pieces, k=500)) for _ in range(100)]
+    texts += [
+        piece * 20_000 for piece in ("8 ", "\n \n", "score ", "(", "assistant 1 ", "1", "both ")
+    ]
+    for text in texts:
+        started = time.process_time()
+        read_reply(text)
+        assert time.process_time() - started < 2.0
