@@ -14,7 +14,7 @@ Template fields are row fields. Without `folder`, the rows come from `<data>/<da
 of any other task.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from iapt.errors import ConfigError, DataError, closest
@@ -24,6 +24,7 @@ from iapt.metrics.rouge import rouge_l_percent
 from iapt.metrics.span import exact_match, span_scores
 from iapt.tasks.answer import first_line, one_line, whole_text
 from iapt.tasks.base import Example, Row, RowTask, Scores, Source, check_lengths, field_text
+from iapt.tasks.evaluate_metric import EvaluateMetric, Modules
 from iapt.tasks.fields import template_fields
 
 METRICS = ("exact-match", "f1-em", "rouge-l", "number")
@@ -37,9 +38,11 @@ class Custom(RowTask):
         response: the row field with the answer; a list of texts means that each counts as right and
             the first is learnt.
         metric: "exact-match" (first line, ignoring case, punctuation and articles), "f1-em" (the
-            SQuAD metric), "rouge-l" (whole text), or "number" (the last number).
+            SQuAD metric), "rouge-l" (whole text), or "number" (the last number); or an entry for a metric of
+            `evaluate`, over the whole text (see `EvaluateMetric`).
         folder: where the rows are; None for the data source of the run.
         dataset: the folder name below the data source; the task's name by default.
+        modules: the user's own modules, where a metric may come from; no part of the YAML.
         **common: see `RowTask`.
     """
 
@@ -49,16 +52,17 @@ class Custom(RowTask):
         name: str,
         template: str,
         response: str,
-        metric: str,
+        metric: str | Mapping[str, Any],
         folder: str | None = None,
         dataset: str | None = None,
+        modules: Modules | None = None,
         **common: Any,
     ) -> None:
         super().__init__(name=name, template=template, dataset=dataset or name, **common)
-        if metric not in METRICS:
+        if isinstance(metric, str) and metric not in METRICS:
             raise ConfigError(
-                f"task.metric={metric!r} for {name!r}: must be one of {', '.join(METRICS)}."
-                f"{closest(metric, METRICS)}"
+                f"task.metric={metric!r} for {name!r}: must be one of {', '.join(METRICS)}, or "
+                f"{{evaluate: <metric>}}.{closest(metric, METRICS)}"
             )
         names = template_fields(template)
         if response in names:
@@ -66,7 +70,9 @@ class Custom(RowTask):
                 f"task.template for {name!r} contains {{{response}}}, the field with the answer "
                 "(task.response); the model would only have to copy it."
             )
-        self.metric = metric
+        self._evaluate = None if isinstance(metric, str) else EvaluateMetric(metric, modules)
+        self._rule = metric if isinstance(metric, str) else ""
+        self.metric = self._evaluate.name if self._evaluate else self._rule
         self.response = response
         self.folder = folder
         self._fields = tuple(dict.fromkeys(names))
@@ -79,9 +85,9 @@ class Custom(RowTask):
         """Turn a row into an example; an empty answer or list gives one without references."""
         answer = row.get(self.response)
         texts = answer if isinstance(answer, list) else [field_text(row, self.response, identity)]
-        clean = one_line if self.metric in ("exact-match", "f1-em") else str.strip
+        clean = one_line if self._rule in ("exact-match", "f1-em") else str.strip
         references = tuple(dict.fromkeys(clean(text) for text in map(str, texts) if text.strip()))
-        if self.metric == "number" and any(final_number(text) is None for text in references):
+        if self._rule == "number" and any(final_number(text) is None for text in references):
             raise DataError(f"{identity}: field {self.response!r} has no number: {answer!r}.")
         return Example(
             id=identity,
@@ -92,9 +98,11 @@ class Custom(RowTask):
 
     def parse(self, output: str, example: Example) -> str | None:
         """Return what the metric looks at, or None where there is nothing."""
-        if self.metric == "number":
+        if self._rule == "number":
             return final_number(output)
-        return whole_text(output) if self.metric == "rouge-l" else first_line(output) or None
+        if self._evaluate or self._rule == "rouge-l":
+            return whole_text(output)
+        return first_line(output) or None
 
     def score(self, parsed: Sequence[str | None], examples: Sequence[Example]) -> Scores:
         """Return the chosen metric, the best over an example's references."""
@@ -102,12 +110,14 @@ class Custom(RowTask):
         gold = [example.references for example in examples]
         pairs = list(zip(parsed, gold, strict=True))
         details: dict[str, float] = {}
-        if self.metric == "f1-em":
+        if self._evaluate:
+            value, details = self._evaluate.score(parsed, gold)
+        elif self._rule == "f1-em":
             spans = span_scores(parsed, gold)
             value, details = spans.f1_em, {"f1": spans.f1, "em": spans.exact_match}
-        elif self.metric == "rouge-l":
+        elif self._rule == "rouge-l":
             value = rouge_l_percent(parsed, gold, "max")
-        elif self.metric == "number":
+        elif self._rule == "number":
             value = percent([p in [final_number(text) for text in texts] for p, texts in pairs])
         else:
             value = percent([0.0 if p is None else exact_match(p, texts) for p, texts in pairs])

@@ -1,0 +1,192 @@
+"""A metric of the `evaluate` library as a task's YAML names it.
+
+    metric: {evaluate: rouge_l}                             # one of this package's, offline
+    metric: {evaluate: bleu, key: bleu, scale: 100}         # one that evaluate publishes; fetched once
+    metric: {evaluate: my_metric, kwargs: {beta: 2}}        # a module of yours that plugins= names too
+
+A metric is code, so no file can bring one in: a module of the user's own has to be among the `plugins`,
+and of the hub only the metrics that `evaluate` itself publishes are taken, never those of other accounts.
+Each is tried on one right answer when the task is built, before anything is trained.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from iapt.errors import ConfigError, MetricError, closest
+from iapt.metrics.as_evaluate import NAMES, local_metric
+
+if TYPE_CHECKING:
+    import evaluate
+
+KEYS = ("evaluate", "key", "scale", "kwargs")
+_TRIAL = "The parcel came three days late."
+_PUBLISHED = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class Modules(Protocol):
+    """The user's own modules, those that `plugins=` names."""
+
+    def hold(self, target: str) -> bool:
+        """Whether a module is one of them."""
+
+    def load(self, module: str) -> ModuleType:
+        """Import it."""
+
+
+class EvaluateMetric:
+    """One number out of what an `evaluate` metric computes over texts.
+
+    Args:
+        entry: `evaluate` (the metric), `key` (which of its numbers; needed where there are several),
+            `scale` (factor that brings it to 0-100) and `kwargs` (options of its `compute`).
+        modules: the user's own modules.
+
+    Raises:
+        ConfigError: the entry is malformed, there is no such metric, or it cannot score texts.
+    """
+
+    def __init__(self, entry: Mapping[str, Any], modules: Modules | None) -> None:
+        unknown = next((key for key in entry if key not in KEYS), None)
+        if (
+            unknown is not None
+            or not isinstance(entry.get("evaluate"), str)
+            or not isinstance(entry.get("key"), str | None)
+            or not isinstance(entry.get("kwargs"), Mapping | None)
+        ):
+            raise ConfigError(
+                f"task.metric={dict(entry)!r}: must have 'evaluate', a metric's name, and may have key (a name), "
+                f"scale (a number) and kwargs (options by name).{closest(unknown or '', KEYS)}"
+            )
+        named, self._key = entry["evaluate"], entry.get("key")
+        self._kwargs = dict(entry.get("kwargs") or {})
+        scale = entry.get("scale")
+        if isinstance(scale, bool) or not isinstance(scale, int | float | None) or scale == 0:
+            raise ConfigError(f"task.metric.scale={scale!r}: must be a number, such as 100.")
+        self._scale = 1.0 if scale is None else float(scale)
+        self._said = f"task.metric.evaluate={named!r}"
+        self._metric = _load(named, modules, self._said)
+        self._many = _takes_several(self._metric, self._said)
+        stem = Path(named).stem
+        self.name = f"{stem}-{self._key}" if self._key and self._key != stem else stem
+        perfect = self._trial()
+        if scale is None and perfect <= 1:
+            raise ConfigError(
+                f"{self._said}: gives a right answer {perfect:g}, and scores are 0-100; say scale: 100, or "
+                "scale: 1 if that is meant."
+            )
+
+    def score(
+        self, parsed: Sequence[str | None], references: Sequence[Sequence[str]]
+    ) -> tuple[float, dict[str, float]]:
+        """Score answers, None being an empty text.
+
+        Returns:
+            The value (0-100), and all the metric's numbers as they are.
+
+        Raises:
+            MetricError: the value is not within 0-100, or the metric does not have it.
+        """
+        found = self._metric.compute(
+            predictions=[text or "" for text in parsed],
+            references=[list(texts) if self._many else texts[0] for texts in references],
+            **self._kwargs,
+        )
+        numbers = {
+            key: n for key, value in (found or {}).items() if (n := _number(value)) is not None
+        }
+        if self._key is None and len(numbers) == 1:
+            value = next(iter(numbers.values()))
+        elif self._key in numbers:
+            value = numbers[self._key]
+        else:
+            wanted = f"key={self._key!r} is not among" if self._key else "say with key: which of"
+            raise MetricError(
+                f"{self._said}: {wanted} its numbers: {', '.join(numbers) or 'none'}."
+                f"{closest(self._key or '', numbers)}"
+            )
+        value *= self._scale
+        if not 0 <= value <= 100 + 1e-9:
+            raise MetricError(
+                f"{self._said}: gave {value:g} with scale {self._scale:g}; must be 0-100."
+            )
+        return min(value, 100.0), numbers
+
+    def _trial(self) -> float:
+        try:
+            return self.score([_TRIAL], [[_TRIAL]])[0]
+        except MetricError as error:
+            raise ConfigError(str(error)) from error
+        except Exception as error:  # somebody's code; whatever it raises is its fault
+            raise ConfigError(
+                f"{self._said}: cannot score a text against the same text: {type(error).__name__}: {error}."
+            ) from error
+
+
+def _load(named: str, modules: Modules | None, said: str) -> "evaluate.EvaluationModule":
+    if named in NAMES:
+        return local_metric(named)
+    own = Path(named).stem if named.endswith(".py") else named
+    if modules is not None and modules.hold(own):
+        return _of_module(modules.load(own), said)
+    if not _PUBLISHED.fullmatch(named) or Path(named, f"{named}.py").exists():
+        raise ConfigError(
+            f"{said}: is none of ours ({', '.join(NAMES)}), nor of those that evaluate publishes. A metric is "
+            f"code: name the module in plugins= too, such as plugins={own.replace('/', '_')}.py; nothing was imported."
+        )
+    import evaluate
+
+    try:
+        return evaluate.load(named, keep_in_memory=True)
+    except ImportError as error:  # what its script needs beside evaluate
+        raise ConfigError(f"{said}: {' '.join(str(error).split())}") from error
+    except Exception as error:  # the hub's and the network's errors are of many kinds
+        raise ConfigError(
+            f"{said}: is none of ours ({', '.join(NAMES)}), and could not be fetched from the hub "
+            f"({type(error).__name__}); it needs the network once.{closest(named, NAMES)}"
+        ) from error
+
+
+def _of_module(module: ModuleType, said: str) -> "evaluate.EvaluationModule":
+    import evaluate
+
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, evaluate.EvaluationModule)
+        and value.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise ConfigError(
+            f"{said}: has {len(found)} classes derived from evaluate.Metric; it needs one."
+        )
+    return found[0](keep_in_memory=True)
+
+
+def _takes_several(metric: "evaluate.EvaluationModule", said: str) -> bool:
+    """Whether a metric takes a list of references for each text.
+
+    Raises:
+        ConfigError: it takes no texts.
+    """
+    features = metric.features if isinstance(metric.features, list) else [metric.features]
+    texts = [each for each in features if getattr(each.get("predictions"), "dtype", "") == "string"]
+    if not texts:
+        raise ConfigError(f"{said}: scores {features[0]}; a task of text needs a metric of texts.")
+    return any(getattr(each["references"], "dtype", "") != "string" for each in texts)
+
+
+def _number(value: Any) -> float | None:
+    """Return a number, or the mean of a list of numbers (BERTScore gives one for each text)."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list) and value and all(isinstance(each, int | float) for each in value):
+        value = fmean(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
