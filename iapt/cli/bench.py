@@ -4,88 +4,68 @@ decode   bare, each method, transformers' `generate` bare and over a peft LoRA (
 train    one optimizer step of each method beside transformers' Trainer over a peft LoRA, same rows
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iapt.cli.configuration import composed, groups, guarded, prepare, split_argument
-from iapt.errors import ConfigError, closest
+from iapt.cli.command import Command, Key, Words, some_of, whole
+from iapt.cli.configuration import composed, groups, prepare
 
 if TYPE_CHECKING:
     from iapt.backbone.base import Backbone
     from iapt.plan import Plan
 
-DEFAULTS = {
-    "what": "decode,train",
-    "backbone": "smollm2_135m",
-    "task": "boolq",
-    "data": "sample",
-    "methods": "lora,iapt",
-    "beams": "1,3",
-    "instruction_tokens": "274",  # Appendix G
-    "new_tokens": "32",  # Appendix G
-    "batch": "8",
-    "steps": "3",
-    "repeats": "5",
-    "warmup": "1",
-    "device": "auto",
-    "out": "results/bench",
-}
-COUNTS = ("instruction_tokens", "new_tokens", "batch", "steps", "repeats", "warmup")
-WHAT = ("decode", "train")
-HELP = """iapt-bench: speed and memory of decoding and training, ours beside peers, as ratios.
-
-The paper's Table 4 (a GPU): iapt-bench backbone=llama2_7b what=decode
-Every method's training step: iapt-bench what=train methods=all task=sst2
-
-Arguments (key=value), with their defaults:
-"""
+COMMAND = Command(
+    name="iapt-bench",
+    usage="[key=value ...]",
+    purpose="Speed and memory of decoding and training, ours beside peers, as ratios.",
+    at_most=0,
+    keys=[
+        Key("what", "decode: tokens per second; train: seconds of a step", ("decode", "train"),
+            some_of("decode", "train")),
+        Key("backbone", "an entry of configs/backbone/", "smollm2_135m"),
+        Key("task", "an entry of configs/task/; its rows are trained on", "boolq"),
+        Key("data", "where the rows are", "sample"),
+        Key("methods", "entries of configs/method/, or all", ("lora", "iapt"), some_of()),
+        Key("beams", "beam sizes, 1 to 16", ("1", "3"), some_of(*map(str, range(1, 17)))),
+        Key("instruction_tokens", "tokens read (Appendix G)", 274, whole(1)),
+        Key("new_tokens", "tokens decoded (Appendix G)", 32, whole(1)),
+        Key("batch", "examples a step", 8, whole(1)),
+        Key("steps", "training steps a turn", 3, whole(1)),
+        Key("repeats", "turns", 5, whole(1)),
+        Key("warmup", "turns before the first one that counts", 1, whole()),
+        Key("device", "auto, cpu, cuda or cuda:N", "auto"),
+        Key("out", "a file BACKBONE.json is written there", "results/bench"),
+    ],
+    notes="The paper's Table 4 (a GPU): iapt-bench backbone=llama2_7b what=decode\n"
+    "Every method's training step: iapt-bench what=train methods=all task=sst2",
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if {"-h", "--help", "help"} & set(words):
-        print(HELP + "\n".join(f"  {k}={v}" for k, v in DEFAULTS.items()))
-        return 0
-    return guarded(lambda: _bench(_settings(words)))
+    return COMMAND.main(_bench, arguments)
 
 
-def _settings(words: Sequence[str]) -> dict[str, str]:
-    settings = dict(DEFAULTS)
-    for word in words:
-        key, value = split_argument(word)
-        if key not in DEFAULTS or not value:
-            raise ConfigError(
-                f"argument {word!r}: allowed are {', '.join(f'{k}=' for k in DEFAULTS)}.{closest(key, DEFAULTS)}"
-            )
-        settings[key] = value
-    if settings["methods"] == "all":
-        settings["methods"] = ",".join(groups()["method"])
-    for key in COUNTS:
-        least = 0 if key == "warmup" else 1
-        if not settings[key].isdigit() or int(settings[key]) < least:
-            raise ConfigError(f"{key}={settings[key]}: must be a whole number >= {least}.")
-    for key, each in (("what", WHAT), ("beams", [str(n) for n in range(1, 17)])):
-        for value in settings[key].split(","):
-            if value not in each:
-                raise ConfigError(
-                    f"{key}={settings[key]}: allowed are {', '.join(each)}, with commas between.{closest(value, each)}"
-                )
-    prepare([f"{key}={settings[key]}" for key in ("backbone", "task", "data")])
-    prepare([f"method={settings['methods']}"])
-    return settings
+def _bench(words: Words) -> None:
+    settings = dict(words.values)
+    if settings["methods"] == ("all",):
+        settings["methods"] = tuple(groups()["method"])
+    chosen = [f"{key}={settings[key]}" for key in ("backbone", "task", "data")]
+    chosen = prepare([*chosen, f"device={settings['device']}"])
+    prepare(
+        [f"method={','.join(settings['methods'])}"]
+    )  # refuses unknown names before torch is imported
 
-
-def _bench(settings: dict[str, str]) -> None:
     import torch
 
     from iapt.backbone.load import load_backbone, load_tokenizer
+    from iapt.files import read_json, write_json
+    from iapt.plan import make_plan
     from iapt.provenance import git_state, utc_now, versions
 
-    plans = _plans(settings)
+    plans = {name: make_plan(composed([*chosen, f"method={name}"])) for name in settings["methods"]}
     plan = next(iter(plans.values()))
     tokenizer = load_tokenizer(plan.backbone)
     backbone = load_backbone(plan.backbone, plan.device).backbone
@@ -101,30 +81,19 @@ def _bench(settings: dict[str, str]) -> None:
     }
     report: dict[str, Any] = {}
     kinds = {"decode": _decode, "train": _train}
-    for what in settings["what"].split(","):
+    for what in settings["what"]:
         report[what] = (
             kinds[what](settings, plans, tokenizer, backbone) | about | {"created": utc_now()}
         )
     path = Path(settings["out"]) / f"{settings['backbone']}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file():  # the other half of an earlier measurement stays, with its own settings
-        report = json.loads(path.read_text()) | report
-    path.write_text(json.dumps(report, indent=2) + "\n")
+        report = read_json(path) | report
+    write_json(path, report)
     print(f"\nwritten: {path}")
 
 
-def _plans(settings: dict[str, str]) -> "dict[str, Plan]":
-    from iapt.plan import make_plan
-
-    words = [f"{k}={settings[k]}" for k in ("backbone", "task", "data", "device")]
-    return {
-        method: make_plan(composed(prepare([*words, f"method={method}"])))
-        for method in settings["methods"].split(",")
-    }
-
-
 def _decode(
-    settings: dict[str, str], plans: "dict[str, Plan]", tokenizer: Any, backbone: "Backbone"
+    settings: dict[str, Any], plans: "dict[str, Plan]", tokenizer: Any, backbone: "Backbone"
 ) -> dict[str, Any]:
     """Tokens per second of one instruction (Appendix G)."""
     import torch
@@ -132,11 +101,11 @@ def _decode(
     from iapt.inference.contenders import decoding
     from iapt.inference.efficiency import FILLER, measure_in_turn
 
-    size, new = int(settings["instruction_tokens"]), int(settings["new_tokens"])
+    size, new = settings["instruction_tokens"], settings["new_tokens"]
     text = tokenizer(FILLER * (1 + size // 10), add_special_tokens=False).input_ids[:size]
     ids = torch.tensor([text], device=backbone.device)
     rows = []
-    for beams in map(int, settings["beams"].split(",")):
+    for beams in map(int, settings["beams"]):
         timings = measure_in_turn(
             decoding(
                 backbone,
@@ -148,8 +117,8 @@ def _decode(
                 new,
             ),
             backbone.device,
-            repeats=int(settings["repeats"]),
-            warmup=int(settings["warmup"]),
+            repeats=settings["repeats"],
+            warmup=settings["warmup"],
             tokens=new,
         )
         print(f"\ndecode {size} + {new} tokens, beam {beams}")
@@ -169,7 +138,7 @@ def _decode(
 
 
 def _train(
-    settings: dict[str, str], plans: "dict[str, Plan]", tokenizer: Any, backbone: "Backbone"
+    settings: dict[str, Any], plans: "dict[str, Plan]", tokenizer: Any, backbone: "Backbone"
 ) -> dict[str, Any]:
     """Seconds of one optimizer step on the same rows."""
     from statistics import median
@@ -182,7 +151,7 @@ def _train(
     from iapt.training.step import Data
 
     plan = next(iter(plans.values()))
-    batch, steps = int(settings["batch"]), int(settings["steps"])
+    batch, steps = settings["batch"], settings["steps"]
     examples = plan.task.examples("train", plan.source)[: batch * steps]
     rendered = [render(e, plan.task.template, plan.backbone.template) for e in examples]
     encoded = encode_all(rendered, tokenizer, plan.max_length, plan.backbone.bos)
@@ -191,7 +160,7 @@ def _train(
         backbone, {name: (p.method, p.hparams) for name, p in plans.items()}, data, batch, steps
     )
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    repeats = int(settings["repeats"])
+    repeats = settings["repeats"]
     with tqdm(total=repeats * len(contenders), desc="training", dynamic_ncols=True) as bar:
         for _ in range(repeats):
             for name, contender in contenders.items():

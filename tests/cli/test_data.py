@@ -40,18 +40,40 @@ def test_preview_reads_a_folder(capsys, tmp_path):
     assert "400 examples" in capsys.readouterr().out
 
 
+def test_preview_looks_at_the_rows_before_it_makes_a_tokenizer(capsys, monkeypatch):
+    from iapt.backbone import load
+
+    made = []
+    monkeypatch.setattr(load, "load_tokenizer", lambda backbone: made.append(backbone))
+    assert main(["preview", "task=boolq", "data=/nope"]) == 1
+    assert "data folder /nope does not exist" in capsys.readouterr().err
+    assert made == []
+
+
+def test_each_command_has_its_page(capsys):
+    assert main(["fetch", "--help"]) == 0
+    page = capsys.readouterr().out
+    assert page.startswith("Usage: iapt-data fetch task=")
+    assert "out=FOLDER" in page
+    assert main(["preview", "--help"]) == 0
+    assert "max_length=2048" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("iapt-data 0.")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["previw"], "Did you mean 'preview'"),
         (["preview", "task=boolqq"], "there is no such task"),
-        (["preview", "task=boolq", "n=0"], "n=0: must be a whole number >= 1"),
+        (["preview", "task=boolq", "n=0"], "n=0: must be a whole number from 1"),
         (["preview", "task=boolq", "split=tset"], "Did you mean 'test'"),
         (["preview", "task=boolq", "task.template=x"], "has no {field}"),
-        (["fetch"], "takes task= and out="),
-        (["fetch", "task=boolq", "seed=1"], "takes task= and out="),
+        (["fetch"], "which? Such as: iapt-data fetch task=boolq"),
+        (["fetch", "task=boolq", "seed=1"], "unknown key 'seed'; allowed are task, out"),
         (["fetch", "task=boollq"], "there is no such task"),
-        (["verify", "a", "b"], "takes one folder"),
+        (["verify", "a", "b"], "got 2 of [FOLDER]"),
+        (["verify", "root=a"], "unknown key 'root'"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(words, message, capsys):
