@@ -112,20 +112,27 @@ def read_lines(path: Path, bad: list[str] | None = None) -> Iterator[tuple[int, 
     """
     try:
         with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-                if not text.strip():
-                    continue
-                try:
-                    row = _object(text, f"{path}, line {number}")
-                except DataError as error:
-                    if bad is None:
-                        raise
-                    bad.append(str(error))
-                else:
-                    yield number, row
+            yield from parse_lines(lines, str(path), bad)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def parse_lines(
+    lines: Iterable[bytes], name: str, bad: list[str] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Do what `read_lines` does with lines from elsewhere, such as an archive, under a name for messages."""
+    for number, line in enumerate(lines, start=1):
+        text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        if not text.strip():
+            continue
+        try:
+            row = _object(text, f"{name}, line {number}")
+        except DataError as error:
+            if bad is None:
+                raise
+            bad.append(str(error))
+        else:
+            yield number, row
 
 
 def sha256_of(path: Path) -> str:

@@ -10,13 +10,13 @@ official split, in the Hugging Face field names:
 """
 
 import csv
-import json
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from iapt.errors import DataError
+from iapt.files import parse_lines, read_lines
 from iapt.metrics.sql_execution import AGGREGATES, OPERATORS
 
 Rows = Iterable[Mapping[str, Any]]
@@ -42,9 +42,11 @@ def read_wikisql(files: Mapping[str, Path]) -> dict[str, Rows]:
     with tarfile.open(files["archive"]) as archive:
         for split, stem in WIKISQL_SPLITS.items():
             with _member(archive, f"data/{stem}.tables.jsonl") as lines:
-                tables = {table["id"]: _wikisql_table(table) for table in _objects(lines)}
+                found = parse_lines(lines, f"data/{stem}.tables.jsonl")
+                tables = {table["id"]: _wikisql_table(table) for _, table in found}
             with _member(archive, f"data/{stem}.jsonl") as lines:
-                splits[split] = [_wikisql_row(row, tables) for row in _objects(lines)]
+                found = parse_lines(lines, f"data/{stem}.jsonl")
+                splits[split] = [_wikisql_row(row, tables) for _, row in found]
     return splits
 
 
@@ -99,17 +101,7 @@ def _human_readable(
 
 def read_jsonl_files(files: Mapping[str, Path]) -> dict[str, Rows]:
     """Read JSON Lines as they are."""
-    splits: dict[str, Rows] = {}
-    for split, path in files.items():
-        with path.open("rb") as lines:
-            splits[split] = list(_objects(lines))
-    return splits
-
-
-def _objects(lines: IO[bytes]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        if line.strip():
-            yield json.loads(line)
+    return {split: [row for _, row in read_lines(path)] for split, path in files.items()}
 
 
 READERS: dict[str, Callable[[Mapping[str, Path]], dict[str, Rows]]] = {

@@ -80,3 +80,10 @@ def test_json_lines_are_taken_as_they_are(tmp_path):
     path = tmp_path / "q.jsonl"
     path.write_text('{"a": 1}\n\n{"a": [2]}\n', "utf-8")
     assert READERS["jsonl"]({"test": path}) == {"test": [{"a": 1}, {"a": [2]}]}
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"a": 1}\n{"a": \n', "utf-8")
+    with pytest.raises(DataError, match=r"q.jsonl, line 2: not JSON"):
+        READERS["jsonl"]({"test": path})
