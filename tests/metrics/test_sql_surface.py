@@ -1,4 +1,4 @@
-"""Hostile, endless or huge SQL is a wrong answer within a second, and touches nothing."""
+"""Hostile, endless or huge SQL is soon a wrong answer, and touches nothing."""
 
 import os
 import random
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from iapt.metrics import sql_surface, sql_table
+from iapt.metrics import sql_surface
 from iapt.metrics.sql_execution import execution_match, structured_to_sql
 from iapt.metrics.sql_surface import MAX_CHARACTERS, MAX_TOKENS, RefusedSqlError, read_query
 from iapt.metrics.sql_table import is_valid_sqlite, run, sandbox
@@ -125,15 +125,15 @@ FUZZ_WORDS = (
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_sql_is_a_wrong_answer_within_a_second(
+def test_hostile_sql_is_a_wrong_answer_within_a_second_of_the_processor(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    started = time.perf_counter()
+    started = time.process_time()
 
     result = execution_match(text, GOLD, TABLE)
 
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
     assert not result.correct
     assert result.reason.split(":")[0] in ("refused", "unparsable")
     assert os.listdir(tmp_path) == []
@@ -189,9 +189,9 @@ def test_seeded_fuzz_finds_no_exception_and_nothing_slow() -> None:
     slowest, kinds = 0.0, set()
     for number in range(4_000):
         text = (garbled, inserted, soup, brackets)[number % 4]()
-        started = time.perf_counter()
+        started = time.process_time()
         result = execution_match(text, GOLD, TABLE)
-        slowest = max(slowest, time.perf_counter() - started)
+        slowest = max(slowest, time.process_time() - started)
         kinds.add(result.reason.split(":")[0])
 
     assert slowest < 1.0
@@ -240,14 +240,16 @@ def test_authorizer_refuses_what_is_not_reading_this_table(
     assert os.listdir(tmp_path) == []
 
 
-def test_progress_handler_ends_an_endless_query(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sql_table, "TIME_LIMIT_SECONDS", 0.05)
-    product = ", ".join(f"store AS s{number}" for number in range(8))
+@pytest.mark.parametrize(("copies", "ended"), [(3, False), (4, True), (8, True)])
+def test_a_query_is_ended_by_the_number_of_its_steps(copies: int, ended: bool) -> None:
+    # Of a hundred rows, the product of three tables takes some millions of steps, of four some hundred.
+    product = "".join(f", store AS s{number}" for number in range(1, copies))
     with sandbox(TABLE) as connection:
-        started = time.perf_counter()
+        if not ended:
+            assert run(connection, "COUNT(*)", product, [], max_rows=1) == [100**copies]
+            return
         with pytest.raises(sqlite3.OperationalError, match="interrupted"):
-            run(connection, "COUNT(*)", f", {product}", [], max_rows=1)
-        assert time.perf_counter() - started < 1.0
+            run(connection, "COUNT(*)", product, [], max_rows=1)
 
 
 def test_no_more_rows_are_fetched_than_asked_for() -> None:

@@ -115,13 +115,14 @@ def test_two_labels_with_one_spelling_are_refused(task_of):
     assert isinstance(caught.value.__cause__ or caught.value, ConfigError)
 
 
-def test_the_longest_label_wins_where_one_begins_with_another():
+@pytest.mark.parametrize("labels", [["new york", "new"], ["new", "new york"]])
+def test_the_longest_label_wins_where_one_begins_with_another(labels):
     task = Classification(
         name="toy",
         dataset="toy",
         template="{text}",
         fields={"text": "text"},
-        labels=["new york", "new"],
+        labels=labels,
         split={"rule": "official"},
         max_new_tokens=4,
     )
