@@ -33,6 +33,17 @@ def test_the_best_reference_counts_and_f1_and_exact_match_are_averaged(task_of):
     assert scores.value == pytest.approx((scores.details["em"] + scores.details["f1"]) / 2)
 
 
+@pytest.mark.parametrize("space", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r"])
+def test_only_a_line_feed_ends_a_line(space, task_of):
+    task = task_of("squad")
+    answers = {"text": [f"Ada{space}Bell"], "answer_start": [16]}
+    example = task.example({**SQUAD, "answers": answers}, "squad/validation/0")
+    # The official scripts take these characters for spaces.
+    assert example.references == (f"Ada{space}Bell",)
+    for output in (f"Ada{space}Bell", "Ada Bell", f" Ada{space}Bell\r\nand more"):
+        assert task.score([task.parse(output, example)], [example]).value == 100.0
+
+
 def test_an_answer_is_the_first_line(task_of):
     task = task_of("squad")
     assert task.parse("\n Ada Bell \nand more", None) == "Ada Bell"
