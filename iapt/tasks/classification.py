@@ -1,11 +1,16 @@
 """SST-2, RTE, QNLI, BoolQ and COPA: answer with one of a few words (Appendix C.1, D).
 
 One class for all five; the YAML says which fields are filled in and which word stands for which
-label value. A model answers in text, so the answer is read from the first line: a label alone, or
-a label followed by something that is not part of a word ("yes, it is"). "not entailment" is never
-read as "entailment", nor the other way round.
+label value. A model answers in text, so the answer is read from the first line, by one rule for all tasks:
+
+1. Case, quotes, brackets, markdown and tags such as `</s>` do not count, and a hyphen, an underscore and any
+   number of spaces are one space.
+2. The line begins with the label, or with "the answer is" and the label; what follows is no part of a word.
+3. It names no other label and offers no choice: "yes or no" and "yes or not" are no answers. The longest
+   label counts where one is part of another, so "not entailment" does not name "entailment".
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +20,11 @@ from iapt.tasks.answer import first_line
 from iapt.tasks.base import Example, Row, RowTask, Scores, check_lengths, field_text
 
 UNLABELLED = -1
+_MARKUP = re.compile(r"</?\w+>|[\"'`*#>“”‘’«»()\[\]{}]")
+_LEAD = re.compile(
+    r"(?:(?:so|therefore|thus),? )?(?:(?:the |my )?(?:(?:final|correct|right|best) )?answer(?: is ?:?| ?:) ?)?"
+)
+_CHOICE = re.compile(r"[,.]? or\b| ?/")
 
 
 class Classification(RowTask):
@@ -38,7 +48,7 @@ class Classification(RowTask):
         **common: Any,
     ) -> None:
         super().__init__(fields=fields.keys(), **common)
-        words = [label.strip().lower() for label in labels]
+        words = [_plain(label) for label in labels]
         if len(words) < 2 or len(set(words)) != len(words) or not all(words):
             raise ConfigError(
                 f"task.labels={list(labels)!r} for {self.name!r}: at least two different words are "
@@ -48,6 +58,8 @@ class Classification(RowTask):
         self.labels = tuple(labels)
         self.label_field = label_field
         self._by_word = dict(zip(words, self.labels, strict=True))
+        longest = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+        self._label = re.compile(rf"(?<!\w)(?:{longest})(?!\w|[.,]\d)")
 
     def example(self, row: Row, identity: str) -> Example:
         """Turn a row into an example; label -1 gives one without references."""
@@ -74,14 +86,15 @@ class Classification(RowTask):
         )
 
     def parse(self, output: str, example: Example) -> str | None:
-        """Return the label that the first line is or begins with, or None."""
-        line = first_line(output).lower().replace("_", " ")
-        starts = [
-            w
-            for w in self._by_word
-            if line.startswith(w) and not line[len(w) : len(w) + 1].isalnum()
-        ]
-        return self._by_word[max(starts, key=len)] if starts else None
+        """Return the label that the first line gives, by the rule above, or None."""
+        line = _plain(first_line(output))
+        lead = _LEAD.match(line)
+        found = self._label.match(line, lead.end() if lead else 0)
+        if found is None or _CHOICE.match(line, found.end()):
+            return None
+        if set(self._label.findall(line)) != {found[0]}:
+            return None
+        return self._by_word[found[0]]
 
     def score(self, parsed: Sequence[str | None], examples: Sequence[Example]) -> Scores:
         """Return the accuracy, with each label's recall under `details`."""
@@ -98,3 +111,7 @@ class Classification(RowTask):
                 )
         unparsed = sum(answer is None for answer in parsed)
         return Scores(self.metric, accuracy(parsed, gold), len(examples), unparsed, details)
+
+
+def _plain(line: str) -> str:
+    return " ".join(re.sub(r"[-_]", " ", _MARKUP.sub(" ", line)).lower().split())

@@ -115,6 +115,69 @@ def test_two_labels_with_one_spelling_are_refused(task_of):
     assert isinstance(caught.value.__cause__ or caught.value, ConfigError)
 
 
+@pytest.mark.parametrize(
+    ("output", "parsed"),
+    [
+        ('"yes"', "yes"),
+        ("'no'", "no"),
+        ("“Yes.”", "yes"),
+        ("**No**", "no"),
+        ("`yes`", "yes"),
+        ("# Yes", "yes"),
+        ("(yes)", "yes"),
+        ("[no]", "no"),
+        ("yes</s>", "yes"),
+        ("<s> yes </s>", "yes"),
+        ("The answer is yes.", "yes"),
+        ("the answer is: **No**", "no"),
+        ("The correct answer is no", "no"),
+        ("So the answer is yes", "yes"),
+        ("My final answer: yes", "yes"),
+        ("Answer: no", "no"),
+        ("Answer:yes", "yes"),
+        ("Yes, yes!", "yes"),
+        ("Yes, there is nothing to add", "yes"),
+        # two labels, or none where an answer stands
+        ("yes or no?", None),
+        ("yes/no", None),
+        ("Yes. No.", None),
+        ("The answer is yes, not no", None),
+        ("The answer", None),
+        ("The answer is not yes", None),
+        ("The question is: yes", None),
+        ("I say yes", None),
+        ("yes_man", "yes"),
+        ("yesno", None),
+        ('""', None),
+    ],
+)
+def test_an_answer_may_be_dressed_up_but_names_one_label(output, parsed, boolq):
+    assert boolq.parse(output, None) == parsed
+
+
+@pytest.mark.parametrize(
+    ("task", "output", "parsed"),
+    [
+        ("rte", "not  entailment", "not entailment"),
+        ("rte", "not-entailment", "not entailment"),
+        ("rte", "**Not_Entailment**", "not entailment"),
+        ("rte", "The answer is entailment", "entailment"),
+        ("rte", "entailment or not entailment", None),
+        ("rte", "entailment or not?", None),
+        ("qnli", "'entailment'.", "entailment"),
+        ("sst2", "positive or negative", None),
+        ("sst2", "Positive sentiment", "positive"),
+        ("sst2", "not positive", None),
+        ("copa", "1 or 2", None),
+        ("copa", "The answer is 2.", "2"),
+        ("copa", '"1"', "1"),
+        ("copa", "1.5", None),
+    ],
+)
+def test_the_same_rule_reads_every_task(task, output, parsed, task_of):
+    assert task_of(task).parse(output, None) == parsed
+
+
 @pytest.mark.parametrize("labels", [["new york", "new"], ["new", "new york"]])
 def test_the_longest_label_wins_where_one_begins_with_another(labels):
     task = Classification(
