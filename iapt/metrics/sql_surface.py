@@ -22,14 +22,13 @@ types with a limit on their number, and nesting depth. What passes is linear in 
 with ORDER BY).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import TokenType, exp
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import TokenType
 
 from iapt.metrics.sql_table import (
     TABLE_NAME,
@@ -110,7 +109,7 @@ def read_query(text: str, table: Mapping[str, Any]) -> SafeQuery:
     Raises:
         RefusedSqlError: the text does not parse, or uses something that is not allowed.
     """
-    _check_tokens(text)
+    text = _check_tokens(text, {name.casefold() for name in column_names(table)})
     try:
         statements = [node for node in sqlglot.parse(text, dialect="sqlite") if node is not None]
         if len(statements) != 1 or not isinstance(statements[0], exp.Select):
@@ -120,7 +119,12 @@ def read_query(text: str, table: Mapping[str, Any]) -> SafeQuery:
         raise RefusedSqlError(f"unparsable: {type(error).__name__}") from None
 
 
-def _check_tokens(text: str) -> None:
+def _check_tokens(text: str, columns: Collection[str]) -> str:
+    """Refuse what is too long, too deep or of other tokens; return the text as the parser should read it.
+
+    SQLite takes many words for names that `sqlglot` keeps for itself (Date, Number, Text, Use, ...): where a
+    column is called so, the word is quoted. Whether SQLite takes it unquoted, SQLite is asked later.
+    """
     if len(text) > MAX_CHARACTERS:
         raise RefusedSqlError(f"refused: more than {MAX_CHARACTERS} characters")
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
@@ -134,13 +138,18 @@ def _check_tokens(text: str) -> None:
         raise RefusedSqlError("refused: not exactly one SELECT")
     if len(kinds) > MAX_TOKENS:
         raise RefusedSqlError(f"refused: more than {MAX_TOKENS} tokens")
-    depth = 0
+    depth, read, written = 0, "", 0
     for kind, token in zip(kinds, tokens, strict=True):
-        if kind not in _TOKENS:
+        word = text[token.start : token.end + 1]
+        if kind not in _TOKENS and word.casefold() in columns and word.isidentifier():
+            read += f'{text[written : token.start]}"{word}"'
+            written = token.end + 1
+        elif kind not in _TOKENS:
             raise RefusedSqlError(f"refused: {kind.name} ({token.text[:20]!r}) is not allowed")
         depth += (kind is TokenType.L_PAREN) - (kind is TokenType.R_PAREN)
         if depth > MAX_NESTING:
             raise RefusedSqlError(f"refused: more than {MAX_NESTING} levels of parentheses")
+    return read + text[written:]
 
 
 def _only(node: exp.Expr, *allowed: str) -> None:

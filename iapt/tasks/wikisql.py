@@ -10,6 +10,7 @@ says how that is done safely. About 12 % of gold queries return nothing, so that
 result is right on them: `details` counts them and gives the accuracy over the others.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ from iapt.tasks.base import (
     field_text,
 )
 
+_FENCED = re.compile(r"```(?:[a-z]*[ \t]*\n)?(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
+_END = re.compile(r"\s*</s>\s*\Z")
 TABLE_KEYS = ("id", "header", "types", "rows")
 
 
@@ -70,8 +73,12 @@ class WikiSQL(RowTask):
         return made
 
     def parse(self, output: str, example: Example) -> str | None:
-        """Return the whole text, or None where it is empty; scoring reads the SQL."""
-        return whole_text(output)
+        """Return the text, or the code in it if one part is fenced off, or None where it is empty.
+
+        Scoring reads the SQL; text around a fence is talk about it.
+        """
+        fenced = _FENCED.findall(output)
+        return whole_text(_END.sub("", fenced[0] if len(fenced) == 1 else output))
 
     def score(self, parsed: Sequence[str | None], examples: Sequence[Example]) -> Scores:
         """Return the share of queries that obtain the gold result.

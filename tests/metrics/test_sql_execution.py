@@ -246,3 +246,62 @@ def test_text_without_a_number_is_above_every_number_of_a_real_column(
     predicted = f"""SELECT "Player" FROM "table" WHERE "No." {operator} 'many'"""
 
     assert execution_match(predicted, everyone, TABLE).correct is right
+
+
+UNQUOTED = [
+    "Character",
+    "Date",
+    "Format",
+    "Long",
+    "Number",
+    "Operator",
+    "Show",
+    "Text",
+    "Time",
+    "Unknown",
+    "Use",
+]
+
+
+@pytest.mark.parametrize("name", UNQUOTED)
+def test_a_column_name_that_sqlite_takes_unquoted_may_be_unquoted(name: str) -> None:
+    table = {"header": [name, "Rank"], "types": ["text", "real"], "rows": [["a", 1], ["b", 2]]}
+    gold = {"sel": 0, "agg": 3, "conds": [[0, 0, "a"]]}
+    for text in (
+        f"SELECT COUNT({name}) FROM \"table\" WHERE {name} = 'a'",
+        f"select count({name.lower()}) from \"table\" as t where t.{name.upper()} = 'a' order by {name}",
+    ):
+        assert execution_match(text, gold, table).reason == "correct"
+    other = {**table, "header": ["Other", "Rank"]}
+    assert execution_match(f'SELECT {name} FROM "table"', gold, other).reason.startswith(
+        ("refused", "unparsable")
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["Order", "Group", "Table", "Select", "From", "Case", "Union", "Index"]
+)
+def test_a_column_name_that_sqlite_does_not_take_unquoted_has_to_be_quoted(name: str) -> None:
+    table = {"header": [name, "Rank"], "types": ["text", "real"], "rows": [["a", 1]]}
+    gold = {"sel": 0, "agg": 0, "conds": []}
+
+    assert execution_match(f'SELECT "{name}" FROM "table"', gold, table).correct
+    assert not execution_match(f'SELECT {name} FROM "table"', gold, table).correct
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'SELECT Rank FROM "table" UNION SELECT Rank FROM "table"',
+        'SELECT Rank FROM "table" ; DROP TABLE "table"',
+        "PRAGMA user_version",
+        "ATTACH DATABASE 'evil.db' AS evil",
+        'SELECT Rank FROM "table" JOIN "table"',
+    ],
+)
+def test_a_table_whose_columns_are_named_like_commands_opens_no_door(text: str) -> None:
+    names = ["Union", "Drop", "Pragma", "Attach", "Join", "Rank"]
+    table = {"header": names, "types": ["text"] * 6, "rows": [["a"] * 6]}
+    result = execution_match(text, {"sel": 5, "agg": 0, "conds": []}, table)
+
+    assert result.reason.split(":")[0] in ("refused", "unparsable")

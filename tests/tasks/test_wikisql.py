@@ -52,6 +52,34 @@ def test_any_query_with_the_gold_result_is_right_and_the_rest_is_told_apart(task
     assert sum(scores.details[f"n_{k}"] for k in ("wrong", "refused", "unparsable", "failed")) == 4
 
 
+@pytest.mark.parametrize(
+    "dressed",
+    [
+        "{};",
+        "```sql\n{}\n```",
+        "```\n{};\n```",
+        "```SQL\n{}",  # cut off before the fence was closed
+        "```{}```",
+        "Here is the query:\n```sqlite\n{}\n```\nIt takes the smallest.",
+        "{}</s>",
+        "{};\n</s>\n",
+    ],
+)
+def test_fences_semicolons_and_end_tags_are_no_part_of_a_query(dressed, task_of):
+    task = task_of("wikisql")
+    example = task.example(ROW, "wikisql/train/0")
+    parsed = task.parse(dressed.format(example.response), example)
+    assert task.score([parsed], [example]).value == 100.0
+
+
+@pytest.mark.parametrize("text", ["```sql\n{0}\n```\nor\n```sql\n{0}\n```", "SQL: {0}", "{0} {0}"])
+def test_what_is_not_one_query_is_not_made_one(text, task_of):
+    task = task_of("wikisql")
+    example = task.example(ROW, "wikisql/train/0")
+    parsed = task.parse(text.format(example.response), example)
+    assert task.score([parsed], [example]).value == 0.0
+
+
 def test_gold_queries_without_a_result_are_counted_apart(task_of):
     task = task_of("wikisql")
     empty = {**SQL, "agg": 0, "conds": {**SQL["conds"], "condition": ["rye"]}}
