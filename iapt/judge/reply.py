@@ -4,8 +4,8 @@ Appendix E asks for no output format, so replies vary.  `words` makes letters of
 patterns over these say which number is a score and whose it is.  A score belongs to the assistant named
 beside it, else to the assistant whose section it stands in, else it is the first or second of just two.
 
-Statements rank: a final score before a plain one ("Score: 7/10", "Assistant 1: 7"), that before one inside
-a sentence ("I would give it 7/10").  Of one rank the last counts, but those inside sentences must agree.
+Statements rank: a final score ("Overall: 7/10", "on reflection 7/10") before a plain one ("Score: 7/10",
+"Assistant 1: 7"), that before one inside a sentence ("I would give it 7/10").  Those of one rank have to agree.
 """
 
 import re
@@ -22,12 +22,14 @@ INSIDE, STATED, FINAL = 1, 2, 3
 _AFTER_NUMBER = re.compile(r"(?:v(?=$|[.,pj)]|k*o[kj]*[12e]))?(?:$|[.,p()12rjoe])")
 _NAMED = re.compile(r"([12e])([kgvfpjo(]*\)?[kp]*)$|^p*([12])(,)$")
 _LOOSELY_NAMED = re.compile(r"([12])[^12e!]*[vg][kf]*(?:w[kf]*){0,2}$")
-_NAMED_BEHIND = re.compile(r"v?k*o[kj]*([12e])(?![kp]*[tn])|\(k*o?k*([12e])\)|k*(e)[k)]*$")
-_HEADED = re.compile(r"(?:^|[,p()])[kfpo(]*(?:v[kpof()]*|fk*p[kp]*)$")
+_NAMED_BEHIND = re.compile(
+    r"v?k*o[kj]*([12e])(?![kp]*[tn])|\(k*o?k*([12e])\)?(?![kvgpf(]*[tn])|k*(e)[k)]*$"
+)
+_HEADED = re.compile(r"(?:^|[,p()j])[kfpo(]*(?:v[kpof()]*|fk*p[kp]*)$")
 _IN_SENTENCE = re.compile(r"[vg][kfo]*(?:w[kf]*){0,2}$")
 _ALONE = re.compile(r"[kpf()n]*$"), re.compile(r"[)v]*(?:$|[p,])")
-_AT_THE_END = re.compile(r"\($|,k*$|^[wkf]{1,3}p$"), re.compile(r"\)?$")
-_COMPARED = re.compile(r"c[ko]*[12](?!\([tn])")
+_AT_THE_END = re.compile(r"\($|,k*$|^[wkf]{1,3}p$|^[12][^12!(]*p$"), re.compile(r"\)?$")
+_COMPARED = re.compile(r"c[ko]*[12](?!\(?[tn])")
 _TWO_NAMES_TWO_SCORES = re.compile(
     r"([12])[kpj,(]*([12])[kgvfpjew,()]*?([tbn])[,kjp(]*([tbn])(?![,kjp]*[tbnw])"
 )
@@ -186,9 +188,20 @@ def _statements(at: int, unit: _Unit, section: str) -> list[_Said]:
         return [_Said(who, STATED + ("f" in text), unit.values[place], at) for who, place in pair]
     said, start = [], 0
     for clause in text.split("."):
-        for place, letter in enumerate(clause):
-            if letter in "tbn" and (found := _statement(clause, place, section)):
-                said.append(_Said(*found, unit.values[start + place], at))
+        numbers = {
+            place: unit.values[start + place]
+            for place, letter in enumerate(clause)
+            if letter in "tbn"
+        }
+        found = {place: owner for place in numbers if (owner := _statement(clause, place, section))}
+        loose = [
+            n
+            for place, n in numbers.items()
+            if place not in found and clause[place] != "n" and n is not None
+        ]
+        for place, (who, rank) in found.items():
+            # "9/10 for accuracy, 7/10 for style" gives no score, unless one is called final.
+            said.append(_Said(who, rank, None if loose and rank < FINAL else numbers[place], at))
         start += len(clause) + 1
     return said
 
@@ -221,12 +234,12 @@ def _statement(clause: str, place: int, section: str) -> tuple[str, int] | None:
     if m and not (behind and "j" in m[0]):  # "... Assistant 1, and 6/10 to Assistant 2"
         who, link = m[1] or m[3], m[2] or m[4] or ""
         # "As good as Assistant 1 (8/10)" in a section about Assistant 2 is nobody's score.
-        elsewhere = link.startswith("(") and "w" in before[: m.start()] and section not in ("", who)
+        elsewhere = link[:1] == "(" and "w" in before[: m.start()] and section not in who + before
         tied = set(before[max(0, m.start() - 2) :]) & set(
             "vgp(,"
         )  # a bare number needs more than a name
         if not foreign and not elsewhere and (tied or not bare or not after):
-            return who, FINAL if "f" in link else STATED
+            return who, FINAL if "f" in before else STATED
         return None
     if m := _HEADED.search(before):
         return behind, FINAL if "f" in m[0] else STATED
@@ -234,7 +247,7 @@ def _statement(clause: str, place: int, section: str) -> tuple[str, int] | None:
         return None
     if behind:
         return behind, STATED
-    if (m := _LOOSELY_NAMED.search(before)) and section in ("", m[1]):
+    if (m := _LOOSELY_NAMED.search(before)) and section in m[1] + before:
         return m[1], INSIDE
     if _IN_SENTENCE.search(before):
         return "", INSIDE
@@ -243,7 +256,7 @@ def _statement(clause: str, place: int, section: str) -> tuple[str, int] | None:
     if clause[place] == "b" or (_ALONE[0].match(before) and _ALONE[1].match(after)):
         return "", STATED
     if _AT_THE_END[0].search(before) and _AT_THE_END[1].match(after):
-        return "", INSIDE
+        return before[0] if before[:1] in ("1", "2") else "", INSIDE
     return None
 
 
@@ -268,11 +281,11 @@ def _scores(
 
 
 def _resolved(said: Sequence[_Said], who: str) -> float | None:
-    """Return an assistant's score of all that was said about it."""
+    """Return an assistant's score, if its statements of the highest rank agree."""
     own = [each for each in said if each.who in (who, "e")]
     rank = max((each.rank for each in own), default=INSIDE)
-    best = [each.value for each in own if each.rank == rank]
-    return best[-1] if best and (rank > INSIDE or len(set(best)) == 1) else None
+    best = {each.value for each in own if each.rank == rank}
+    return best.pop() if len(best) == 1 else None
 
 
 def _bare_pair(view: str) -> tuple[float | None, float | None]:

@@ -19,7 +19,7 @@ _LETTERS = {
         " note punktzahl bewertung puntuación puntaje punteggio оценка балла баллов",
         "g": "give giving given assign assigned award deserve deserves earn earns earned receive receives"
         " received get gets got merit merits rate win wins say",
-        "f": "final overall total finally revised",
+        "f": "final overall total finally revised reflection thought",
         "e": "both each either same equal equally identical tie tied",
         "r": "respectively",
         "c": "than compared unlike over like",
@@ -49,6 +49,7 @@ _LABEL = re.compile(
     rf"|\b(?:the\s+)?(?P<before>first|second|1st|2nd)\s+(?:{_SPEAKER}|answer)\b(?:['’]s)?"
     r"|\bthe\s+(?P<bare>first|second|former|latter)(?:\s+one)?"
     r"(?=\s+(?:an?|gets?|receives?|deserves?|earns?|scores?|at|\d|is\s+an?\s+\d)|\s*[:=(])"
+    r"|(?<=\bfor\s)the\s+(?P<last>first|second)(?:\s+one)?(?=\s*[,.;]|\s+and\b|\s*$)"
     r"|\b(?:score|rating|review)\s?\#?(?P<numbered>1|2|(?-i:A|B))(?=\W{0,3}[:=>])",
     re.I,
 )

