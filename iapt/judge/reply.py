@@ -21,7 +21,6 @@ INSIDE, STATED, FINAL = 1, 2, 3
 
 _AFTER_NUMBER = re.compile(r"(?:v(?=$|[.,pj)]|k*o[kj]*[12e]))?(?:$|[.,p()12rjoe])")
 _NAMED = re.compile(r"([12e])([kgvfpjo(]*\)?[kp]*)$|^p*([12])(,)$")
-_LOOSELY_NAMED = re.compile(r"([12])[^12e!]*[vg][kf]*(?:w[kf]*){0,2}$")
 _NAMED_BEHIND = re.compile(
     r"v?k*o[kj]*([12e])(?![kp]*[tn])|\(k*o?k*([12e])\)?(?![kvgpf(]*[tn])|k*(e)[k)]*$"
 )
@@ -104,12 +103,11 @@ def read_reply(text: str) -> Verdict:
         return Verdict(None, None, None, None)
     lines = text.replace("\r\n", "\n").split("\n")
     quoted = [line.lstrip().startswith(">") for line in lines]
-    if not all(quoted):  # a block quote repeats somebody's words, unless all of the reply is one
-        view = plain(
-            "\n".join("" if hidden else line for line, hidden in zip(lines, quoted, strict=True))
-        )
-    else:
-        view = plain("\n".join(line.lstrip("> ") for line in lines))
+    # A block quote repeats somebody's words, unless all of the reply is one.
+    kept = [line.lstrip("> ") for line in lines]
+    if not all(quoted):
+        kept = ["" if hidden else line for line, hidden in zip(lines, quoted, strict=True)]
+    view = plain("\n".join(kept))
     units, said = _units(_named_numbers(view))
     heads = _heads(units)
     sections = _sections(units, heads)
@@ -235,9 +233,8 @@ def _statement(clause: str, place: int, section: str) -> tuple[str, int] | None:
         who, link = m[1] or m[3], m[2] or m[4] or ""
         # "As good as Assistant 1 (8/10)" in a section about Assistant 2 is nobody's score.
         elsewhere = link[:1] == "(" and "w" in before[: m.start()] and section not in who + before
-        tied = set(before[max(0, m.start() - 2) :]) & set(
-            "vgp(,"
-        )  # a bare number needs more than a name
+        # A bare number needs more than a name: "Assistant 1: 8", "rate Assistant 1 at 8".
+        tied = set(before[max(0, m.start() - 2) :]) & set("vgp(,")
         if not foreign and not elsewhere and (tied or not bare or not after):
             return who, FINAL if "f" in before else STATED
         return None
@@ -247,8 +244,6 @@ def _statement(clause: str, place: int, section: str) -> tuple[str, int] | None:
         return None
     if behind:
         return behind, STATED
-    if (m := _LOOSELY_NAMED.search(before)) and section in m[1] + before:
-        return m[1], INSIDE
     if _IN_SENTENCE.search(before):
         return "", INSIDE
     if bare:
@@ -313,6 +308,5 @@ def _reviews(
     ends = [units[each.unit].line + 1 for each in said]
     if len(ends) != 2 or ends[0] == ends[1]:
         return None, None
-    return "\n".join(lines[: ends[0]]).strip() or None, "\n".join(
-        lines[ends[0] : ends[1]]
-    ).strip() or None
+    parts = ("\n".join(lines[: ends[0]]), "\n".join(lines[ends[0] : ends[1]]))
+    return parts[0].strip() or None, parts[1].strip() or None
