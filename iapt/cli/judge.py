@@ -157,7 +157,7 @@ def _source(run: Path, data: str | None) -> "Folder":
         data, root = _SOURCES.get(str(described.get("_target_"))), described.get("root")
         if data is None:  # of a folder, a run keeps the name and the fingerprint, not where it lay
             raise ConfigError(
-                f"{run} had data={described.get('name', '(not said)')}, and does not say where that lies; give "
+                f"{run} had data={str(described.get('name', '(not said)'))!r}, and does not say where that lies; give "
                 "data=sample, data=hub or data=<folder>."
             )
     if data == "hub":

@@ -97,6 +97,17 @@ def test_a_task_is_scored_by_one_of_our_metrics_through_evaluate() -> None:
     assert (scores.n, scores.n_unparsed, scores.details) == (2, 1, {"rouge_l": 50.0})
 
 
+def test_the_entry_of_a_configuration_is_built_and_scores() -> None:
+    from iapt.plan import build
+    from tests.composed import composed
+
+    config = composed("task=custom_example")["task"] | {"metric": {"evaluate": "rouge_l"}}
+    task = build(config, "task")
+    example = task.example({"text": "Late again", "department": "delivery"}, "x/0")
+
+    assert task.score(["delivery"], [example]).value == 100.0
+
+
 def test_a_module_of_the_users_scores_texts_with_its_key_scale_and_options(own: Own) -> None:
     entry = {"evaluate": "lengths", "key": "share", "scale": 50, "kwargs": {"bonus": 0.25}}
     metric = EvaluateMetric(entry, own)
