@@ -127,13 +127,20 @@ class EvaluateMetric:
             ) from error
 
 
+def module_of(metric: object) -> str:
+    """Return the module that a task's metric may lie in, going by its entry; "" for a metric of ours."""
+    named = metric.get("evaluate") if isinstance(metric, Mapping) else None
+    return Path(named).stem if isinstance(named, str) and named not in NAMES else ""
+
+
 def _load(named: str, modules: Modules | None, said: str) -> "evaluate.EvaluationModule":
     if named in NAMES:
         return local_metric(named)
-    own = Path(named).stem if named.endswith(".py") else named
+    own = module_of({"evaluate": named}) if named.endswith(".py") else named
     if modules is not None and modules.hold(own):
         return _of_module(modules.load(own), said)
-    if not _PUBLISHED.fullmatch(named) or Path(named, f"{named}.py").exists():
+    here = (Path(f"{named}.py"), Path(named, f"{named}.py"))
+    if not _PUBLISHED.fullmatch(named) or any(path.exists() for path in here):
         raise ConfigError(
             f"{said}: is none of ours ({', '.join(NAMES)}), nor of those that evaluate publishes. A metric is "
             f"code: name the module in plugins= too, such as plugins={own.replace('/', '_')}.py; nothing was imported."

@@ -136,7 +136,8 @@ def test_a_module_that_plugins_does_not_name_is_never_imported(
     own: Own, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "evil").mkdir()
-    for path in (tmp_path / "evil.py", tmp_path / "evil/evil.py"):
+    (tmp_path / "bad").mkdir()
+    for path in (tmp_path / "evil.py", tmp_path / "bad/bad.py"):
         path.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     monkeypatch.chdir(tmp_path)
     for name in (
