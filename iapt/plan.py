@@ -24,6 +24,7 @@ from iapt.identity import digest, run_name, setting_of
 from iapt.methods.base import Method
 from iapt.plugins import Plugins
 from iapt.tasks.base import SPLITS, Example, RowTask, Source, Split, Task
+from iapt.tasks.evaluate_metric import module_of
 from iapt.training.hparams import HParams
 from iapt.training.loggers import RunLogger
 
@@ -206,7 +207,8 @@ def make_plan(config: dict[str, Any]) -> Plan:
     if not named:  # the same rows are the same data wherever the folder lies
         identity["data"] = {"name": data_name, "fingerprint": task.fingerprint(source)}
     # The code of a plugin is part of what a run computes; where the file lies is not.
-    used = plugins.used_by(*(config[group].get("_target_") for group in ("task", "method", "data")))
+    targets = [config[group].get("_target_") for group in ("task", "method", "data")]
+    used = plugins.used_by(*targets, module_of(config["task"].get("metric")))
     if used:
         identity["plugins"] = used
     config_hash = digest(identity)
@@ -263,7 +265,8 @@ def build(config: Mapping[str, Any], group: str, plugins: Plugins = NO_PLUGINS) 
             the values; all are named.
     """
     names = ("name",) if group == "task" else ()
-    return building.build(config, group, KINDS[group], plugins, names=names)
+    # A task's metric may be a module of the user's as well; other targets do not take `modules`.
+    return building.build(config, group, KINDS[group], plugins, names=names, modules=plugins)
 
 
 def build_row_task(config: Mapping[str, Any], plugins: Plugins = NO_PLUGINS) -> RowTask:

@@ -78,8 +78,10 @@ def _preview(arguments: Sequence[str]) -> None:
     from iapt.backbone.load import BackboneConfig, load_tokenizer
     from iapt.data.preview import Tokens, preview
     from iapt.plan import build
+    from iapt.plugins import Plugins
 
-    task, source = build(config["task"], "task"), build(config["data"], "data")
+    plugins = Plugins.find(config.get("plugins"))
+    task, source = build(config["task"], "task", plugins), build(config["data"], "data", plugins)
     task.examples(
         words["split"], source
     )  # the rows first: a tokenizer may have to be made or fetched

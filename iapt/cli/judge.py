@@ -66,7 +66,8 @@ def _judge(words: Words) -> None:
     from iapt.files import write_json, write_lines, write_text
     from iapt.judge.answers import pair_answers, predictions_of
     from iapt.judge.comparison import averages, choose_case, judge_pairs, table3_rows, table9
-    from iapt.plan import build
+    from iapt.plan import build_row_task
+    from iapt.tasks.instruction import MTBench
 
     # Whatever can be wrong is found before a reply is paid for, the folders before the key.
     runs = [Path(name).expanduser() for name in words.names]
@@ -74,7 +75,8 @@ def _judge(words: Words) -> None:
         predictions_of(run)
     names = _names(runs, words["names"])
     endpoint = endpoint_from(words.values, os.environ)
-    task = build(composed([], "task/mt_bench")["task"], "task")
+    task = build_row_task(composed([], "task/mt_bench")["task"])
+    assert isinstance(task, MTBench)
     examples = task.examples("test", _source(runs[0], words["data"]))
     pairs = pair_answers(runs[0], runs[1], task, examples, 2 if words["turns"] == "both" else 1)
     ids = [pair.id for pair in pairs]

@@ -121,6 +121,24 @@ def test_a_module_of_the_users_scores_texts_with_its_key_scale_and_options(own: 
     }  # a list is averaged, what is no number is left out
 
 
+def test_a_metric_among_the_plugins_is_built_and_its_code_is_part_of_what_a_run_is(
+    own: Own,
+) -> None:
+    from iapt.plan import make_plan
+    from tests.composed import composed
+
+    config = composed("task=custom_example", "backbone=tiny_llama", "method=bitfit", "device=cpu")
+    config["task"]["metric"] = {"evaluate": "lengths", "key": "share", "scale": 100}
+    with pytest.raises(ConfigError, match="lengths"):
+        make_plan(config)
+    config["plugins"] = [str(own.files["lengths"])]
+    plan = make_plan(config)
+    assert plan.task.metric == "lengths-share"
+
+    own.files["lengths"].write_text(own.files["lengths"].read_text() + "\n# another metric now\n")
+    assert make_plan(config).config_hash != plan.config_hash
+
+
 def test_its_file_is_named_as_well_as_its_module(own: Own) -> None:
     entry = {"evaluate": str(own.files["several"]), "key": "share", "scale": 100}
 
