@@ -36,14 +36,32 @@ from iapt.errors import ConfigError
 from iapt.methods.arguments import NonNegative, Positive, Probability, Rank, rank_within
 from iapt.methods.base import Progress
 from iapt.methods.merge import Mergeable
+from iapt.methods.peft_format import (
+    Config,
+    PeftCompatible,
+    Tensors,
+    by_place,
+    expect_shape,
+    module_names,
+    number,
+    refuse_options,
+    stored_transposed,
+    targets,
+)
 from iapt.methods.per_site import PerSite
 from iapt.methods.searched import Structured
-from iapt.methods.svd_low_rank import SVDLowRank
+from iapt.methods.svd_low_rank import PARTS, SVDLowRank
 
 MASKINGS, LONGEST_GAP = 500, 100  # Delta: about 500 maskings in a run, at most 100 steps apart
 
 
-class AdaLoRA(Mergeable, Structured):
+PEFT_OPTIONS = (  # how peft trained it, and the lengths of the triplets that the tensors show
+    *("init_r", "target_r", "lora_alpha", "r", "rank_pattern", "init_lora_weights"),
+    *("beta1", "beta2", "deltaT", "orth_reg_weight", "tfinal", "tinit", "total_step"),
+)
+
+
+class AdaLoRA(Mergeable, Structured, PeftCompatible):
     """Adaptive budget allocation for low-rank updates.
 
     Args:
@@ -60,6 +78,7 @@ class AdaLoRA(Mergeable, Structured):
     """
 
     neutral = True
+    peft_types = ("ADALORA",)
 
     def __init__(
         self,
@@ -85,6 +104,7 @@ class AdaLoRA(Mergeable, Structured):
                 f"method.warmup={warmup}, method.final={final}: shares of the steps, together below 1."
             )
         self.init_rank, self.target_rank, self.orthogonality = init_rank, target_rank, orthogonality
+        self.alpha = alpha
         self.warmup, self.final, self.beta1, self.beta2 = warmup, final, beta1, beta2
         self._settled = False  # ranks are those of a saved adapter, not to be pruned further
         self.blocks = PerSite(
@@ -180,3 +200,57 @@ class AdaLoRA(Mergeable, Structured):
 
     def fold(self, layer: int, site: str, weight: Tensor, bias: Tensor) -> tuple[Tensor, None]:
         return weight + self.blocks.at(layer, site).change_of_weight().to(weight), None
+
+    def to_peft(self, backbone: Backbone) -> tuple[Config, Tensors]:
+        """Pruned triplets are written as zeros, so that no pattern of ranks is needed."""
+        names, tensors = module_names(backbone), {}
+        for layer, site, delta in self.blocks.each():
+            for part in PARTS:
+                rows = getattr(delta, part).detach()
+                shape = list(rows.shape)
+                shape[1 if part == "lora_B" else 0] = self.init_rank
+                whole = rows.new_zeros(shape)
+                whole[tuple(map(slice, rows.shape))] = rows
+                tensors[f"{names[layer, site]}.{part}"] = whole
+        return {
+            "init_r": self.init_rank,
+            "target_r": self.target_rank,
+            "lora_alpha": self.alpha,
+            "lora_dropout": 0.0,
+            "bias": "none",
+            "total_step": 1,  # peft wants one, though training is over
+            "target_modules": targets(tensors, depth=1),
+            "fan_in_fan_out": stored_transposed(backbone, "o"),
+        }, tensors
+
+    @classmethod
+    def from_peft(
+        cls, config: Config, tensors: Tensors, backbone: Backbone
+    ) -> tuple[Config, Tensors]:
+        """The file's tensors hold the triplets that its rank pattern kept; r0 stays in the denominator."""
+        refuse_options(config, PEFT_OPTIONS)
+        init_rank = int(number(config, "init_r", 1))
+        found, names, ours = by_place(tensors, PARTS, backbone), module_names(backbone), {}
+        for layer in range(backbone.dims.num_layers):
+            for site in backbone.dims.linears:
+                wide, high = backbone.dims.in_out(site)
+                parts = found.get((layer, site), {})
+                rank = (
+                    len(parts["lora_E"]) if parts else 0
+                )  # nothing is kept where peft has no module
+                for part, shape in (
+                    ("lora_A", (rank, wide)),
+                    ("lora_E", (rank, 1)),
+                    ("lora_B", (high, rank)),
+                ):
+                    saved = parts.get(part, torch.zeros(shape))
+                    ours[f"blocks.{layer}.{site}.{part}"] = expect_shape(
+                        f"{names[layer, site]}.{part}", saved, shape
+                    )
+        numbers = {
+            "init_rank": init_rank,
+            "target_rank": min(init_rank, int(number(config, "target_r", 1))),
+            "alpha": float(number(config, "lora_alpha", 1e-9)),
+            "dropout": 0.0,
+        }
+        return numbers, ours

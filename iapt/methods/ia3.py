@@ -16,18 +16,30 @@ Symbols: r -> latent_dim.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
+from iapt.errors import AdapterError, ConfigError, closest
 from iapt.methods.arguments import Count
 from iapt.methods.merge import Mergeable
-from iapt.methods.peft_format import PeftCompatible, module_name, stored_transposed, targets
+from iapt.methods.peft_format import (
+    Config,
+    PeftCompatible,
+    Tensors,
+    by_place,
+    expect_shape,
+    module_names,
+    refuse_options,
+    stored_transposed,
+    targets,
+)
 from iapt.methods.per_site import PerSite
 from iapt.methods.reparam import Reparameterised
+
+PEFT_L = "ia3_l"
 
 
 class IA3(Mergeable, PeftCompatible):
@@ -36,19 +48,30 @@ class IA3(Mergeable, PeftCompatible):
     Args:
         dims: sizes of the backbone.
         latent_dim: r.
+        sites: what is rescaled, of q, k, v and the inner state (up, or act where there is no gate);
+            None is all but v.
     """
 
     neutral = True
+    peft_types = ("IA3",)
 
-    def __init__(self, dims: Dims, latent_dim: Count = 16) -> None:
+    def __init__(
+        self, dims: Dims, latent_dim: Count = 16, sites: Sequence[str] | None = None
+    ) -> None:
         super().__init__()
-        widths = {
-            "q": dims.in_out("q")[1],
-            "k": dims.in_out("k")[1],
-            "up" if dims.gated else "act": dims.ffn_size,
-        }
+        widths = {site: dims.in_out(site)[1] for site in ("q", "k", "v")}
+        widths[inner_site(dims)] = dims.ffn_size
+        self.sites = (
+            tuple(site for site in widths if site != "v") if sites is None else tuple(sites)
+        )
+        for site in self.sites:
+            if site not in widths:
+                raise ConfigError(
+                    f"method.sites={list(self.sites)}: {site!r} is none of {', '.join(widths)}."
+                    f"{closest(str(site), widths)}"
+                )
         self.blocks = PerSite(
-            dims.num_layers, widths, lambda site: Reparameterised(1, latent_dim, widths[site])
+            dims.num_layers, self.sites, lambda site: Reparameterised(1, latent_dim, widths[site])
         )
 
     def attach(self, backbone: Backbone) -> None:
@@ -65,7 +88,7 @@ class IA3(Mergeable, PeftCompatible):
         return 1 + offset()[0]
 
     def merge_sites(self, backbone: Backbone) -> Sequence[str]:
-        return ("q", "k", "up") if backbone.dims.gated else ("q", "k", "down")
+        return ["down" if site == "act" else site for site in self.sites]
 
     def fold(
         self, layer: int, site: str, weight: Tensor, bias: Tensor
@@ -76,22 +99,66 @@ class IA3(Mergeable, PeftCompatible):
         return weight * factors, bias * factors
 
     @torch.no_grad()
-    def to_peft(self, backbone: Backbone) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        tensors, inner = {}, []
-        fused = {"q": "qkv", "k": "qkv"} if backbone.dims.fused_qkv else {}
+    def to_peft(self, backbone: Backbone) -> tuple[Config, Tensors]:
+        names, tensors, inner = module_names(backbone), {}, []
         for layer, site, _ in self.blocks.each():
-            name = module_name(backbone, layer, "down" if site == "act" else site) + ".ia3_l"
+            owner = owner_of(site, backbone.dims)
+            name = f"{names[layer, owner]}.{PEFT_L}"
             factors = self.factors(layer, site)
             if site == "act":  # peft scales the input of the next map
                 inner.append(name)
                 tensors[name] = factors[None]
-            else:  # q and k may be slices of one module, whose other outputs keep a factor of 1
-                ones = factors.new_ones(backbone.dims.in_out(fused.get(site, site))[1])
+            else:  # q, k and v may be slices of one module, whose other outputs keep a factor of 1
+                ones = factors.new_ones(backbone.dims.in_out(owner)[1])
                 whole = tensors[name][:, 0] if name in tensors else ones
                 tensors[name] = backbone.family.site(layer, site).put(whole, factors)[:, None]
         return {
-            "peft_type": "IA3",
             "target_modules": targets(tensors, depth=1),
             "feedforward_modules": targets(inner, depth=1),
             "fan_in_fan_out": stored_transposed(backbone, "down"),
         }, tensors
+
+    @classmethod
+    def from_peft(
+        cls, config: Config, tensors: Tensors, backbone: Backbone
+    ) -> tuple[Config, Tensors]:
+        """A latent of width 1 that is 1, times l - 1: the vector as it is."""
+        refuse_options(config, ("feedforward_modules", "init_ia3_weights"))
+        dims, names = backbone.dims, module_names(backbone)
+        inner = inner_site(dims)
+        scaled: dict[tuple[int, str], torch.Tensor] = {}
+        for (layer, module), parts in by_place(tensors, (PEFT_L,), backbone).items():
+            name, saved = f"{names[layer, module]}.{PEFT_L}", parts[PEFT_L]
+            wide, high = dims.in_out(module)
+            if module == "down" and saved.shape == (1, wide):  # its input, the inner state
+                scaled[layer, inner] = expect_shape(name, saved, (1, wide))[0]
+                continue
+            factors = expect_shape(name, saved, (high, 1))[:, 0]
+            mine = [s for s in ("q", "k", "v", "up") if owner_of(s, dims) == module]
+            if not mine or (mine == ["up"] and not dims.gated):
+                raise AdapterError(
+                    f"tensor {name}: of block {layer}, IA3 of ours rescales q, k, v and the inner state only."
+                )
+            for site in mine:
+                scaled[layer, site] = backbone.family.site(layer, site).take(factors)
+        sites = [site for site in ("q", "k", "v", inner) if any(s == site for _, s in scaled)]
+        ours: Tensors = {}
+        for layer in range(dims.num_layers):
+            for site in sites:
+                width = dims.ffn_size if site == inner else dims.in_out(site)[1]
+                factors = scaled.get((layer, site), torch.ones(width))
+                ours[f"blocks.{layer}.{site}.latent"] = torch.ones(1, 1)
+                ours[f"blocks.{layer}.{site}.projection"] = (factors - 1)[None].contiguous()
+        return {"latent_dim": 1, "sites": sites}, ours
+
+
+def inner_site(dims: Dims) -> str:
+    """Where the inner feed-forward state is rescaled."""
+    return "up" if dims.gated else "act"
+
+
+def owner_of(site: str, dims: Dims) -> str:
+    """The linear module at which peft rescales a site."""
+    if site == "act":
+        return "down"
+    return "qkv" if dims.fused_qkv and site in ("q", "k", "v") else site

@@ -8,7 +8,8 @@ as in the peft library.  Names and shapes of `lora_A` (r x in) and `lora_B` (out
 """
 
 import math
-from typing import Any
+import re
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,29 @@ from torch.nn import functional as F
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
+from iapt.errors import AdapterError, ConfigError, closest
 from iapt.methods.arguments import Positive, Probability, Rank, rank_within
 from iapt.methods.merge import Mergeable
-from iapt.methods.peft_format import PeftCompatible, lora_config, module_name
+from iapt.methods.peft_format import (
+    WRAPPED,
+    Config,
+    PeftCompatible,
+    Tensors,
+    by_place,
+    expect_shape,
+    module_names,
+    number,
+    refuse_options,
+    stored_transposed,
+    targets,
+)
 from iapt.methods.per_site import PerSite
+
+PEFT_A, PEFT_B = "lora_A.weight", "lora_B.weight"
+# Regular expressions of a stranger's: no groups, few repeats, so that none takes long.
+PATTERN = re.compile(r"[\w.^$\\|*+\[\]-]{1,300}")
+# Ways to start A and B that leave the backbone alone.
+PLAIN_STARTS = ("gaussian", "orthogonal", "eva")
 
 
 class LowRank(nn.Module):
@@ -55,19 +75,33 @@ class LoRA(Mergeable, PeftCompatible):
         rank: r.
         alpha: numerator of the scaling alpha / r.
         dropout: on the input of A, in training.
+        sites: the projections it acts on; None is all of them.
     """
 
     neutral = True
+    peft_types = ("LORA",)
 
     def __init__(
-        self, dims: Dims, rank: Rank = 4, alpha: Positive = 8.0, dropout: Probability = 0.0
+        self,
+        dims: Dims,
+        rank: Rank = 4,
+        alpha: Positive = 8.0,
+        dropout: Probability = 0.0,
+        sites: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         rank_within(dims, "rank", rank)
+        for site in sites or ():
+            if site not in dims.linears:
+                raise ConfigError(
+                    f"method.sites={list(sites or ())}: {site!r} is none of {', '.join(dims.linears)}."
+                    f"{closest(str(site), dims.linears)}"
+                )
         self.rank, self.alpha = rank, alpha
+        self.sites = dims.linears if sites is None else tuple(sites)
         self.blocks = PerSite(
             dims.num_layers,
-            dims.linears,
+            self.sites,
             lambda site: LowRank(*dims.in_out(site), rank, alpha, dropout),
         )
 
@@ -78,10 +112,92 @@ class LoRA(Mergeable, PeftCompatible):
     def fold(self, layer: int, site: str, weight: Tensor, bias: Tensor) -> tuple[Tensor, None]:
         return weight + self.blocks.at(layer, site).change_of_weight().to(weight), None
 
-    def to_peft(self, backbone: Backbone) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        tensors = {}
+    def merge_sites(self, backbone: Backbone) -> Sequence[str]:
+        return self.sites
+
+    def to_peft(self, backbone: Backbone) -> tuple[Config, Tensors]:
+        names, tensors = module_names(backbone), {}
         for layer, site, delta in self.blocks.each():
-            name = module_name(backbone, layer, site)
-            tensors[f"{name}.lora_A.weight"] = delta.lora_A
-            tensors[f"{name}.lora_B.weight"] = delta.lora_B
-        return lora_config(backbone, tensors, self.rank, self.alpha), tensors
+            tensors[f"{names[layer, site]}.{PEFT_A}"] = delta.lora_A
+            tensors[f"{names[layer, site]}.{PEFT_B}"] = delta.lora_B
+        return {
+            "r": self.rank,
+            "lora_alpha": self.alpha,
+            "lora_dropout": 0.0,
+            "bias": "none",
+            "target_modules": targets(tensors, depth=2),
+            "fan_in_fan_out": stored_transposed(backbone, "o"),
+        }, tensors
+
+    @classmethod
+    def from_peft(
+        cls, config: Config, tensors: Tensors, backbone: Backbone
+    ) -> tuple[Config, Tensors]:
+        """Represent any LoRA on the blocks' projections: A and B are padded to the largest rank.
+
+        A module's own rank and alpha end in one scale; where scales differ, B carries the difference.
+        """
+        refuse_options(
+            config,
+            ("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "init_lora_weights"),
+        )
+        if (
+            isinstance(config.get("init_lora_weights"), str)
+            and config["init_lora_weights"] not in PLAIN_STARTS
+        ):
+            raise AdapterError(
+                f"LORA: init_lora_weights={config['init_lora_weights']!r} changes the backbone's own weights; convert "
+                "it with peft (path_initial_model_for_weight_conversion)."
+            )
+        found = by_place(tensors, (PEFT_A, PEFT_B), backbone)
+        names = module_names(backbone)
+        ranks = {place: len(parts[PEFT_A]) for place, parts in found.items()}
+        scales = {place: _scale(config, names[place], ranks[place]) for place in found}
+        rank, scale = max(ranks.values()), max(scales.values())
+        sites = [s for s in backbone.dims.linears if any(site == s for _, site in found)]
+        ours: Tensors = {}
+        for layer in range(backbone.dims.num_layers):
+            for site in sites:
+                wide, high = backbone.dims.in_out(site)
+                A, B = torch.zeros(rank, wide), torch.zeros(high, rank)
+                if (layer, site) in found:
+                    r, name, parts = ranks[layer, site], names[layer, site], found[layer, site]
+                    A[:r] = expect_shape(f"{name}.{PEFT_A}", parts[PEFT_A], (r, wide))
+                    B[:, :r] = expect_shape(f"{name}.{PEFT_B}", parts[PEFT_B], (high, r))
+                    B *= scales[layer, site] / scale
+                ours[f"blocks.{layer}.{site}.lora_A"], ours[f"blocks.{layer}.{site}.lora_B"] = A, B
+        every = len(sites) == len(backbone.dims.linears)
+        return {"rank": rank, "alpha": scale * rank, "dropout": 0.0} | (
+            {} if every else {"sites": sites}
+        ), ours
+
+
+def _scale(config: Config, name: str, rank: int) -> float:
+    """What a module of peft's multiplies B A x with; patterns of module names may say otherwise than the whole.
+
+    Raises:
+        AdapterError: the rank is not the one that the configuration says.
+    """
+    said = number(_of_module(config, "rank_pattern", "r", name), "r", 1)
+    alpha = number(_of_module(config, "alpha_pattern", "lora_alpha", name), "lora_alpha", 1e-9)
+    if said != rank:
+        raise AdapterError(
+            f"tensor {name}.{PEFT_A} has rank {rank}, adapter_config.json says {said}."
+        )
+    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def _of_module(config: Config, pattern: str, key: str, name: str) -> Config:
+    """The configuration with the value that a pattern gives a module, matched as peft matches."""
+    own = config.get(pattern) or {}
+    if not isinstance(own, dict):
+        raise AdapterError(f"LORA: {pattern}={own!r}: must be a mapping.")
+    module = name.removeprefix(WRAPPED)
+    for words, value in own.items():
+        if not PATTERN.fullmatch(words) or len(re.findall(r"[*+]", words)) > 3:
+            raise AdapterError(
+                f"LORA: {pattern}: {words[:100]!r} is too involved a pattern to be tried."
+            )
+        if re.match(rf"(.*\.)?({words})$", module):
+            return config | {key: value}
+    return config

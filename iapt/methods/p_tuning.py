@@ -19,10 +19,16 @@ from torch import Tensor
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.methods.arguments import Count, Positive
-from iapt.methods.prompt_vectors import PromptVectors
+from iapt.methods.peft_format import Config, PeftCompatible, Tensors
+from iapt.methods.prompt_vectors import (
+    PEFT_VECTORS,
+    PromptVectors,
+    prompt_from_peft,
+    refuse_learned_positions,
+)
 
 
-class PTuning(PromptVectors):
+class PTuning(PromptVectors, PeftCompatible):
     """Soft tokens at the input.
 
     Args:
@@ -32,6 +38,8 @@ class PTuning(PromptVectors):
         init_std: standard deviation of the soft tokens at the start; None is that of the backbone's
             embedding table, measured when a fresh method is attached for the first time.
     """
+
+    peft_types = ("PROMPT_TUNING", "P_TUNING")
 
     def __init__(
         self,
@@ -59,3 +67,25 @@ class PTuning(PromptVectors):
                 self.weights.mul_(backbone.family.embedding_table().std().to(self.weights))
             self._unscaled = False
         backbone.soft_prompt(0, self.soft_prompt, keep=True)
+
+    @classmethod
+    def check_peft(cls, dims: Dims) -> None:
+        refuse_learned_positions(dims)
+
+    def to_peft(self, backbone: Backbone) -> tuple[Config, Tensors]:
+        dims = backbone.dims
+        return {
+            "num_virtual_tokens": self.soft_tokens,
+            "num_layers": dims.num_layers,
+            "num_attention_heads": dims.num_heads,
+            "token_dim": dims.hidden_size,
+            "num_transformer_submodules": 1,
+            "prompt_tuning_init": "RANDOM",
+        }, {PEFT_VECTORS: self.vectors()}
+
+    @classmethod
+    def from_peft(
+        cls, config: Config, tensors: Tensors, backbone: Backbone
+    ) -> tuple[Config, Tensors]:
+        """The file holds the finished soft tokens, whatever network made them."""
+        return prompt_from_peft(config, tensors, backbone.dims, backbone.dims.hidden_size)

@@ -13,16 +13,20 @@ Symbols: n -> prompt_len, r -> latent_dim.
 """
 
 from functools import partial
-from typing import Any
 
 from torch import Tensor
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.errors import AdapterError
 from iapt.methods.arguments import Count, Positive
-from iapt.methods.peft_format import PeftCompatible
-from iapt.methods.prompt_vectors import PlainVectors, PromptVectors
+from iapt.methods.peft_format import Config, PeftCompatible, Tensors
+from iapt.methods.prompt_vectors import (
+    PEFT_VECTORS,
+    PlainVectors,
+    PromptVectors,
+    prompt_from_peft,
+    refuse_learned_positions,
+)
 
 
 class PTuningV2(PromptVectors, PeftCompatible):
@@ -34,6 +38,8 @@ class PTuningV2(PromptVectors, PeftCompatible):
         latent_dim: r; None trains the prefixes themselves (prefix tuning without an MLP).
         init_std: standard deviation of the prefixes' entries at the start.
     """
+
+    peft_types = ("PREFIX_TUNING",)
 
     def __init__(
         self,
@@ -60,20 +66,26 @@ class PTuningV2(PromptVectors, PeftCompatible):
         for layer in range(backbone.dims.num_layers):
             backbone.kv_prefix(layer, partial(self.keys_values, layer))
 
-    def to_peft(self, backbone: Backbone) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    @classmethod
+    def check_peft(cls, dims: Dims) -> None:
+        refuse_learned_positions(dims)
+
+    def to_peft(self, backbone: Backbone) -> tuple[Config, Tensors]:
         dims = backbone.dims
-        if dims.family == "gpt2":
-            raise AdapterError(
-                "PTuningV2 on GPT-2 has no counterpart in peft: there a prefix shifts the text's learned positions, "
-                "here it does not."
-            )
-        config = {
-            "peft_type": "PREFIX_TUNING",
+        return {
             "num_virtual_tokens": self.soft_tokens,
             "num_layers": dims.num_layers,
             "num_attention_heads": dims.num_kv_heads,
             "token_dim": dims.num_kv_heads * dims.head_dim,
             "num_transformer_submodules": 1,
             "prefix_projection": False,
-        }
-        return config, {"prompt_embeddings": self.vectors()}
+        }, {PEFT_VECTORS: self.vectors()}
+
+    @classmethod
+    def from_peft(
+        cls, config: Config, tensors: Tensors, backbone: Backbone
+    ) -> tuple[Config, Tensors]:
+        """The file holds the finished keys and values, whether an MLP made them or not."""
+        dims = backbone.dims
+        width = 2 * dims.num_layers * dims.num_kv_heads * dims.head_dim
+        return prompt_from_peft(config, tensors, dims, width)

@@ -10,10 +10,26 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from iapt.backbone.dims import Dims
+from iapt.errors import AdapterError
+from iapt.methods.peft_format import Config, Tensors, expect_shape, number, refuse_options
 from iapt.methods.reparam import Reparameterised
 from iapt.methods.searched import Reshaped
 
 PLAIN = "vectors.plain"
+PEFT_VECTORS = "prompt_embeddings"
+PEFT_OPTIONS = (  # sizes, and how peft made the vectors
+    *(
+        "num_virtual_tokens",
+        "num_layers",
+        "num_attention_heads",
+        "token_dim",
+        "num_transformer_submodules",
+    ),
+    *("prefix_projection", "encoder_hidden_size", "encoder_dropout", "encoder_num_layers"),
+    *("encoder_reparameterization_type", "prompt_tuning_init", "prompt_tuning_init_text"),
+    *("tokenizer_name_or_path", "tokenizer_kwargs"),
+)
 
 
 class PlainVectors(nn.Module):
@@ -77,3 +93,36 @@ class PromptVectors(Reshaped):
         """What carries the vectors' scale: V, or the vectors where they are plain."""
         v = self.vectors
         return v.plain if isinstance(v, PlainVectors) else v.projection
+
+
+def refuse_learned_positions(dims: Dims) -> None:
+    """Where positions are learned, a prompt of peft's shifts those of the text, and ours does not.
+
+    Raises:
+        AdapterError: the backbone is such a one.
+    """
+    if dims.family == "gpt2":
+        raise AdapterError(
+            "prompts and prefixes on GPT-2 have no counterpart in peft: there they shift the text's learned "
+            "positions, here they do not."
+        )
+
+
+def prompt_from_peft(
+    config: Config, tensors: Tensors, dims: Dims, width: int
+) -> tuple[Config, Tensors]:
+    """Numbers and tensors of plain vectors (n, width) that peft trained.
+
+    Raises:
+        AdapterError: an option that changes more than the vectors, or another shape.
+    """
+    refuse_learned_positions(dims)
+    refuse_options(config, PEFT_OPTIONS)
+    n = int(number(config, "num_virtual_tokens", 1))
+    if tensors.keys() != {PEFT_VECTORS}:
+        raise AdapterError(
+            f"{config['peft_type']}: the file must hold {PEFT_VECTORS} alone; it holds "
+            f"{', '.join(sorted(tensors)[:5]) or 'nothing'}."
+        )
+    vectors = expect_shape(PEFT_VECTORS, tensors[PEFT_VECTORS], (n, width))
+    return {"prompt_len": n, "latent_dim": None}, {PLAIN: vectors}

@@ -48,4 +48,4 @@ def defaults_differ(name: str, method: type[Method]) -> list[str]:
     """Constructor arguments whose default is not what the method's file says."""
     entry = yaml.safe_load((CONFIG_DIR / "method" / f"{name}.yaml").read_text())
     arguments = inspect.signature(method).parameters
-    return [a for a, p in arguments.items() if a != "dims" and p.default != entry[a]]
+    return [a for a, p in arguments.items() if a != "dims" and p.default != entry.get(a, p.default)]

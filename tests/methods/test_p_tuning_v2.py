@@ -13,9 +13,9 @@ from iapt.errors import AdapterError
 from iapt.inference.generate import decode_batch
 from iapt.methods.p_tuning_v2 import PTuningV2
 from iapt.methods.peft_format import save_peft
-from iapt.training.checkpoint import load_adapter, save_adapter
 from tests.methods.other_backbones import trained_on
 from tests.methods.paper_sizes import active, counted, defaults_differ, preset, served, trained
+from tests.saved import load_adapter, save_adapter
 from tests.tiny import EOS, PAD, encoded, new_backbone, padded, shared_backbone
 
 P = 5
@@ -129,7 +129,7 @@ def test_peft_writes_the_same_text_with_the_exported_prefix(family, num_beams, t
 
 def test_gpt2_is_not_exported_and_the_reason_is_given(tmp_path):
     backbone, method = attached("gpt2")
-    with pytest.raises(AdapterError, match="GPT-2 has no counterpart in peft"):
+    with pytest.raises(AdapterError, match="GPT-2 have no counterpart in peft"):
         save_peft(tmp_path / "peft", method, backbone, "tiny")
     assert not (tmp_path / "peft").exists()
 

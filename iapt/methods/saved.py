@@ -1,0 +1,191 @@
+"""A saved adapter: a folder with a method's tensors and all that is needed to use them again.
+
+    adapter.safetensors     the method's tensors and nothing else
+    adapter_config.json     the method with its numbers, the backbone it was trained on, how it decoded
+
+Nothing is pickled, and nothing in the folder is believed: what is read is checked field by field, and
+tensors are compared with the method's own before one of them is used.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from iapt.checking import faults
+from iapt.errors import AdapterError, DataError
+from iapt.files import read_json, replacing, write_json
+from iapt.methods.base import Method
+from iapt.methods.searched import adopt, serving_state
+
+CONFIG, TENSORS = "adapter_config.json", "adapter.safetensors"
+SHOWN = 8  # faults of one adapter that a message lists
+
+Count = Annotated[int, Field(ge=1, le=2**31)]
+
+
+class Decoding(BaseModel):
+    """How a run decoded, and so what `generate` does unless told otherwise.
+
+    Attributes:
+        num_beams: 1 is greedy search.
+        max_new_tokens: longest answer.
+        batch_tokens: tokens that go through the backbone at once, beams and answers included.
+        max_length: longest instruction and answer together; longer instructions are cut.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    num_beams: Count = 1
+    max_new_tokens: Count = 64
+    batch_tokens: Count = 4096
+    max_length: Count = 2048
+
+
+class AdapterConfig(BaseModel):
+    """adapter_config.json.
+
+    Attributes:
+        format: version of this layout.
+        method: the entry of configs/method/ with the numbers it was trained with.
+        backbone: the entry of configs/backbone/, its dtype being the one that was really used.
+        backbone_fingerprint: of the frozen weights.
+        revision: of the backbone's checkpoint, or the hash of the file it came from.
+        decoding: see `Decoding`.
+        trained: what it was trained on: the run's name, its task, the task's template; or where it came from.
+        versions: of the libraries that wrote it.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    format: Literal[1] = 1
+    method: dict[str, Any]
+    backbone: dict[str, Any]
+    backbone_fingerprint: str
+    revision: str
+    decoding: Decoding = Decoding()
+    trained: dict[str, str] = {}
+    versions: dict[str, str] = {}
+
+
+def save_adapter(folder: Path, method: Method, config: AdapterConfig) -> None:
+    """Write the two files of an adapter, each whole or not at all.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
+    write_tensors(folder / TENSORS, serving_state(method))
+    write_json(folder / CONFIG, config.model_dump())
+
+
+def read_config(folder: Path) -> AdapterConfig:
+    """Read and check adapter_config.json.
+
+    Raises:
+        AdapterError: it is not an adapter of ours, or one of an older version; every wrong field is named.
+    """
+    try:
+        values = read_json(folder / CONFIG)
+    except DataError as error:
+        raise AdapterError(f"{folder} is not a saved adapter: {error}") from error
+    if isinstance(values, dict) and "peft_type" in values:
+        raise AdapterError(
+            f"{folder} is an adapter of the peft library ({values['peft_type']}); make it one of ours: "
+            "iapt-adapter import FOLDER OUT backbone=NAME."
+        )
+    if isinstance(values, dict) and "format" not in values:
+        raise AdapterError(
+            f"{folder / CONFIG}: format: missing; it was written by a version of iapt whose adapters did not "
+            "describe themselves. Train it again (iapt-train ... force=true)."
+        )
+    try:
+        return AdapterConfig.model_validate(values)
+    except ValidationError as error:
+        found = faults(error, str(folder / CONFIG), AdapterConfig)
+        raise AdapterError("\n".join(found[:SHOWN])) from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file, whole or not at all.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    with replacing(path) as temporary:
+        try:
+            save_file(plain, temporary, {"format": "pt"})
+        except SafetensorError as error:  # a full disk is no OSError to this library
+            raise OSError(str(error)) from error
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Read a safetensors file, whoever wrote it.
+
+    Raises:
+        AdapterError: it is missing or damaged, or holds a value that is not finite.
+    """
+    try:
+        tensors = load_file(file)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise AdapterError(f"{file} cannot be read ({error}).") from error
+    broken = [
+        name
+        for name, t in tensors.items()
+        if t.is_floating_point() and not bool(torch.isfinite(t).all())
+    ]
+    if broken:
+        raise AdapterError(f"{file} holds values that are not finite: {_some(broken)}.")
+    return tensors
+
+
+def fit(method: Method, tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Load saved tensors into a method that was built with the same numbers.
+
+    Args:
+        method: freshly built; on failure it is to be thrown away.
+        tensors: of `read_tensors`.
+        where: they come from, for messages.
+
+    Raises:
+        AdapterError: a tensor is missing, unexpected, of another shape or another kind; each is named.
+    """
+    own = method.state_dict() | serving_state(method)
+    wrong = [
+        f"tensor {name} is {_kind(saved)}, here it is {_kind(own[name])}"
+        for name, saved in tensors.items()
+        if name in own and _kind(saved) != _kind(own[name])
+    ]
+    if not wrong:
+        try:
+            adopt(method, tensors)
+        # A structure of other sizes than any that training leaves ends in whatever torch says of it.
+        except (RuntimeError, LookupError, TypeError, ValueError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            wrong = [f"its structure is none of {type(method).__name__} ({reason})"]
+    if not wrong:
+        own = method.state_dict()
+        wrong = [f"tensor {name} is missing from the file" for name in own if name not in tensors]
+        wrong += [f"tensor {name} is not part of this method" for name in tensors if name not in own]  # fmt: skip
+        wrong += [
+            f"tensor {name} has shape {tuple(tensors[name].shape)}, here it is {tuple(own[name].shape)}"
+            for name in own
+            if name in tensors and tensors[name].shape != own[name].shape
+        ]
+    if wrong:
+        raise AdapterError(f"the adapter in {where} does not fit:\n  " + "\n  ".join(wrong[:SHOWN]))
+    method.load_state_dict(tensors)
+
+
+def _kind(t: Tensor) -> str:
+    """What must agree before a structure is adopted: the number of axes, and numbers or whole numbers."""
+    return f"{t.dim()}-dimensional {'floating point' if t.is_floating_point() else str(t.dtype).removeprefix('torch.')}"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
