@@ -17,7 +17,7 @@ def show_plan(plan: Plan, sizes: Mapping[Split, int]) -> None:
     h, n = plan.hparams, sizes["train"]
     variant = f" ({plan.cell['variant']})" if plan.cell["variant"] else ""
     limits = "".join(f", limit.{k}={v}" for k, v in plan.config["limit"].items() if v is not None)
-    share = 100 * plan.trainable / _size(plan)
+    share = 100 * plan.trainable / plan.backbone.dims.num_weights
     print(
         f"""
   task       {plan.task.name}: {sizes["train"]:,} train / {sizes["dev"]:,} dev / {sizes["test"]:,} test examples, data={plan.cell["data"]}{limits}
@@ -61,12 +61,3 @@ def show_result(row: Row, row_file: Path, folder: Path) -> None:
 def _number(value: float | None, digits: int = 0) -> str:
     """A measurement, or a dash where the row has none (a loss that diverged)."""
     return "–" if value is None else f"{value:,.{digits}f}"
-
-
-def _size(plan: Plan) -> int:
-    """Parameters of the backbone, near enough for a percentage."""
-    d = plan.backbone.dims
-    return (
-        d.num_layers * sum(a * b for a, b in map(d.in_out, d.linears))
-        + d.vocab_size * d.hidden_size
-    )

@@ -160,7 +160,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
     with faults:
         settings = checked(Settings, config)
     with faults:
-        device = _device(str(config.get("device", "auto")))
+        device = device_named(str(config.get("device", "auto")))
     plugins = None
     with faults:
         listed = checked(_PLUGINS, config.get("plugins"), "plugins")
@@ -336,7 +336,12 @@ def _check_room(method: Method, hparams: HParams, task: Task, backbone: Backbone
         )
 
 
-def _device(name: str) -> torch.device:
+def device_named(name: str) -> torch.device:
+    """The device that a name means; "auto" is a GPU where there is one.
+
+    Raises:
+        ConfigError: no such name, or no such device.
+    """
     if name not in DEVICES and not (name.startswith("cuda:") and name[5:].isdecimal()):
         raise ConfigError(
             f"device={name!r}: allowed are {', '.join(DEVICES)}, cuda:N.{closest(name, DEVICES)}"

@@ -5,31 +5,29 @@
 What each joint leaves in the run folder is named in the README.
 """
 
-import json
-import os
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
-from tqdm import tqdm
 
+from iapt.adapters import describe
 from iapt.backbone.load import Loaded, load_backbone, load_tokenizer
 from iapt.checking import faults
 from iapt.data.encode import Encoded
-from iapt.data.template import render
-from iapt.data.tokens import encode_all
+from iapt.data.tokens import Tokens
 from iapt.display import show_plan, show_prompt, show_result
 from iapt.errors import DataError
-from iapt.files import cache_root, write_json
-from iapt.inference.generate import decode
+from iapt.evaluation import encode_to_decode, encode_to_learn, evaluate
+from iapt.files import write_json
 from iapt.methods.base import Method
 from iapt.methods.counts import sizes
+from iapt.methods.saved import save_adapter
 from iapt.methods.searched import structure
 from iapt.plan import OUTSIDE, Plan, make_plan
 from iapt.provenance import git_state, peak_memory_mib, reset_peak_memory, versions
@@ -51,7 +49,6 @@ from iapt.results.row import (
     write_row,
 )
 from iapt.tasks.base import SPLITS, Example, Scores, Split
-from iapt.training.checkpoint import save_adapter
 from iapt.training.loggers import RunLogger
 from iapt.training.loop import train
 from iapt.training.state import History, Run
@@ -128,10 +125,13 @@ def _run(
     started: float,
 ) -> Row:
     tokenizer = load_tokenizer(plan.backbone)
+    tokens = Tokens(tokenizer, plan.backbone.template, plan.backbone.bos, plan.max_length)
     encoded: dict[Split, list[Encoded]] = {
-        split: _encode(plan, examples[split], tokenizer) for split in TRAINING
+        split: encode_to_learn(plan.task, examples[split], tokens) for split in TRAINING
     }
-    encoded["test"] = _encode_to_decode(plan, examples["test"], tokenizer)
+    encoded["test"] = encode_to_decode(
+        plan.task.template, examples["test"], tokens, plan.task.max_new_tokens
+    )
     show_prompt(encoded["train"][0], tokenizer)
 
     torch.manual_seed(plan.cell["seed"])
@@ -145,22 +145,21 @@ def _run(
     data = {s: Data(encoded[s], tokenizer.pad_token_id, tokenizer.eos_token_id) for s in TRAINING}
     training = Run(backbone, method, data["train"], data["dev"], plan.hparams, plan.cell["seed"])
     history = train(training, checkpoint, plan.config_hash, logger)
-    save_adapter(folder / "adapter", method, adapter_config(plan, loaded))
+    num_beams = plan.hparams.num_beams or plan.task.num_beams
+    save_adapter(folder / "adapter", method, describe(plan, loaded, num_beams))
 
     test_started = time.perf_counter()
-    num_beams = plan.hparams.num_beams or plan.task.num_beams
     method.eval()
-    asked = list(examples["test"])
-    outputs = _decode(plan, loaded, encoded["test"], tokenizer, num_beams)
-    further = plan.task.follow_ups(asked, outputs)  # MT-Bench's second turn
-    if further:
-        outputs += _decode(
-            plan, loaded, _encode_to_decode(plan, further, tokenizer), tokenizer, num_beams
-        )
-        asked += further
-    parsed = [plan.task.parse(text, example) for text, example in zip(outputs, asked, strict=True)]
-    scores: Scores = plan.task.score(parsed, asked)
-    _write_predictions(folder / "predictions.jsonl", outputs, parsed, asked)
+    evaluation = evaluate(
+        plan.task,
+        examples["test"],
+        encoded["test"],
+        backbone,
+        tokens,
+        num_beams=num_beams,
+        batch_tokens=plan.hparams.eval_batch_tokens,
+    )
+    evaluation.write_predictions(folder / "predictions.jsonl")
     now = time.perf_counter()
 
     try:
@@ -171,7 +170,7 @@ def _run(
             loaded,
             method,
             history,
-            scores,
+            evaluation.scores,
             num_beams=num_beams,
             seconds_test=now - test_started,
             seconds_total=now - started,
@@ -253,7 +252,7 @@ def row_of(
             checkpoint=plan.backbone.checkpoint,
             revision=loaded.revision,
             fingerprint=loaded.fingerprint,
-            dtype=str(loaded.backbone.model.dtype).removeprefix("torch."),
+            dtype=loaded.dtype,
             attn=plan.backbone.attn,
         ),
         versions=versions(),
@@ -275,56 +274,6 @@ def row_of(
     )
 
 
-def adapter_config(plan: Plan, loaded: Loaded) -> dict[str, Any]:
-    """What a saved adapter says of itself; loading checks the entries under "requires"."""
-    return {
-        "method": plan.config["method"],
-        "backbone": {
-            "name": plan.backbone.name,
-            "checkpoint": plan.backbone.checkpoint,
-            "revision": loaded.revision,
-        },
-        "backbone_fingerprint": loaded.fingerprint,
-        "template": plan.backbone.template,
-        "task_template": plan.task.template,
-        "bos": plan.backbone.bos,
-        "run_id": plan.run_id,
-        "versions": versions(),
-    }
-
-
-def _encode(plan: Plan, examples: Sequence[Example], tokenizer: Any) -> list[Encoded]:
-    rendered = [render(e, plan.task.template, plan.backbone.template) for e in examples]
-    return encode_all(
-        rendered, tokenizer, plan.max_length, plan.backbone.bos, cache_root() / "tokens"
-    )
-
-
-def _encode_to_decode(plan: Plan, examples: Sequence[Example], tokenizer: Any) -> list[Encoded]:
-    """Instructions alone, cut where needed to leave room for the longest answer, not for the gold one."""
-    rendered = [
-        replace(render(e, plan.task.template, plan.backbone.template), response="")
-        for e in examples
-    ]
-    room = plan.max_length - plan.task.max_new_tokens + 1  # the empty response is one end token
-    return encode_all(rendered, tokenizer, room, plan.backbone.bos)
-
-
-def _decode(
-    plan: Plan, loaded: Loaded, encoded: Sequence[Encoded], tokenizer: Any, num_beams: int
-) -> list[str]:
-    with tqdm(total=len(encoded), desc="decoding", unit="example", dynamic_ncols=True) as bar:
-        return decode(
-            loaded.backbone,
-            [e.instruction for e in encoded],
-            tokenizer,
-            num_beams=num_beams,
-            max_new_tokens=plan.task.max_new_tokens,
-            batch_tokens=plan.hparams.eval_batch_tokens,
-            on_batch=bar.update,
-        )
-
-
 def _majority(examples: Sequence[Example]) -> float:
     """Percentage that answering the commonest response everywhere would get."""
     counts: dict[str, int] = {}
@@ -336,22 +285,6 @@ def _majority(examples: Sequence[Example]) -> float:
 def _in_short(structure: dict[str, Any]) -> dict[str, Any]:
     """A found structure's single values; the whole of it is in the run's structure.json."""
     return {k: v for k, v in structure.items() if not isinstance(v, dict | list | tuple)}
-
-
-def _write_predictions(
-    path: Path, outputs: Sequence[str], parsed: Sequence[str | None], examples: Sequence[Example]
-) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        for output, answer, example in zip(outputs, parsed, examples, strict=True):
-            line = {
-                "id": example.id,
-                "output": output,
-                "parsed": answer,
-                "references": example.references,
-            }
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    os.replace(partial, path)
 
 
 def _device_name(device: torch.device) -> str:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,15 @@ import torch
 from pydantic import BaseModel
 from safetensors.torch import load_file
 
+from iapt import evaluation
 from iapt import run as run_module
-from iapt.backbone.load import BackboneConfig, load_backbone
-from iapt.errors import AdapterError, DataError, TrainingError
-from iapt.plan import build_method, make_plan
+from iapt.backbone.load import load_backbone
+from iapt.errors import DataError, TrainingError
+from iapt.methods.saved import read_config
+from iapt.plan import make_plan
 from iapt.results.row import Row, Search, read_row, write_row
 from iapt.run import row_of, run
 from iapt.tasks.base import Scores
-from iapt.training.checkpoint import load_adapter
 from iapt.training.state import History
 from tests.composed import composed
 
@@ -149,18 +149,18 @@ def test_a_row_has_the_search_and_what_it_found():
     assert row.params.trained < row.params.trained_at_first
 
 
-def test_the_saved_adapter_fits_its_backbone_and_no_other(finished: tuple[Path, Row]):
+def test_the_saved_adapter_describes_itself(finished: tuple[Path, Row]):
     folder, row = finished
     saved = folder / "runs" / row.run_id / "adapter"
     stored = load_file(saved / "adapter.safetensors")
     assert sum(t.numel() for t in stored.values()) == row.params.stored
-    entry = BackboneConfig.from_mapping(row.config["backbone"])
-    loaded = load_backbone(entry, torch.device("cpu"))
-    method = build_method(row.config["method"], entry.dims)
-    load_adapter(saved, method, {"backbone_fingerprint": loaded.fingerprint})
-    other = load_backbone(replace(entry, dtype="bfloat16"), torch.device("cpu"))
-    with pytest.raises(AdapterError, match="backbone_fingerprint: saved with"):
-        load_adapter(saved, method, {"backbone_fingerprint": other.fingerprint})
+    config = read_config(saved)
+    assert config.method == row.config["method"]
+    assert config.backbone == row.config["backbone"] | {"dtype": row.backbone.dtype}
+    assert config.backbone_fingerprint == row.backbone.fingerprint
+    assert config.decoding.model_dump() == row.decoding.model_dump() | {"max_length": 1020}
+    assert config.trained["run"] == row.run_id
+    assert config.trained["template"] == row.config["task"]["template"]
 
 
 def test_a_finished_run_is_shown_not_repeated_unless_forced(
@@ -225,7 +225,7 @@ def test_a_killed_run_started_again_ends_with_the_same_bits_and_row(
         check=False,
     )
     assert process.returncode == -signal.SIGKILL, process.stderr
-    assert not list((tmp_path / "results" / "rows").iterdir()), "a killed run leaves no row"
+    assert not list((tmp_path / "results").rglob("*.json")), "a killed run leaves no row"
     again = finished_run("method=iapt")
     assert "Resuming at step 2 of 6" in capsys.readouterr().out
     assert lasting(again) == lasting(row)
@@ -359,7 +359,7 @@ def test_test_prompts_are_cut_for_the_longest_answer_whatever_the_gold_one_is(
         raise InterruptedError
 
     monkeypatch.setattr(run_module, "train", lambda *_: History())
-    monkeypatch.setattr(run_module, "decode", stop)
+    monkeypatch.setattr(evaluation, "decode", stop)
     monkeypatch.setattr(run_module, "save_adapter", lambda *_: None)
     config = settings("method=lora", "hparams.max_length=125")
     with pytest.raises(InterruptedError):

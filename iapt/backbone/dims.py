@@ -89,6 +89,12 @@ class Dims:
         return ("qkv", "o", "up", "down") if self.fused_qkv else self.sites
 
     @property
+    def num_weights(self) -> int:
+        """Parameters of a backbone of these sizes, norms and biases apart."""
+        maps = sum(a * b for a, b in map(self.in_out, self.linears))
+        return self.num_layers * maps + self.vocab_size * self.hidden_size
+
+    @property
     def sites(self) -> tuple[str, ...]:
         """The logical linear maps of a block, in forward order."""
         return (

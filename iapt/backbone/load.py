@@ -86,6 +86,11 @@ class Loaded:
     revision: str
     fingerprint: str
 
+    @property
+    def dtype(self) -> str:
+        """Name of the frozen weights' dtype, such as "float32"."""
+        return str(self.backbone.model.dtype).removeprefix("torch.")
+
 
 def family_of(model: Any) -> Family:
     """Wrap a Hugging Face causal LM in the family that knows its parts.

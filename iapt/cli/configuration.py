@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iapt.catalog import CONFIG_DIR as CONFIG_DIR
+from iapt.catalog import NAMED
 from iapt.cli.command import (
     guarded as guarded,
 )  # the commands that are not Hydra's take it from there
@@ -17,15 +19,7 @@ from iapt.errors import ConfigError, closest
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-PACKAGE = Path(__file__).resolve().parent.parent
-# In a wheel the folder lies inside the package; in a checkout beside it, where people edit it.
-CONFIG_DIR = next(
-    (p for p in (PACKAGE.parent / "configs", PACKAGE / "configs") if (p / "config.yaml").is_file()),
-    PACKAGE / "configs",
-)
 YAML = (".yaml", ".yml")
-# Groups whose entries have a name; one that leaves it out is called as its file.
-NAMED = ("task", "method", "backbone", "hparams")
 
 
 def groups(folders: Sequence[Path] = ()) -> dict[str, list[str]]:

@@ -1,33 +1,15 @@
 """What a task's prompts look like as tokens, before any time is spent on training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from iapt.data.encode import Encoded
 from iapt.data.template import render
-from iapt.data.tokens import encode_all
+from iapt.data.tokens import Tokens, encode_all
 from iapt.tasks.base import Source, Split, Task
 
 TOKEN_BORDER = "·"
 RESPONSE_BORDER = " ‖ "
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """How a backbone reads text.
-
-    Attributes:
-        tokenizer: a transformers tokenizer.
-        template: the backbone's system wrapper, with one `{query}`.
-        bos: whether its BOS token goes in front.
-        max_length: tokens for instruction and response together.
-    """
-
-    tokenizer: Any
-    template: str
-    bos: bool
-    max_length: int
 
 
 def preview(task: Task, source: Source, tokens: Tokens, split: Split, n: int) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,23 @@ from iapt.data.encode import Encoded, encode
 from iapt.data.template import Rendered
 from iapt.errors import DataError, StorageError
 from iapt.files import replacing
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """How a backbone reads text.
+
+    Attributes:
+        tokenizer: a transformers tokenizer.
+        template: the backbone's system wrapper, with one `{query}`.
+        bos: whether its BOS token goes in front.
+        max_length: tokens for instruction and response together.
+    """
+
+    tokenizer: Any
+    template: str
+    bos: bool
+    max_length: int
 
 
 def encode_all(

@@ -1,6 +1,6 @@
-"""Files that survive a kill at any moment: a run's checkpoint and a saved adapter.
+"""A run's checkpoint, which survives a kill at any moment.
 
-Both are safetensors with JSON beside or inside; nothing is pickled.  A file is written under another
+It is safetensors with JSON inside; nothing is pickled.  A file is written under another
 name and renamed, so it is either the old one or the new one, never half of one.
 """
 
@@ -14,10 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from iapt.errors import AdapterError, TrainingError
-from iapt.files import replacing, write_json
-from iapt.methods.base import Method
-from iapt.methods.searched import adopt, serving_state
+from iapt.errors import TrainingError
+from iapt.files import replacing
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -74,44 +72,3 @@ def restore_optimizer(
             index, key = name[len(prefix) + 1 :].split(".", 1)
             state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": rest["param_groups"]})
-
-
-def save_adapter(folder: Path, method: Method, config: Mapping[str, Any]) -> None:
-    """Write adapter.safetensors (the method's tensors only) and adapter_config.json into a folder."""
-    write_tensors(folder / "adapter.safetensors", serving_state(method), {})
-    write_json(folder / "adapter_config.json", dict(sorted(config.items())))
-
-
-def load_adapter(folder: Path, method: Method, expected: Mapping[str, Any]) -> None:
-    """Load a saved adapter into a method built with the same numbers.
-
-    Args:
-        folder: what `save_adapter` wrote.
-        method: freshly built; its tensors are overwritten.
-        expected: entries of adapter_config.json that must agree (backbone fingerprint, template, ...).
-
-    Raises:
-        AdapterError: an entry differs, or a tensor is missing, unexpected or of another shape; each is named.
-    """
-    try:
-        config = json.loads((folder / "adapter_config.json").read_text())
-        tensors, _ = read_tensors(folder / "adapter.safetensors")
-    except (OSError, ValueError, TrainingError) as error:
-        raise AdapterError(f"{folder} is not a saved adapter: {error}") from error
-    adopt(method, tensors)
-    own = method.state_dict()
-    faults = [
-        f"{key}: saved with {config.get(key)!r}, here it is {value!r}"
-        for key, value in expected.items()
-        if config.get(key) != value
-    ]
-    faults += [f"tensor {name} is missing from the file" for name in own if name not in tensors]
-    faults += [f"tensor {name} is not part of this method" for name in tensors if name not in own]
-    faults += [
-        f"tensor {name} has shape {tuple(tensors[name].shape)}, here it is {tuple(own[name].shape)}"
-        for name in own
-        if name in tensors and tensors[name].shape != own[name].shape
-    ]
-    if faults:
-        raise AdapterError(f"the adapter in {folder} does not fit:\n  " + "\n  ".join(faults))
-    method.load_state_dict(tensors)

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from iapt.methods.counts import sizes
 from iapt.methods.searched import serving_state
-from iapt.training.checkpoint import load_adapter, save_adapter
 from iapt.training.hparams import HParams
 from iapt.training.state import Run
 from iapt.training.step import Optimizer, arch_step, response, weight_parameters, weight_step
 from tests.contract.subject import ATOL, Subject, gap, whole
+from tests.saved import load_adapter, save_adapter
 from tests.tiny import EOS, data, new_backbone
 
 # A long schedule: methods that plan their training over it are at its beginning.

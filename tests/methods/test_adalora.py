@@ -7,12 +7,12 @@ from torch.nn import functional as F
 from iapt.errors import ConfigError
 from iapt.methods.adalora import AdaLoRA
 from iapt.methods.base import Progress
-from iapt.training.checkpoint import load_adapter, save_adapter
 from tests.methods import by_hand
 from tests.methods.other_backbones import trained_on
 from tests.methods.paper_sizes import active, counted, defaults_differ, preset, served, trained
 from tests.methods.refused import assert_refused
 from tests.methods.short_runs import STEPS, assert_same_after_a_kill, short_run
+from tests.saved import load_adapter, save_adapter
 from tests.tiny import new_backbone, shared_backbone, tiny_dims
 
 SITES = ("q", "k", "v", "o", "gate", "up", "down")

@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 from iapt.methods.base import Progress
 from iapt.methods.learned_adapter import ACTIVATIONS, LearnedAdapterReimpl
-from iapt.training.checkpoint import load_adapter, save_adapter
 from tests.methods import by_hand
 from tests.methods.paper_sizes import active, counted, defaults_differ, preset, served, trained
 from tests.methods.refused import assert_refused
 from tests.methods.short_runs import STEPS, assert_same_after_a_kill, short_run
+from tests.saved import load_adapter, save_adapter
 from tests.tiny import shared_backbone, tiny_dims
 
 

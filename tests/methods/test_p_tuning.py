@@ -5,10 +5,10 @@ import torch
 
 from iapt.backbone.dims import FAMILIES
 from iapt.methods.p_tuning import PTuning
-from iapt.training.checkpoint import load_adapter, save_adapter
 from tests.methods.other_backbones import trained_on
 from tests.methods.paper_sizes import active, counted, defaults_differ, preset, served, trained
 from tests.methods.refused import assert_refused
+from tests.saved import load_adapter, save_adapter
 from tests.tiny import encoded, new_backbone, padded, shared_backbone
 
 P = 5

@@ -7,12 +7,12 @@ from iapt.backbone.dims import FAMILIES
 from iapt.errors import ConfigError
 from iapt.methods.base import Progress
 from iapt.methods.ssp import SSP
-from iapt.training.checkpoint import load_adapter, save_adapter
 from tests.methods import by_hand
 from tests.methods.other_backbones import preset_on
 from tests.methods.paper_sizes import counted, defaults_differ, preset, served, trained
 from tests.methods.refused import assert_refused
 from tests.methods.short_runs import STEPS, assert_same_after_a_kill, short_run
+from tests.saved import load_adapter, save_adapter
 from tests.tiny import shared_backbone, tiny_dims
 
 

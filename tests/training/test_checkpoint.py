@@ -9,23 +9,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from iapt.errors import AdapterError, StorageError, TrainingError
-from iapt.methods.lora import LoRA
+from iapt.errors import StorageError, TrainingError
 from iapt.training import checkpoint
 from iapt.training.checkpoint import (
-    load_adapter,
     optimizer_tensors,
     read_tensors,
     restore_optimizer,
-    save_adapter,
     write_tensors,
 )
-from tests.tiny import tiny_dims
-
-
-def method(rank: int = 2) -> LoRA:
-    torch.manual_seed(0)
-    return LoRA(tiny_dims("gpt2"), rank=rank)
 
 
 def test_tensors_and_state_come_back(tmp_path: Path):
@@ -95,51 +86,3 @@ def test_an_optimizer_goes_on_as_it_was():
     step(p, adamw, 3)
     step(q, other, 3)
     assert torch.equal(p, q)
-
-
-def test_every_fault_of_an_adapter_is_named(tmp_path: Path):
-    save_adapter(tmp_path, method(), {"backbone_fingerprint": "f", "template": "[{query}]"})
-    tensors, _ = read_tensors(tmp_path / "adapter.safetensors")
-    names = list(tensors)
-    del tensors[names[0]]
-    tensors[names[1]] = torch.zeros(9)
-    tensors["model.extra"] = torch.zeros(1)
-    write_tensors(tmp_path / "adapter.safetensors", tensors, {})
-    fresh = method()
-    before = {k: v.clone() for k, v in fresh.state_dict().items()}
-    with pytest.raises(AdapterError) as caught:
-        load_adapter(tmp_path, fresh, {"backbone_fingerprint": "g", "template": "[{query}]"})
-    message = str(caught.value)
-    assert "backbone_fingerprint: saved with 'f', here it is 'g'" in message
-    assert f"tensor {names[0]} is missing" in message
-    assert f"tensor {names[1]} has shape (9,), here it is" in message
-    assert "tensor model.extra is not part of this method" in message
-    assert "template" not in message
-    for name, tensor in fresh.state_dict().items():
-        assert torch.equal(tensor, before[name]), "nothing is loaded of what does not fit"
-
-
-def test_another_rank_is_another_shape(tmp_path: Path):
-    save_adapter(tmp_path, method(rank=2), {})
-    with pytest.raises(AdapterError, match=r"has shape \(2, 32\), here it is \(3, 32\)"):
-        load_adapter(tmp_path, method(rank=3), {})
-
-
-@pytest.mark.parametrize("broken", ["adapter_config.json", "adapter.safetensors"])
-@pytest.mark.parametrize("content", [None, b"{"])
-def test_half_an_adapter_is_none(tmp_path: Path, broken: str, content: bytes | None):
-    save_adapter(tmp_path, method(), {})
-    (tmp_path / broken).unlink()
-    if content is not None:
-        (tmp_path / broken).write_bytes(content)
-    with pytest.raises(AdapterError, match="is not a saved adapter"):
-        load_adapter(tmp_path, method(), {})
-
-
-def test_no_partial_file_stays(tmp_path: Path):
-    save_adapter(tmp_path, method(), {"a": 1})
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "adapter.safetensors",
-        "adapter_config.json",
-    ]
-    assert json.loads((tmp_path / "adapter_config.json").read_text()) == {"a": 1}

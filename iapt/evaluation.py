@@ -1,0 +1,121 @@
+"""From examples to a score: encode, decode, parse, score. A run and a saved adapter share it.
+
+examples -> instructions -> tokens -> texts -> answers -> Scores
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from iapt.backbone.base import Backbone
+from iapt.data.encode import Encoded
+from iapt.data.template import render
+from iapt.data.tokens import Tokens, encode_all
+from iapt.files import cache_root, write_lines
+from iapt.inference.generate import decode
+from iapt.tasks.base import Example, Scores, Task
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A decoded and scored split.
+
+    Attributes:
+        examples: those asked, further turns of a conversation included.
+        outputs: what the model wrote for each.
+        parsed: the answer found in each output; None where there is none.
+        scores: of all of them.
+    """
+
+    examples: list[Example]
+    outputs: list[str]
+    parsed: list[str | None]
+    scores: Scores
+
+    def write_predictions(self, path: Path) -> None:
+        """Write one JSON line an example: id, output, parsed, references.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        write_lines(
+            path,
+            (
+                {"id": e.id, "output": output, "parsed": answer, "references": e.references}
+                for e, output, answer in zip(self.examples, self.outputs, self.parsed, strict=True)
+            ),
+        )
+
+
+def encode_to_learn(task: Task, examples: Sequence[Example], tokens: Tokens) -> list[Encoded]:
+    """Instructions with their responses; kept in the cache, since every seed needs them again.
+
+    Raises:
+        DataError: a response alone does not fit.
+    """
+    rendered = [render(e, task.template, tokens.template) for e in examples]
+    cache = cache_root() / "tokens"
+    return encode_all(rendered, tokens.tokenizer, tokens.max_length, tokens.bos, cache)
+
+
+def encode_to_decode(
+    template: str, examples: Sequence[Example], tokens: Tokens, max_new_tokens: int
+) -> list[Encoded]:
+    """Instructions alone, cut where needed to leave room for the longest answer, not for the gold one.
+
+    Args:
+        template: the task's, filled with each example's fields.
+        examples: what to ask.
+        tokens: how the backbone reads text.
+        max_new_tokens: the longest answer.
+    """
+    rendered = [replace(render(e, template, tokens.template), response="") for e in examples]
+    room = tokens.max_length - max_new_tokens + 1  # the empty response is one end token
+    return encode_all(rendered, tokens.tokenizer, room, tokens.bos)
+
+
+def evaluate(
+    task: Task,
+    examples: Sequence[Example],
+    encoded: Sequence[Encoded],
+    backbone: Backbone,
+    tokens: Tokens,
+    *,
+    num_beams: int,
+    batch_tokens: int,
+) -> Evaluation:
+    """Decode examples, ask what follows from the answers (MT-Bench's second turn), score everything.
+
+    Args:
+        task: parses and scores.
+        examples: what is asked.
+        encoded: the same, of `encode_to_decode`.
+        backbone: with the method attached, or bare.
+        tokens: how the backbone reads text.
+        num_beams: 1 is greedy search.
+        batch_tokens: tokens that go through the backbone at once.
+    """
+
+    def texts(instructions: Sequence[Encoded]) -> list[str]:
+        with tqdm(
+            total=len(instructions), desc="decoding", unit="example", dynamic_ncols=True
+        ) as bar:
+            return decode(
+                backbone,
+                [e.instruction for e in instructions],
+                tokens.tokenizer,
+                num_beams=num_beams,
+                max_new_tokens=task.max_new_tokens,
+                batch_tokens=batch_tokens,
+                on_batch=bar.update,
+            )
+
+    asked, outputs = list(examples), texts(encoded)
+    further = task.follow_ups(asked, outputs)
+    if further:
+        outputs += texts(encode_to_decode(task.template, further, tokens, task.max_new_tokens))
+        asked += further
+    parsed = [task.parse(output, e) for output, e in zip(outputs, asked, strict=True)]
+    return Evaluation(asked, outputs, parsed, task.score(parsed, asked))

@@ -1,0 +1,146 @@
+"""Saved adapters on disk: found by the beginning of a name, checked before anything is imported or built."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from iapt import load_run
+from iapt.adapters import find_run, import_peft, read_saved
+from iapt.backbone.load import BackboneConfig, load_backbone
+from iapt.catalog import entry
+from iapt.errors import AdapterError
+from tests.tiny_runs import tiny_run
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_run(tmp_path_factory.mktemp("adapters"), "method=lora")
+
+
+@pytest.fixture
+def copy(made: Path, tmp_path: Path) -> Path:
+    """The adapter alone, to be damaged."""
+    return Path(shutil.copytree(made / "adapter", tmp_path / "adapter"))
+
+
+def folders(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name / "adapter").mkdir(parents=True)
+        (root / name / "adapter" / "adapter_config.json").write_text("{}")
+
+
+def test_a_run_is_found_by_the_beginning_of_its_name_or_a_pattern(tmp_path: Path):
+    folders(tmp_path, "boolq--lora--seed1--aa", "boolq--lora--seed10--bb", "sst2--lora--seed1--cc")
+    (tmp_path / "sst2--notes").mkdir()
+    for name, found in (
+        ("boolq--lora--seed1", "boolq--lora--seed1--aa"),
+        ("boolq--lora--seed10", "boolq--lora--seed10--bb"),
+        ("sst2", "sst2--lora--seed1--cc"),
+        ("*seed10*", "boolq--lora--seed10--bb"),
+        ("sst2--lora--seed1--cc", "sst2--lora--seed1--cc"),
+    ):
+        assert find_run(tmp_path / name).name == found
+
+
+def test_several_runs_or_none_are_named(tmp_path: Path):
+    folders(tmp_path, "boolq--a", "boolq--b")
+    with pytest.raises(AdapterError, match="2 runs begin so; say which: boolq--a, boolq--b"):
+        find_run(tmp_path / "boolq")
+    with pytest.raises(AdapterError, match=r"no such run; .* has boolq--a, boolq--b.*'boolq--a'"):
+        find_run(tmp_path / "boolk--a")
+    with pytest.raises(AdapterError, match="has none"):
+        find_run(tmp_path / "nowhere" / "run")
+
+
+def test_a_folder_that_holds_no_adapter_says_so(tmp_path: Path):
+    with pytest.raises(AdapterError, match="neither a finished run"):
+        read_saved(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"_target_": "evil.Method"}, r"evil\.Method"),
+        ({"_target_": "iaptevil.Method"}, r"iaptevil\.Method"),
+        ({"_target_": ["evil.Method"]}, "_target_"),
+        ({"_target_": "iapt.files.write_text"}, "write_text"),
+        ({"_target_": "iapt.methods.lora.Lora"}, "LoRA|Lora"),
+        ({"rank": 10**9}, "rank|parameters"),
+        ({"rank": 10**30}, "rank|parameters|size|int"),
+        ({"rank": -1}, "rank"),
+        ({"rank": "4"}, "rank"),
+        ({"ranks": 4}, "rank"),
+    ],
+    ids=str,
+)
+def test_a_method_that_is_not_ours_or_cannot_be_is_refused_unbuilt(
+    values: dict[str, object], message: str, copy: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (copy.parent / "evil.py").write_text("raise SystemExit('imported')")
+    (copy.parent / "iaptevil.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(str(copy.parent))
+    monkeypatch.chdir(copy.parent)
+    file = copy / "adapter_config.json"
+    config = json.loads(file.read_text())
+    config["method"] |= values
+    file.write_text(json.dumps(config))
+    with pytest.raises(AdapterError, match=message):
+        read_saved(copy)
+    assert "evil" not in sys.modules
+
+
+@pytest.mark.parametrize("field", ["dims", "template", "kind"])
+def test_a_backbone_that_is_none_is_refused(field: str, copy: Path):
+    file = copy / "adapter_config.json"
+    config = json.loads(file.read_text())
+    config["backbone"][field] = {"family": []}
+    file.write_text(json.dumps(config))
+    with pytest.raises(AdapterError, match=field):
+        read_saved(copy)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks for it
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox"])
+def test_a_lora_that_peft_trained_becomes_an_adapter_of_ours(family: str, tmp_path: Path):
+    backbone = entry("backbone", f"tiny_{family}")
+    loaded = load_backbone(BackboneConfig.from_mapping(backbone), CPU)
+    target = {"llama": "v_proj", "gpt2": "c_attn", "gpt_neox": "query_key_value"}[family]
+    options = LoraConfig(target_modules=[target], r=2, task_type="CAUSAL_LM")
+    options.fan_in_fan_out = family == "gpt2"
+    model = get_peft_model(loaded.backbone.model, options).eval()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p.add_(0.2 * torch.randn_like(p))
+        ids = torch.arange(3, 40)[None]
+        theirs = model(ids).logits
+    model.save_pretrained(tmp_path / "peft")
+
+    config = import_peft(tmp_path / "peft", tmp_path / "ours", backbone, CPU)
+    assert (config.method["name"], config.method["rank"]) == ("lora", 2)
+    ours = load_run(tmp_path / "ours", device="cpu")
+    with torch.no_grad():
+        torch.testing.assert_close(ours.backbone(ids), theirs, atol=1e-5, rtol=0)
+        with ours.bare():
+            assert (ours.backbone(ids) - theirs).abs().max() > 1e-2
+    assert ours.score("sst2", "sample", limit=2).n == 2
+    with pytest.raises(AdapterError, match=r"of the peft library.*iapt-adapter import"):
+        load_run(tmp_path / "peft", device="cpu")
+
+
+def test_methods_of_pefts_that_nobody_here_has_are_named(tmp_path: Path):
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LOHA"}')
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(AdapterError, match=r"peft_type=LOHA: no method.*ADALORA.*LORA"):
+        import_peft(tmp_path, tmp_path / "out", entry("backbone", "tiny_llama"), CPU)
+    assert not (tmp_path / "out").exists()
