@@ -5,11 +5,11 @@ a batch, each verb is carried out for the rows of the method that asked for it a
 functions of a row's tensors get just these rows, soft tokens and prefixes become columns that only
 these rows have.  Nothing here knows methods; whatever acts through the verbs can be mixed.
 
-    tenants = Tenants(backbone)
-    tenants.add("a", method_a)
-    tenants.add("b", method_b)
-    with tenants.rows(["a", None, "b", "a"]):
-        decode_batch(tenants, input_ids, attention_mask, ...)
+    shared = SharedBackbone(backbone)
+    shared.add("a", method_a)
+    shared.add("b", method_b)
+    with shared.rows(["a", None, "b", "a"]):
+        decode_batch(shared, input_ids, attention_mask, ...)
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +37,7 @@ class Attachable(Protocol):
 class Seat(Backbone):
     """What one method wants done, taken down by the verbs it calls."""
 
-    def __init__(self, tenants: "Tenants") -> None:
+    def __init__(self, tenants: "SharedBackbone") -> None:
         self._tenants = tenants
         self.actions: dict[Key, list[PairFn]] = {}
         super().__init__(tenants.family)
@@ -112,7 +112,7 @@ class Rows:
         return self._patterns[key]
 
 
-class Tenants(Backbone):
+class SharedBackbone(Backbone):
     """A bare backbone that serves several methods in one batch.
 
     Args:
@@ -151,7 +151,7 @@ class Tenants(Backbone):
             own.extend(theirs)  # so that the checks of a batch know of them
 
     @contextmanager
-    def rows(self, names: Sequence[str | None]) -> Iterator["Tenants"]:
+    def rows(self, names: Sequence[str | None]) -> Iterator["SharedBackbone"]:
         """Inside, row i of every batch is served by tenant names[i]; None is the bare model.
 
         Backward passes belong inside as well if gradient checkpointing is on.

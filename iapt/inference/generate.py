@@ -150,6 +150,7 @@ def decode(
     max_new_tokens: int,
     batch_tokens: int,
     on_batch: Callable[[int], None] | None = None,
+    serving: Callable[[Sequence[int]], AbstractContextManager[object]] | None = None,
 ) -> list[str]:
     """Decode instructions (token ids, no padding) into texts, in the order given.
 
@@ -164,6 +165,7 @@ def decode(
         max_new_tokens: longest answer.
         batch_tokens: budget of a batch.
         on_batch: called with the number of instructions done after each batch (progress bars).
+        serving: a context for the batch of these instructions (whose rows they are).
     """
     backbone.train(False)
     device = backbone.device
@@ -176,15 +178,16 @@ def decode(
         for row, i in enumerate(group):
             n = len(instructions[i])
             ids[row, :n], mask[row, :n] = torch.tensor(instructions[i]), True
-        new = decode_batch(
-            backbone,
-            ids.to(device),
-            mask.to(device),
-            num_beams=num_beams,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
+        with serving(group) if serving else nullcontext():
+            new = decode_batch(
+                backbone,
+                ids.to(device),
+                mask.to(device),
+                num_beams=num_beams,
+                max_new_tokens=max_new_tokens,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
         for i, text in zip(
             group, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True
         ):

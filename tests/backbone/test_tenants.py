@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from iapt.backbone.dims import FAMILIES
-from iapt.backbone.tenants import Tenants
+from iapt.backbone.tenants import SharedBackbone
 from iapt.cli.configuration import CONFIG_DIR, groups
 from iapt.errors import AdapterError
 from iapt.inference.generate import decode_batch
@@ -68,7 +68,7 @@ def methods(family):
 def mixture(family):
     backbone = shared_backbone(family)
     backbone.detach()
-    tenants = Tenants(backbone)
+    tenants = SharedBackbone(backbone)
     for name, method in methods(family).items():
         tenants.add(name, method)
     return tenants
@@ -135,7 +135,7 @@ def test_a_method_beside_the_bare_model(name):
     expected = [alone("llama", n, text)[0] for n, text in zip(names, rows, strict=True)]
     assert float((expected[1] - alone("llama", None, rows[1])[0]).abs().max()) > 1e-3
     backbone = shared_backbone("llama")
-    tenants = Tenants(backbone)
+    tenants = SharedBackbone(backbone)
     tenants.add(name, methods("llama")[name])
     ids, mask, instruction = whole(rows)
     with tenants.rows(names), torch.no_grad():
@@ -156,7 +156,7 @@ def test_gradients_of_a_batch_are_those_of_the_rows_alone():
             backbone(*whole([rows[1]]))[0].logsumexp(-1).sum(), list(method.parameters())
         )
         backbone.detach()
-        tenants = Tenants(backbone)
+        tenants = SharedBackbone(backbone)
         tenants.add("it", method)
         other = "bitfit" if name == "lora" else "lora"
         tenants.add("other", methods("llama")[other])
@@ -213,7 +213,7 @@ def test_decoding_goes_on_for_the_rows_it_began_with():
 
 
 def test_mistakes_are_named():
-    tenants = Tenants(new_backbone("llama"))
+    tenants = SharedBackbone(new_backbone("llama"))
     torch.manual_seed(0)
     tenants.add("news", build_method(numbers("lora"), tenants.dims))
     tenants.add("mail", build_method(numbers("iapt"), tenants.dims))

@@ -1,0 +1,80 @@
+"""A backbone written as a Hugging Face folder that plain `from_pretrained` loads."""
+
+import copy
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from iapt.errors import BackboneError, StorageError
+
+BIAS_SWITCHES = ("attention_bias", "mlp_bias")  # of a LLaMA's configuration; its maps have none
+
+
+def save_checkpoint(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write weights (safetensors), configuration and tokenizer; the whole folder or nothing.
+
+    Args:
+        model: a causal LM whose linear maps may have got biases that its configuration lacks.
+        tokenizer: goes with it.
+        folder: must not exist yet, or be empty.
+
+    Raises:
+        BackboneError: this kind of model has no place for a bias that was added.
+        StorageError: the folder holds something, or cannot be written.
+    """
+    check_new(folder)
+    config, tensors = _with_biases(model)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+        try:
+            model.save_pretrained(temporary, state_dict=tensors)
+            config.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+            temporary.chmod(0o755)  # mkdtemp lets nobody else in
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written ({error.strerror or error}).") from error
+
+
+def check_new(folder: Path) -> None:
+    """Refuse to write where something is.
+
+    Raises:
+        StorageError: the folder holds something.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise StorageError(f"{folder} is there already; give a folder that does not exist yet.")
+
+
+def _with_biases(model: Any) -> tuple[Any, dict[str, Any]]:
+    """The configuration that has a place for every tensor, and the tensors it asks for."""
+    config, tensors = copy.deepcopy(model.config), dict(model.state_dict())
+    expected = _expected(model, config)
+    if tensors.keys() - expected.keys():
+        for switch in BIAS_SWITCHES:
+            if hasattr(config, switch):
+                setattr(config, switch, True)
+        expected = _expected(model, config)
+        for name in (
+            expected.keys() - tensors.keys()
+        ):  # a switch gives a bias to maps that need none
+            tensors[name] = torch.zeros(expected[name].shape, dtype=model.dtype)
+    extra = sorted(tensors.keys() - expected.keys())
+    if extra:
+        raise BackboneError(
+            f"a {config.model_type} checkpoint has no place for {extra[0]} and {len(extra) - 1} more tensors that "
+            "merging made; keep the adapter beside the backbone instead."
+        )
+    return config, tensors
+
+
+def _expected(model: Any, config: Any) -> dict[str, torch.Tensor]:
+    with torch.device("meta"):
+        tensors: dict[str, torch.Tensor] = type(model)(config).state_dict()
+    return tensors

@@ -1,0 +1,56 @@
+"""A merged backbone as a Hugging Face folder: plain `from_pretrained` gives the same logits."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from iapt.backbone.dims import FAMILIES
+from iapt.backbone.save import save_checkpoint
+from iapt.backbone.tiny import tiny_tokenizer
+from iapt.errors import BackboneError, StorageError
+from tests.methods import by_hand
+from tests.tiny import new_backbone
+
+
+def logits(model: torch.nn.Module) -> torch.Tensor:
+    ids, mask = by_hand.tokens()
+    with torch.no_grad():
+        return model(ids, attention_mask=mask.long()).logits[mask]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_changed_weights_and_added_biases_come_back(family: str, tmp_path: Path):
+    backbone = new_backbone(family)
+    before = logits(backbone.model)
+    torch.manual_seed(0)
+    for site in ("o", "up"):  # LLaMA's maps have no bias, the others' have one
+        module = backbone.family.site(1, site).module
+        module.bias = torch.nn.Parameter(torch.randn(backbone.dims.in_out(site)[1]))
+    changed = logits(backbone.model)
+    assert (changed - before).abs().max() > 0.1
+    folder = tmp_path / "new" / "merged"
+    save_checkpoint(backbone.model, tiny_tokenizer(), folder)
+    assert [p.name for p in folder.parent.iterdir()] == ["merged"], "nothing else stays beside it"
+    loaded = AutoModelForCausalLM.from_pretrained(folder)
+    torch.testing.assert_close(logits(loaded), changed, atol=1e-6, rtol=0)
+    assert (
+        AutoTokenizer.from_pretrained(folder)("abc").input_ids == tiny_tokenizer()("abc").input_ids
+    )
+    assert torch.equal(logits(backbone.model), changed), "saving changes nothing"
+
+
+def test_a_model_without_a_place_for_a_bias_is_refused_by_name(tmp_path: Path):
+    backbone = new_backbone("gpt2")
+    backbone.model.lm_head.bias = torch.nn.Parameter(torch.zeros(backbone.dims.vocab_size))
+    with pytest.raises(BackboneError, match=r"gpt2 checkpoint has no place for lm_head\.bias"):
+        save_checkpoint(backbone.model, tiny_tokenizer(), tmp_path / "merged")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path):
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(StorageError, match="is there already"):
+        save_checkpoint(new_backbone("llama").model, tiny_tokenizer(), tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
