@@ -1,3 +1,53 @@
-"""iapt: reproduce, check and extend "IAPT: Instruction-Aware Prompt Tuning" (ACL 2024)."""
+"""iapt: reproduce, check and extend "IAPT: Instruction-Aware Prompt Tuning" (ACL 2024).
+
+    model = iapt.load_run("runs/...")                    # what a run trained
+    tenants = iapt.Tenants.load({"anna": "runs/..."})    # many adapters over one backbone
+    iapt.rows("results/rows"), iapt.predictions("runs/...")    # data frames
+
+Each name is imported when it is first used, so that importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from iapt.backbone.base import Backbone
+    from iapt.methods.base import Method
+    from iapt.results.frames import predictions, rows
+    from iapt.tenants import Tenants
+    from iapt.trained import TrainedModel, load_run
+
+_WHERE = {
+    "Backbone": "iapt.backbone.base",
+    "Method": "iapt.methods.base",
+    "Tenants": "iapt.tenants",
+    "TrainedModel": "iapt.trained",
+    "load_run": "iapt.trained",
+    "predictions": "iapt.results.frames",
+    "rows": "iapt.results.frames",
+}
+
+__all__ = [
+    "Backbone",
+    "Method",
+    "Tenants",
+    "TrainedModel",
+    "__version__",
+    "load_run",
+    "predictions",
+    "rows",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        raise AttributeError(
+            f"module 'iapt' has no attribute {name!r}; it has {', '.join(__all__)}"
+        )
+    return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

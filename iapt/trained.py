@@ -1,0 +1,293 @@
+"""What training left, ready for use: `load_run(folder)` and the object that it gives.
+
+model = load_run("runs/boolq--smollm2_135m--iapt--quick--sample--seed0")
+model.generate(["Reference document: ... Question: ..."])
+with model.bare():                       # the frozen backbone alone
+    model.generate([...])
+model.score(split="dev")                 # or another task, other data
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from iapt.adapters import Saved, find_run, read_saved
+from iapt.backbone.base import Backbone
+from iapt.backbone.load import Loaded, load_backbone, load_tokenizer
+from iapt.backbone.save import save_checkpoint
+from iapt.catalog import entry, names
+from iapt.checking import faults
+from iapt.data.encode import Encoded
+from iapt.data.source import Folder, limited
+from iapt.data.tokens import Tokens
+from iapt.errors import ConfigError
+from iapt.evaluation import Evaluation, encode_to_decode, evaluate
+from iapt.inference.generate import decode
+from iapt.methods.base import Method
+from iapt.methods.merge import merge, unmerge
+from iapt.methods.peft_format import save_peft
+from iapt.methods.saved import Decoding
+from iapt.plan import build, device_named
+from iapt.plugins import Plugins
+from iapt.tasks.base import Example, Scores, Source, Split
+
+PLAIN = "{query}"
+
+
+class TrainedModel:
+    """A backbone with a trained method attached.
+
+    Attributes:
+        backbone: frozen, the method attached.
+        method: with its trained tensors.
+        config: what the adapter says of itself: method, backbone, decoding.
+        run: the run's whole configuration; None for an adapter without a run.
+    """
+
+    def __init__(self, saved: Saved, loaded: Loaded, tokenizer: Any) -> None:
+        self.backbone: Backbone = loaded.backbone
+        self.method: Method = saved.method.to(loaded.backbone.device).eval()
+        self.config, self.run = saved.config, saved.run
+        self._tokens, self._plugins, self._merged = saved.tokens(tokenizer), saved.plugins, False
+        self.method.attach(self.backbone)
+
+    def __repr__(self) -> str:
+        name = self.config.method.get("name", type(self.method).__name__)
+        return (
+            f"<TrainedModel: {name} on {self.config.backbone['name']}{', merged' * self._merged}>"
+        )
+
+    def generate(
+        self,
+        texts: Sequence[str],
+        *,
+        num_beams: int | None = None,
+        max_new_tokens: int | None = None,
+        rendered: bool = False,
+    ) -> list[str]:
+        """Continue texts, each put into the backbone's chat template.
+
+        Args:
+            texts: what the user says; the task's template (`config.trained`) is not applied.
+            num_beams: beam size; the run's by default.
+            max_new_tokens: longest answer; the run's by default.
+            rendered: the texts are whole instructions already, chat template included.
+
+        Returns:
+            One text each, in order.
+
+        Raises:
+            ConfigError: a number is out of range.
+        """
+        decoding = decoding_with(self.config.decoding, num_beams, max_new_tokens)
+        tokens = replace(self._tokens, template=PLAIN) if rendered else self._tokens
+        return decode(
+            self.backbone,
+            [e.instruction for e in encode_texts(texts, tokens, decoding.max_new_tokens)],
+            tokens.tokenizer,
+            num_beams=decoding.num_beams,
+            max_new_tokens=decoding.max_new_tokens,
+            batch_tokens=decoding.batch_tokens,
+        )
+
+    @contextmanager
+    def bare(self) -> Iterator["TrainedModel"]:
+        """Inside, the frozen backbone runs alone, as it was before training."""
+        merged = self._merged
+        if merged:
+            self.unmerge()
+        try:
+            with self.backbone.disabled():
+                yield self
+        finally:
+            if merged:
+                self.merge()
+
+    def score(
+        self,
+        task: str | None = None,
+        data: str | Path | None = None,
+        *,
+        split: Split = "test",
+        limit: int | None = None,
+        num_beams: int | None = None,
+    ) -> Scores:
+        """Decode and score a split without training; see `evaluate`."""
+        return self.evaluate(task, data, split=split, limit=limit, num_beams=num_beams).scores
+
+    def evaluate(
+        self,
+        task: str | None = None,
+        data: str | Path | None = None,
+        *,
+        split: Split = "test",
+        limit: int | None = None,
+        num_beams: int | None = None,
+    ) -> Evaluation:
+        """Decode and score a split: outputs, answers and scores.
+
+        Args:
+            task: an entry of configs/task/ or the path of such a YAML file; the run's by default.
+            data: "sample", "hub" or a folder of rows; the run's by default.
+            split: "train", "dev" or "test".
+            limit: at most this many examples.  By default the run's own limit for its own task and
+                data, so that its score comes out again, and all examples of others.
+            num_beams: beam size; by default the run's for its own task, another task's own for that.
+
+        Raises:
+            ConfigError: no such task; or an adapter without a run, and no task or data named.
+            DataError: the data lacks the split.
+        """
+        run = self.run or {}
+        chosen = _task(task, run)
+        made = build(chosen, "task", self._plugins)
+        source = _source(data, run, self._plugins)
+        examples = made.examples(split, source)
+        if limit is None and task is None and data is None:
+            limit = run["limit"].get(split)
+        examples = limited(examples, limit)
+        own = self.config.decoding.num_beams if task is None else made.num_beams
+        decoding = decoding_with(self.config.decoding, num_beams or own, made.max_new_tokens)
+        encoded = encode_to_decode(made.template, examples, self._tokens, made.max_new_tokens)
+        return evaluate(
+            made,
+            examples,
+            encoded,
+            self.backbone,
+            self._tokens,
+            num_beams=decoding.num_beams,
+            batch_tokens=decoding.batch_tokens,
+        )
+
+    def merge(self) -> None:
+        """Fold the method into the backbone's weights, which then answer alone; `unmerge` undoes it.
+
+        Raises:
+            AdapterError: the method is no change of weights.
+        """
+        merge(self.method, self.backbone)
+        self._merged = True
+
+    def unmerge(self) -> None:
+        """Give the backbone its own weights back, bit for bit, with the method attached."""
+        if self._merged:
+            unmerge(self.method, self.backbone)
+            self._merged = False
+
+    def save_merged(self, folder: str | Path) -> None:
+        """Write the merged model as a Hugging Face folder: weights, configuration, tokenizer.
+
+        Raises:
+            AdapterError: the method is no change of weights.
+            BackboneError: the kind of model has no place for what merging adds.
+            StorageError: the folder holds something already, or cannot be written.
+        """
+        merged = self._merged
+        self.merge()
+        try:
+            save_checkpoint(self.backbone.model, self._tokens.tokenizer, Path(folder))
+        finally:
+            if not merged:
+                self.unmerge()
+
+    def save_peft(self, folder: str | Path) -> None:
+        """Write the adapter as the peft library stores it.
+
+        Raises:
+            AdapterError: peft has no such method, or computes something else on this backbone.
+        """
+        save_peft(Path(folder), self.method, self.backbone, self.config.backbone.get("checkpoint"))
+
+
+def load_run(
+    folder: str | Path,
+    *,
+    device: str = "auto",
+    plugins: Sequence[str] = (),
+    checkpoint: str | None = None,
+) -> TrainedModel:
+    """Load what a run trained.
+
+    Args:
+        folder: the run's folder, the beginning of its name ("runs/boolq--tiny_llama--lora") or a pattern
+            with `*`, where just one run matches; or a saved adapter's folder.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        plugins: modules outside `iapt` whose classes the run may name, as names or paths of .py files; no
+            others are imported.
+        checkpoint: hub id or folder of the backbone, where it no longer is what the run recorded.
+
+    Raises:
+        AdapterError: the folder holds no adapter of ours, a damaged one, or one for another backbone.
+        BackboneError: the backbone cannot be had.
+    """
+    saved = read_saved(find_run(folder), Plugins.find(plugins))
+    config = saved.backbone
+    if checkpoint is not None:
+        config = replace(config, kind="hub", checkpoint=checkpoint, revision=None)
+    loaded = load_backbone(config, device_named(device))
+    saved.check(loaded)
+    return TrainedModel(saved, loaded, load_tokenizer(config))
+
+
+def decoding_with(default: Decoding, num_beams: int | None, max_new_tokens: int | None) -> Decoding:
+    """The way to decode with some numbers replaced.
+
+    Raises:
+        ConfigError: a number is out of range, or leaves no room for an instruction.
+    """
+    given = {"num_beams": num_beams, "max_new_tokens": max_new_tokens}
+    try:
+        decoding = Decoding.model_validate(
+            default.model_dump() | {k: v for k, v in given.items() if v is not None}
+        )
+    except ValidationError as error:
+        raise ConfigError("\n".join(faults(error, "", Decoding))) from error
+    if decoding.max_new_tokens >= decoding.max_length:
+        raise ConfigError(
+            f"max_new_tokens={decoding.max_new_tokens}: must be less than the {decoding.max_length} tokens that "
+            "instruction and answer have together."
+        )
+    return decoding
+
+
+def encode_texts(texts: Sequence[str], tokens: Tokens, max_new_tokens: int) -> list[Encoded]:
+    """Texts in the chat template, as tokens; what is cut to fit is warned of.
+
+    Raises:
+        ConfigError: one text instead of a list of them.
+    """
+    if isinstance(texts, str):
+        raise ConfigError("texts: must be a list of texts, not one text; write [text].")
+    examples = [Example(str(i), {"query": text}, "", ()) for i, text in enumerate(texts)]
+    encoded = encode_to_decode(PLAIN, examples, tokens, max_new_tokens)
+    cut = sum(e.truncated > 0 for e in encoded)
+    if cut:
+        warnings.warn(
+            f"{cut} of {len(texts)} texts were cut at their beginning to fit in {tokens.max_length} tokens.",
+            stacklevel=3,
+        )
+    return encoded
+
+
+def _task(task: str | None, run: Mapping[str, Any]) -> Mapping[str, Any]:
+    chosen = run.get("task") if task is None else entry("task", str(task))
+    if not isinstance(chosen, dict):
+        raise ConfigError("task: this adapter has no run; name a task, such as task=boolq.")
+    return chosen
+
+
+def _source(data: str | Path | None, run: Mapping[str, Any], plugins: Plugins) -> Source:
+    if data is None:
+        own = run.get("data")
+        if not isinstance(own, dict) or "_target_" not in own:
+            known = f" (the run was trained on {own['name']})" if isinstance(own, dict) else ""
+            raise ConfigError(f"data: give a folder, sample or hub{known}.")
+        return build(own, "data", plugins)
+    if str(data) != "folder" and str(data) in names("data"):
+        return build(entry("data", str(data)), "data")
+    return Folder(data)
