@@ -148,6 +148,50 @@ class Command:
         return word
 
 
+@dataclass(frozen=True)
+class Commands:
+    """A command whose first word says what to do: `iapt-adapter show RUN`.
+
+    Attributes:
+        name: as typed.
+        purpose: one or two sentences.
+        verbs: by first word, what it takes and what carries it out.
+        notes: further paragraphs of `--help`.
+    """
+
+    name: str
+    purpose: str
+    verbs: Mapping[str, tuple[Command, Callable[[Words], None]]]
+    notes: str = ""
+
+    def help(self) -> str:
+        """The page that `--help` prints."""
+        lines = [f"Usage: {self.name} COMMAND ...", "", *textwrap.wrap(self.purpose, 100), ""]
+        rows = [(f"{verb} {command.usage}", command.purpose) for verb, (command, _) in self.verbs.items()]  # fmt: skip
+        lines += ["Commands:", *_columns(rows), "", f"`{self.name} COMMAND --help` says more."]
+        return "\n".join([*lines, *(["", self.notes.strip("\n")] if self.notes else [])]) + "\n"
+
+    def main(self, arguments: Sequence[str] | None = None) -> int:
+        """Hand the other words to the command that the first one names; returns the exit code."""
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        verb, rest = (words[0], words[1:]) if words else ("--help", [])
+        if verb in ("-h", "--help", "help"):
+            print(self.help(), end="")
+            return 0
+        if verb == "--version":
+            print(f"{self.name} {__version__}")
+            return 0
+        if verb not in self.verbs:
+            known = ", ".join(self.verbs)
+            print(
+                f"error: {self.name} {verb}: unknown command; there are {known}.{closest(verb, self.verbs)}",
+                file=sys.stderr,
+            )
+            return 2
+        command, run = self.verbs[verb]
+        return command.main(run, rest)
+
+
 def guarded(command: Callable[[], None]) -> int:
     """Run a command; our own errors become one message without a traceback. Returns the exit code."""
     if hasattr(sys.stdout, "reconfigure"):  # a terminal that has no dash shows a question mark

@@ -1,0 +1,274 @@
+"""`iapt-adapter`: use what a run trained, and exchange it with the peft library."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iapt.cli.command import Command, Commands, Key, Words, boolean, one_of, whole
+from iapt.errors import AdapterError, ConfigError
+
+if TYPE_CHECKING:
+    from iapt.trained import TrainedModel
+
+DEVICE = Key("device", "cpu, cuda or cuda:N; auto takes a GPU where there is one", "auto")
+PLUGINS = Key(
+    "plugins", "modules outside iapt that the run's method or task lies in", "", shown="a,b"
+)
+CHECKPOINT = Key("checkpoint", "the backbone's folder or hub id, where it has moved", shown="PATH")
+LOADING = (DEVICE, PLUGINS, CHECKPOINT)
+RUN = "RUN is a run's folder, the beginning of its name where one run matches, or a saved adapter's folder."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    return COMMANDS.main(arguments)
+
+
+def _load(words: Words) -> "TrainedModel":
+    from iapt.trained import load_run
+
+    return load_run(
+        words.names[0],
+        device=words["device"],
+        plugins=_plugins(words),
+        checkpoint=words["checkpoint"],
+    )
+
+
+def _plugins(words: Words) -> list[str]:
+    return [name for name in str(words["plugins"]).split(",") if name]
+
+
+def _show(words: Words) -> None:
+    from iapt.adapters import find_run, read_saved
+    from iapt.methods.searched import serving_state
+    from iapt.plugins import Plugins
+
+    folder = find_run(words.names[0])
+    saved = read_saved(folder, Plugins.find(_plugins(words)))
+    config, method = saved.config, saved.method
+    state = serving_state(method)
+    numbers = {k: v for k, v in config.method.items() if k not in ("name", "_target_", "tuned")}
+    lines = {
+        "adapter": saved.folder,
+        **{f"trained {key}": repr(value)[1:-1] for key, value in config.trained.items()},
+        "method": f"{config.method.get('name')} ({config.method['_target_']})",
+        "numbers": ", ".join(f"{k}={v}" for k, v in numbers.items()),
+        "size": f"{sum(t.numel() for t in state.values()):,} numbers saved, "
+        f"{sum(p.numel() for p in method.parameters()):,} of them trained",
+        "backbone": f"{saved.backbone.name}, {saved.backbone.dtype}, revision {config.revision}, "
+        f"fingerprint {config.backbone_fingerprint}",
+        "template": repr(saved.backbone.template),
+        "decoding": ", ".join(f"{k}={v}" for k, v in config.decoding.model_dump().items()),
+        "score": _score_of(folder),
+        **_abilities(saved.method, saved.backbone.dims),
+    }
+    for name, text in lines.items():
+        print(f"{name:<16} {text}")
+    print("tensors")
+    for name, tensor in state.items():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        print(f"  {name}  {' x '.join(map(str, tensor.shape)) or '1'}  {kind}")
+
+
+def _score_of(folder: Path) -> str:
+    from pydantic import ValidationError
+
+    from iapt.errors import DataError
+    from iapt.files import read_json
+    from iapt.results.row import TestScores
+
+    file = folder / "scores.json"
+    if not file.is_file():
+        return "none beside it"
+    try:
+        found = TestScores.model_validate(read_json(file))
+    except (DataError, ValidationError):
+        return f"{file.name} is damaged"
+    return f"{found.metric} {found.value:.1f} on {found.n} examples, {found.n_unparsed} unparsed"
+
+
+def _abilities(method: Any, dims: Any) -> dict[str, str]:
+    from iapt.methods.merge import Mergeable
+    from iapt.methods.peft_format import PeftCompatible
+
+    peft = "no, peft has no such method"
+    if isinstance(method, PeftCompatible):
+        try:
+            method.check_peft(dims)
+            peft = f"yes, as {method.peft_types[0]}"
+        except AdapterError as error:
+            peft = f"no, {error}"
+    merge = isinstance(method, Mergeable)
+    return {
+        "merge": "yes" if merge else "no, what it does is no change of the backbone's weights",
+        "export to peft": peft,
+        "tenants": "yes",
+    }
+
+
+def _generate(words: Words) -> None:
+    texts = list(words.names[1:])
+    if words["file"] is not None:
+        texts += _lines(Path(words["file"]).expanduser())
+    if not texts:
+        texts = [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    if not texts:
+        raise ConfigError("no text: write it behind RUN, give file=FILE, or pipe lines in.")
+    model = _load(words)
+    options = {k: words[k] for k in ("num_beams", "max_new_tokens", "rendered")}
+    if words["bare"]:
+        with model.bare():
+            answers = model.generate(texts, **options)
+    else:
+        answers = model.generate(texts, **options)
+    for answer in answers:
+        print(answer)
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"file={file}: cannot be read ({error}).") from error
+
+
+def _evaluate(words: Words) -> None:
+    from iapt.files import write_json
+
+    model = _load(words)
+    asked = {k: words[k] for k in ("task", "data", "split", "limit", "num_beams")}
+    if words["bare"]:
+        with model.bare():
+            found = model.evaluate(**asked)
+    else:
+        found = model.evaluate(**asked)
+    scores = found.scores
+    print(
+        f"{scores.metric} {scores.value:.1f} on {scores.n} examples ({scores.n_unparsed} unparsed)"
+    )
+    for name, value in scores.details.items():
+        print(f"  {name} {value:g}")
+    if words["out"] is not None:
+        folder = Path(words["out"]).expanduser()
+        found.write_predictions(folder / "predictions.jsonl")
+        evaluated = {k: v for k, v in asked.items() if v is not None}
+        evaluated |= {"bare": words["bare"], "trained": model.config.trained}
+        details = dict(scores.details)
+        write_json(
+            folder / "scores.json",
+            {"metric": scores.metric, "value": scores.value, "n": scores.n,
+             "n_unparsed": scores.n_unparsed, "details": details, "evaluated": evaluated},
+        )  # fmt: skip
+        print(f"written: {folder}/ (predictions.jsonl, scores.json)")
+
+
+def _merge(words: Words) -> None:
+    from iapt.backbone.save import check_new
+
+    out = Path(words.names[1]).expanduser()
+    check_new(out)  # before minutes are spent on loading
+    _load(words).save_merged(out)
+    print(
+        f"written: {words.names[1]}/ (transformers.AutoModelForCausalLM.from_pretrained loads it)"
+    )
+
+
+def _export(words: Words) -> None:
+    _load(words).save_peft(Path(words.names[1]).expanduser())
+    print(f"written: {words.names[1]}/ (peft.PeftModel.from_pretrained loads it)")
+
+
+def _import(words: Words) -> None:
+    from iapt.adapters import import_peft
+    from iapt.catalog import entry
+    from iapt.plan import device_named
+
+    if words["backbone"] is None:
+        raise ConfigError("backbone: missing; name the model it was trained on, backbone=NAME.")
+    backbone = entry("backbone", words["backbone"])
+    if words["checkpoint"] is not None:
+        backbone |= {"kind": "hub", "checkpoint": words["checkpoint"], "revision": None}
+    source, out = (Path(word).expanduser() for word in words.names)
+    made = import_peft(source, out, backbone, device_named(words["device"]))
+    print(f"written: {out}/ ({made.method['name']} on {backbone['name']})")
+    print(
+        f"  trained by peft on {made.trained['base_model']}; iapt-adapter evaluate {out} task=TASK data=sample"
+    )
+
+
+def _command(verb: str, usage: str, purpose: str, count: int | None, *keys: Key) -> Command:
+    at_least = count or 1
+    return Command(f"iapt-adapter {verb}", usage, purpose, None, at_least, count, keys, RUN)
+
+
+BARE = Key("bare", "the frozen backbone alone, for comparison", False, boolean)
+BEAMS = Key("num_beams", "beam size", None, whole(1), "the run's")
+
+COMMANDS = Commands(
+    "iapt-adapter",
+    "Use what a run trained: look at it, write text, score other data, fold it into the weights, exchange it with "
+    "the peft library.",
+    {
+        "show": (
+            _command("show", "RUN", "what was trained, its score, its tensors, what it can do", 1, PLUGINS),
+            _show,
+        ),
+        "generate": (
+            _command(
+                "generate",
+                'RUN ["TEXT" ...] [key=value ...]',
+                "an answer to each text, which is put into the chat template",
+                None,
+                Key("file", "texts, one a line; without texts and file they are read from stdin", shown="FILE"),
+                BEAMS,
+                Key("max_new_tokens", "longest answer", None, whole(1), "the run's"),
+                Key("rendered", "the texts are whole instructions, template included", False, boolean),
+                BARE,
+                *LOADING,
+            ),
+            _generate,
+        ),
+        "evaluate": (
+            _command(
+                "evaluate",
+                "RUN [key=value ...]",
+                "the score on a split, a task or a folder, without training; writes no row",
+                1,
+                Key("task", "an entry of configs/task/ or a YAML file", None, str, "the run's"),
+                Key("data", "sample, hub or a folder of rows", None, str, "the run's"),
+                Key("split", "train, dev or test", "test", one_of("train", "dev", "test")),
+                Key("limit", "at most so many examples", None, whole(1), "the run's"),
+                Key("out", "a folder for predictions.jsonl and scores.json", shown="FOLDER"),
+                BEAMS,
+                BARE,
+                *LOADING,
+            ),
+            _evaluate,
+        ),
+        "merge": (
+            _command("merge", "RUN OUT", "a Hugging Face folder with the adapter folded in", 2, *LOADING),
+            _merge,
+        ),
+        "export": (
+            _command("export", "RUN OUT", "a folder that the peft library loads", 2, *LOADING),
+            _export,
+        ),
+        "import": (
+            _command(
+                "import",
+                "PEFT_FOLDER OUT backbone=NAME",
+                "a saved adapter of ours from one that peft trained",
+                2,
+                Key("backbone", "an entry of configs/backbone/, or a YAML file", shown="NAME"),
+                CHECKPOINT,
+                DEVICE,
+            ),
+            _import,
+        ),
+    },
+)  # fmt: skip
+
+if __name__ == "__main__":
+    sys.exit(main())

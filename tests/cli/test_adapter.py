@@ -1,0 +1,151 @@
+"""`iapt-adapter`: each of its commands on a tiny run, and what it says when something is wrong."""
+
+import io
+import json
+from pathlib import Path
+
+import peft
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from iapt import load_run
+from iapt.backbone.load import BackboneConfig, load_backbone
+from iapt.catalog import entry
+from iapt.cli.adapter import main
+from tests.tiny_runs import tiny_run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("commands")
+    return {name: tiny_run(folder, f"method={name}") for name in ("lora", "iapt")}
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """What a command that succeeds prints."""
+    assert main([str(word) for word in words]) == 0
+    return capsys.readouterr().out
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """The one error of a command that fails."""
+    assert main([str(word) for word in words]) in (1, 2)
+    captured = capsys.readouterr()
+    assert not captured.out
+    assert "Traceback" not in captured.err
+    (error,) = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    return error
+
+
+def test_show_says_what_was_trained_and_what_it_can_do(runs, capsys):
+    shown = said(capsys, "show", runs["lora"])
+    for part in (
+        "lora (iapt.methods.lora.LoRA)",
+        "rank=4, alpha=8.0",
+        "tiny_llama, float32, revision random",
+        "'[INST] {query}[/INST]'",
+        "acc ",
+        "merge            yes",
+        "export to peft   yes, as LORA",
+        "  blocks.0.q.lora_A  4 x 32  float32",
+    ):
+        assert part in shown
+    shown = said(capsys, "show", runs["iapt"])
+    assert "merge            no" in shown
+    assert "export to peft   no" in shown
+
+
+def test_generate_takes_texts_from_words_a_file_or_stdin(runs, capsys, monkeypatch):
+    model = load_run(runs["lora"], device="cpu")
+    texts = ["a film", "a = b"]
+    expected = model.generate(texts, max_new_tokens=5, num_beams=1)
+    options = ("max_new_tokens=5", "num_beams=1", "device=cpu")
+    assert said(capsys, "generate", runs["lora"], *texts, *options) == "\n".join(expected) + "\n"
+    Path("texts.txt").write_text("\n".join(texts) + "\n\n")
+    assert said(capsys, "generate", runs["lora"], "file=texts.txt", *options) == "\n".join(expected) + "\n"  # fmt: skip
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(texts)))
+    assert said(capsys, "generate", runs["lora"], *options) == "\n".join(expected) + "\n"
+    with model.bare():
+        bare = model.generate(texts, max_new_tokens=5, num_beams=1)
+    assert bare != expected
+    assert said(capsys, "generate", runs["lora"], *texts, "bare=true", *options) == "\n".join(bare) + "\n"  # fmt: skip
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert "no text" in refused(capsys, "generate", runs["lora"])
+
+
+def test_evaluate_prints_the_score_and_writes_no_row(runs, capsys):
+    stored = json.loads((runs["lora"] / "scores.json").read_text())
+    shown = said(capsys, "evaluate", runs["lora"])
+    assert f"{stored['metric']} {stored['value']:.1f} on 6 examples" in shown
+    assert f"({stored['n_unparsed']} unparsed)" in shown
+    words = ("task=boolq", "data=sample", "split=dev", "limit=3", "out=found")
+    said(capsys, "evaluate", runs["lora"], *words)
+    assert len(Path("found/predictions.jsonl").read_text().splitlines()) == 3
+    scores = json.loads(Path("found/scores.json").read_text())
+    assert (scores["metric"], scores["n"]) == ("acc", 3)
+    evaluated = scores["evaluated"]
+    assert (evaluated["task"], evaluated["split"], evaluated["bare"]) == ("boolq", "dev", False)
+    assert evaluated["trained"]["run"] == runs["lora"].name
+    assert sorted(p.name for p in Path().rglob("*")) == [
+        "found",
+        "predictions.jsonl",
+        "scores.json",
+    ]
+
+
+def test_merge_writes_a_plain_model_and_refuses_what_is_no_change_of_weights(runs, capsys):
+    said(capsys, "merge", runs["lora"], "merged", "device=cpu")
+    model, ids = load_run(runs["lora"], device="cpu"), torch.arange(3, 40)[None]
+    with torch.no_grad():
+        plain = AutoModelForCausalLM.from_pretrained("merged")(ids).logits
+        torch.testing.assert_close(plain, model.backbone(ids), atol=1e-5, rtol=0)
+    assert "is there already" in refused(capsys, "merge", runs["lora"], "merged")
+    assert "IAPT cannot be merged" in refused(capsys, "merge", runs["iapt"], "other")
+    assert not Path("other").exists()
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks for it
+def test_export_and_import_keep_the_logits(runs, capsys):
+    said(capsys, "export", runs["lora"], "for_peft", "device=cpu")
+    model, ids = load_run(runs["lora"], device="cpu"), torch.arange(3, 40)[None]
+    with torch.no_grad():
+        ours = model.backbone(ids)
+        bare = BackboneConfig.from_mapping(entry("backbone", "tiny_llama"))
+        fresh = load_backbone(bare, torch.device("cpu")).backbone.model
+        theirs = peft.PeftModel.from_pretrained(fresh, "for_peft").eval()(ids).logits
+        torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)
+        shown = said(capsys, "import", "for_peft", "again", "backbone=tiny_llama", "device=cpu")
+        assert "lora on tiny_llama" in shown
+        back = load_run("again", device="cpu")
+        torch.testing.assert_close(back.backbone(ids), ours, atol=1e-5, rtol=0)
+    assert "2 examples" in said(capsys, "evaluate", "again", "task=sst2", "data=sample", "limit=2")
+    assert "IAPT has no counterpart in peft" in refused(capsys, "export", runs["iapt"], "other")
+    assert not Path("other").exists()
+    assert "iapt-adapter import" in refused(capsys, "show", "for_peft")
+    assert "backbone: missing" in refused(capsys, "import", "for_peft", "third")
+    wrong = refused(capsys, "import", "for_peft", "third", "backbone=tiny_lama")
+    assert "backbone=tiny_lama: there is no such" in wrong
+
+
+def test_wrong_words_are_named(runs, capsys):
+    assert "'show'" in refused(capsys, "shw", runs["lora"])
+    assert "splt" in refused(capsys, "evaluate", runs["lora"], "splt=dev")
+    assert "split=tst" in refused(capsys, "evaluate", runs["lora"], "split=tst")
+    assert "num_beams=0" in refused(capsys, "generate", runs["lora"], "x", "num_beams=0")
+    assert "no such run" in refused(capsys, "show", "runs/nowhere")
+    assert "RUN OUT" in refused(capsys, "merge", runs["lora"])
+
+
+def test_help_lists_every_command_and_each_has_its_own(capsys):
+    page = said(capsys, "--help")
+    for verb in ("show", "generate", "evaluate", "merge", "export", "import"):
+        assert f"  {verb} " in page
+        assert f"Usage: iapt-adapter {verb}" in said(capsys, verb, "--help")
+    assert said(capsys) == page
+    assert said(capsys, "--version").startswith("iapt-adapter ")
