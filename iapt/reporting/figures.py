@@ -11,7 +11,7 @@ from iapt.reporting.choose import Scope, comparable
 from iapt.reporting.entries import count_text, median_text, statistics
 from iapt.reporting.render import DASH, Document, Entry, Grid
 from iapt.reporting.spec import Column, columns, figure_lines, load
-from iapt.reporting.svg import Series, line_chart
+from iapt.reporting.charts import Series, line_chart
 from iapt.reporting.tables import other_rows
 from iapt.results.cells import Cell
 from iapt.results.row import Row, field, number

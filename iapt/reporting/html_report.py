@@ -11,11 +11,11 @@ from pathlib import Path
 
 from iapt.reporting.render import Entry, Grid
 from iapt.reporting.summary import Section, cells_grid, medians_grid, sections
-from iapt.reporting.svg import Series, line_chart
 from iapt.results.cells import Cell
 from iapt.results.row import DevPoint, Row
 from iapt.results.run_folder import Prediction, failures, read_predictions
 from iapt.results.statistics import median
+from iapt.reporting.charts import Series, line_chart
 
 LONGEST = 2_000  # characters of one text that are shown
 _STYLE = """
