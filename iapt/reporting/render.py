@@ -1,18 +1,23 @@
-"""One document, three outputs: Markdown for people, LaTeX for papers, CSV for programs.
+"""One document, four outputs: Markdown and LaTeX files, CSV for programs, and a page for the terminal.
 
-Texts that come from rows are never trusted: control characters are replaced and each output's own
-special characters escaped.
+Texts that come from rows are never trusted: control characters are replaced, and each output's own
+special characters are escaped.
 """
 
 import csv
 import io
+import re
+import textwrap
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tabulate import tabulate
+
 DASH = "\N{EN DASH}"
 Mark = Literal["", "best", "second"]
+MISSING = "These commands run what is missing:"
 
 
 @dataclass(frozen=True)
@@ -32,12 +37,15 @@ class Entry:
     paper_mark: Mark = ""
 
 
+Line = Sequence[Entry | str] | str  # a line that is a text is a heading within the grid
+
+
 @dataclass(frozen=True)
 class Grid:
-    """A table: column heads and lines; a line that is a text is a section heading."""
+    """A table: column heads and lines."""
 
     head: Sequence[str]
-    lines: Sequence[Sequence[Entry | str] | str]
+    lines: Sequence[Line]
     title: str = ""
 
 
@@ -47,14 +55,17 @@ class Document:
 
     Attributes:
         name: Stem of the files, e.g. ``table1``.
+        grids: The tables themselves.
+        details: Longer tables behind them; in LaTeX they have a file of their own.
         records: One flat mapping per entry, with equal keys: the CSV.
-        commands: Shell lines that fill what is missing.
+        commands: Shell lines that run what is missing.
     """
 
     name: str
     title: str
     intro: list[str] = field(default_factory=list)
     grids: list[Grid] = field(default_factory=list)
+    details: list[Grid] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     records: list[Mapping[str, object]] = field(default_factory=list)
@@ -65,63 +76,103 @@ def clean(text: object) -> str:
 
     This keeps terminal escapes and right-to-left overrides of a model's output out of a table.
     """
-    kept = [
-        "�" if unicodedata.category(c) in {"Cc", "Cf", "Cs"} else c
-        for c in " ".join(str(text).split())
-    ]
-    return "".join(kept)
+    return "".join(
+        "\ufffd" if unicodedata.category(letter) in {"Cc", "Cf", "Cs"} else letter
+        for letter in " ".join(str(text).split())
+    )
 
 
 def markdown(document: Document) -> str:
-    """Render as GitHub Markdown with aligned columns, readable on a terminal too."""
+    """Render as GitHub Markdown with aligned columns."""
     parts = [f"# {_md(document.title)}", *map(_md, document.intro)]
-    for grid in document.grids:
-        if grid.title:
-            parts.append(f"## {_md(grid.title)}")
-        parts.append(_markdown_grid(grid))
+    for grid in [*document.grids, *document.details]:
+        parts += [f"## {_md(grid.title)}"] if grid.title else []
+        texts = _texts(grid, _md, _MARKDOWN)
+        parts.append(tabulate(texts, "firstrow", tablefmt="github", disable_numparse=True))
     if document.notes:
         parts.append("\n".join(f"- {_md(note)}" for note in document.notes))
     if document.commands:
-        parts.append("Missing runs are made by:")
-        parts.append("```\n" + "\n".join(map(clean, document.commands)) + "\n```")
+        parts += [MISSING, "```\n" + "\n".join(map(clean, document.commands)) + "\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def terminal(document: Document, width: int) -> str:
+    """Render for a terminal: tables and sentences are wrapped at its width, commands are not.
+
+    Args:
+        document: What to show.
+        width: Columns of the terminal.
+    """
+    parts = [_wrapped(text, width) for text in (document.title, *document.intro)]
+    for grid in [*document.grids, *document.details]:
+        parts += [_wrapped(grid.title, width)] if grid.title else []
+        texts = _texts(grid, clean, _TERMINAL)
+        sizes = _sizes(_texts(grid, clean, _PLAIN), width)
+        table = tabulate(
+            texts,
+            "firstrow",
+            disable_numparse=True,
+            maxcolwidths=sizes,
+            maxheadercolwidths=sizes,
+        )
+        parts.append(table)
+    if document.notes:
+        parts.append("\n".join(_wrapped(f"- {note}", width, "  ") for note in document.notes))
+    if document.commands:
+        parts += [MISSING, "\n".join(f"  {clean(command)}" for command in document.commands)]
     return "\n\n".join(parts) + "\n"
 
 
 def latex(document: Document) -> str:
-    """Render each grid as a ``table`` environment that needs no package."""
-    parts = [f"% {clean(document.title)}"]
+    """Render the document's own grids as two-column floats without the details."""
+    title = re.sub(r"^(Table|Figure) \d+: ", "", document.title)  # LaTeX counts by itself
+    parts = [_preamble(document)]
     for number, grid in enumerate(document.grids):
-        width = len(grid.head)
-        lines = [
-            r"\begin{table}[t]",
-            r"\centering",
-            r"\small",
-            rf"\begin{{tabular}}{{l{'c' * (width - 1)}}}",
-            r"\hline",
-            " & ".join(map(latex_escape, grid.head)) + r" \\",
-            r"\hline",
-        ]
-        for line in grid.lines:
-            if isinstance(line, str):
-                lines.append(
-                    rf"\hline \multicolumn{{{width}}}{{c}}{{\textit{{{latex_escape(line)}}}}} \\"
-                )
-            else:
-                first = _latex_entry(line[0])
-                # After a line break LaTeX would take a bracket or a star as an argument.
-                guard = "{}" if first.startswith(("[", "*")) else ""
-                lines.append(guard + " & ".join(map(_latex_entry, line)) + r" \\")
-        notes = document.notes if number == 0 else []
-        caption = " ".join([grid.title or document.title, *(document.intro if number == 0 else [])])
-        lines += [
-            r"\hline",
-            r"\end{tabular}",
-            rf"\caption{{{latex_escape(caption)}}}",
-            rf"\label{{tab:{_label(document.name)}{'-' + str(number + 1) if number else ''}}}",
-            *(rf"\par\footnotesize {latex_escape(note)}" for note in notes),
-            r"\end{table}",
-        ]
-        parts.append("\n".join(lines))
+        caption = f"{grid.title or title}. {' '.join(document.intro) if number == 0 else ''}"
+        parts.append(
+            "\n".join(
+                [
+                    r"\begin{table*}[t]",
+                    r"\centering\small",
+                    r"\begin{adjustbox}{max width=\textwidth}",
+                    rf"\begin{{tabular}}{{{_alignment(grid)}}}",
+                    r"\toprule",
+                    *_latex_lines(grid),
+                    r"\bottomrule",
+                    r"\end{tabular}",
+                    r"\end{adjustbox}",
+                    rf"\caption{{{latex_escape(caption.strip())}}}",
+                    _label(document.name, number),
+                    r"\end{table*}",
+                ]
+            )
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def latex_details(document: Document) -> str:
+    """Render the details as tables that break over pages, with all notes; empty without details."""
+    if not document.details:
+        return ""
+    parts = [_preamble(document)]
+    for number, grid in enumerate(document.details):
+        head, *lines = _latex_lines(grid)
+        parts.append(
+            "\n".join(
+                [
+                    r"{\scriptsize\setlength{\tabcolsep}{3pt}",
+                    rf"\begin{{longtable}}{{{_alignment(grid)}}}",
+                    rf"\caption{{{latex_escape(grid.title or document.title)}}}",
+                    _label(f"{document.name}-details", number) + r" \\",
+                    rf"\toprule {head} \endhead",
+                    r"\bottomrule \endfoot",
+                    *lines[1:],
+                    r"\end{longtable}}",
+                ]
+            )
+        )
+    notes = [rf"\item {_guarded(latex_escape(note))}" for note in document.notes]
+    parts += ["\n".join([r"\begin{itemize}", *notes, r"\end{itemize}"])] if notes else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -137,6 +188,11 @@ def csv_text(document: Document) -> str:
     return file.getvalue()
 
 
+_Marks = dict[str, str]
+_MARKDOWN: _Marks = {"": "{}", "best": "**{}**", "second": "<u>{}</u>", "heading": "*{}*"}
+_PLAIN: _Marks = dict.fromkeys(("", "best", "second", "heading"), "{}")
+_TERMINAL: _Marks = _PLAIN | {"best": "\x1b[1m{}\x1b[0m", "second": "\x1b[4m{}\x1b[0m"}
+_LATEX_MARKS: _Marks = _PLAIN | {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -159,6 +215,8 @@ _LATEX = {
     "±": r"$\pm$",
     "≥": r"$\geq$",
     "≤": r"$\leq$",
+    "²": "$^2$",
+    "³": "$^3$",
     "†": r"$^\dagger$",
 }
 
@@ -168,8 +226,26 @@ def latex_escape(text: object) -> str:
     return "".join(_LATEX.get(letter, letter) for letter in clean(text))
 
 
-def _label(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in name)
+def _texts(grid: Grid, escape: Callable[[object], str], marks: _Marks) -> list[list[str]]:
+    """Escape and mark a grid: its head, then its lines, a heading in the first column."""
+    body = [
+        [marks["heading"].format(escape(line)), *[""] * (len(grid.head) - 1)]
+        if isinstance(line, str)
+        else [_entry(entry, escape, marks) for entry in line]
+        for line in grid.lines
+    ]
+    return [[escape(text) for text in grid.head], *body]
+
+
+def _entry(
+    entry: Entry | str, escape: Callable[[object], str], marks: _Marks, bracket: str = "[{}]"
+) -> str:
+    if isinstance(entry, str):
+        return escape(entry)
+    text = marks[entry.mark].format(escape(entry.text))
+    if not entry.paper:
+        return text
+    return f"{text} {bracket.format(marks[entry.paper_mark].format(escape(entry.paper)))}"
 
 
 def _md(text: object) -> str:
@@ -179,48 +255,46 @@ def _md(text: object) -> str:
     return escaped.replace("<", "&lt;")
 
 
-def _markdown_entry(entry: Entry | str) -> str:
-    if isinstance(entry, str):
-        return _md(entry)
-    text = _markdown_mark(entry.text, entry.mark)
-    return f"{text} [{_markdown_mark(entry.paper, entry.paper_mark)}]" if entry.paper else text
+def _wrapped(text: str, width: int, indent: str = "") -> str:
+    return textwrap.fill(clean(text), width, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def _markdown_mark(text: str, mark: Mark) -> str:
-    plain = _md(text)
-    return {"": plain, "best": f"**{plain}**", "second": f"<u>{plain}</u>"}[mark]
+def _sizes(texts: Sequence[Sequence[str]], width: int, least: int = 6) -> list[int]:
+    """Narrow the widest columns until a table fits; very many columns may still not fit."""
+    sizes = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    while sum(sizes) + 4 * len(sizes) > width and max(sizes) > least:  # tabulate pads by up to 4
+        sizes[sizes.index(max(sizes))] -= 1
+    return sizes
 
 
-def _latex_entry(entry: Entry | str) -> str:
-    if isinstance(entry, str):
-        return latex_escape(entry)
-    text = _latex_mark(entry.text, entry.mark)
-    if not entry.paper:
-        return text
-    return rf"{text} {{\scriptsize [{_latex_mark(entry.paper, entry.paper_mark)}]}}"
+def _preamble(document: Document) -> str:
+    return f"% {clean(document.title)}\n% Needs \\usepackage{{adjustbox,booktabs,longtable}}"
 
 
-def _latex_mark(text: str, mark: Mark) -> str:
-    plain = latex_escape(text)
-    return {"": plain, "best": rf"\textbf{{{plain}}}", "second": rf"\underline{{{plain}}}"}[mark]
+def _alignment(grid: Grid) -> str:
+    return "l" + "c" * (len(grid.head) - 1)
 
 
-def _markdown_grid(grid: Grid) -> str:
-    width = len(grid.head)
-    body = [
-        [f"*{_md(line)}*", *[""] * (width - 1)]
-        if isinstance(line, str)
-        else [_markdown_entry(entry) for entry in line]
-        for line in grid.lines
-    ]
-    table = [[_md(text) for text in grid.head], *body]
-    sizes = [max(3, *(len(line[column]) for line in table)) for column in range(width)]
-    rule = "| " + " | ".join("-" * size for size in sizes) + " |"
-    lines = [
-        "| " + " | ".join(text.ljust(size) for text, size in zip(line, sizes, strict=True)) + " |"
-        for line in table
-    ]
-    return "\n".join([lines[0], rule, *lines[1:]])
+def _label(name: str, number: int) -> str:
+    plain = "".join(letter if letter.isalnum() else "-" for letter in name)
+    return rf"\label{{tab:{plain}{f'-{number + 1}' if number else ''}}}"
+
+
+def _latex_lines(grid: Grid) -> list[str]:
+    lines = [" & ".join(map(latex_escape, grid.head)) + r" \\", r"\midrule"]
+    for number, line in enumerate(grid.lines):
+        if isinstance(line, str):
+            text = rf"\multicolumn{{{len(grid.head)}}}{{c}}{{\textit{{{latex_escape(line)}}}}} \\"
+            lines += [r"\midrule", text] if number else [text]
+        else:
+            entries = [_entry(e, latex_escape, _LATEX_MARKS, r"{{\scriptsize [{}]}}") for e in line]
+            lines.append(_guarded(" & ".join(entries)) + r" \\")
+    return lines
+
+
+def _guarded(line: str) -> str:
+    """After a line break or an item, LaTeX would take a bracket or a star as an argument."""
+    return "{}" + line if line.startswith(("[", "*")) else line
 
 
 def _csv_value(value: object) -> object:
@@ -229,5 +303,5 @@ def _csv_value(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = clean(value)
-    # A spreadsheet would run a text that starts like a formula.
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@"} else text
+    # A spreadsheet would run a text that starts like a formula; a tab or a return before it is gone.
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

@@ -1,9 +1,20 @@
 import csv
 import io
+import re
 
 import pytest
 
-from iapt.reporting.render import Document, Entry, Grid, csv_text, latex, latex_escape, markdown
+from iapt.reporting.render import (
+    Document,
+    Entry,
+    Grid,
+    csv_text,
+    latex,
+    latex_details,
+    latex_escape,
+    markdown,
+    terminal,
+)
 
 
 def document(*texts: str) -> Document:
@@ -45,6 +56,7 @@ def test_markdown_cannot_be_broken_by_a_name() -> None:
         ("{$x^2$}", r"\{\$x\textasciicircum{}2\$\}"),
         ("~<>|", r"\textasciitilde{}\textless{}\textgreater{}\textbar{}"),
         ('"–', "''--"),
+        ("(IA)³", "(IA)$^3$"),
     ],
 )
 def test_latex_escapes_what_latex_would_read(text: str, escaped: str) -> None:
@@ -59,8 +71,56 @@ def test_latex_is_balanced_and_marks_entries() -> None:
     assert text.count(r"\label{tab:table1}") == 1
 
 
-def test_csv_quotes_and_defuses_formulas() -> None:
+def test_a_caption_says_neither_its_number_nor_its_title_twice() -> None:
+    table = Document("table1", "Table 1: a title", ["Bold."], [Grid(("a",), [["x"]])])
+    assert r"\caption{a title. Bold.}" in latex(table)
+    summary = Document("s", "Summary", [], [Grid(("a",), [["x"]], "one"), Grid(("a",), [], "two")])
+    assert re.findall(r"caption{(.*)}", latex(summary)) == ["one.", "two."]
+
+
+def test_details_have_a_latex_file_of_their_own_that_may_break_over_pages() -> None:
+    table = document("87.9")
+    assert latex_details(table) == ""
+    table.details.append(Grid(("Task", "IQM"), [["[a", "87.91"]], "Beside the medians"))
+    assert "87.91" not in latex(table)
+    assert "87.91" in markdown(table)
+    text = latex_details(table)
+    assert text.count(r"\begin{") == text.count(r"\end{")
+    assert r"\begin{longtable}" in text
+    assert "\n{}[a & 87.91" in text
+    assert r"\item a note" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_on_a_terminal_every_line_but_the_commands_fits(width: int) -> None:
+    grid = Grid([f"column {n}" for n in range(6)], [[Entry("some words " * 4, "best")] * 6])
+    shown = Document("t", "A title " * 20, ["Words " * 40], [grid], notes=["note " * 50])
+    text = terminal(shown, width)
+    visible = re.sub(r"\x1b\[\d+m", "", text)
+    assert max(map(len, visible.splitlines())) <= width
+    assert visible.count("some") == 24
+    assert "\x1b[1m" in text
+
+
+def test_no_escape_of_a_row_reaches_the_terminal() -> None:
+    text = terminal(document("\x1b]0;title\x07 \u202egnp"), 80)
+    assert not {"\x07", "\u202e"} & set(text)
+    assert set(re.findall(r"\x1b...", text)) == {"\x1b[1m", "\x1b[4m", "\x1b[0m"}
+
+
+def test_csv_quotes_what_csv_would_read() -> None:
     records = list(csv.DictReader(io.StringIO(csv_text(document("=1+1", 'a,"b"\nc')))))
     assert [record["label"] for record in records] == ["'=1+1", 'a,"b" c']
     assert records[0]["value"] == "-1.2346"
     assert records[0]["none"] == ""
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t=", "\r=", "\t+", "\r@", "\n-", " ="])
+def test_csv_defuses_every_start_of_a_formula(start: str) -> None:
+    (record,) = csv.DictReader(io.StringIO(csv_text(document(f"{start}cmd|'/c calc'!A1"))))
+    assert record["label"].startswith("'")
+
+
+def test_csv_leaves_other_texts_as_they_are() -> None:
+    (record,) = csv.DictReader(io.StringIO(csv_text(document("a=1, b-2"))))
+    assert record["label"] == "a=1, b-2"
