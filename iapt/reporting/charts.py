@@ -29,16 +29,10 @@ _STYLE = {
     "text.parse_math": False,  # a dollar sign in a label is a dollar sign
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same widths everywhere
     "font.size": FONT,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "grid.color": "#8888884d",
-    "xtick.color": INK,
-    "ytick.color": INK,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor"), INK),
+    **dict.fromkeys(("xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
+    **{"axes.grid": True, "axes.grid.axis": "y", "grid.color": "#8888884d"},
 }
 
 
@@ -144,7 +138,12 @@ def _label_ends(
             textcoords="axes fraction",
             verticalalignment="center",
             color=_colour(number),
-            arrowprops={"arrowstyle": "-", "color": _colour(number), "alpha": 0.4, "relpos": (0, 0.5)},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": _colour(number),
+                "alpha": 0.4,
+                "relpos": (0, 0.5),
+            },
         )
 
 

@@ -128,52 +128,24 @@ def latex(document: Document) -> str:
     title = re.sub(r"^(Table|Figure) \d+: ", "", document.title)  # LaTeX counts by itself
     parts = [_preamble(document)]
     for number, grid in enumerate(document.grids):
-        caption = f"{grid.title or title}. {' '.join(document.intro) if number == 0 else ''}"
-        parts.append(
-            "\n".join(
-                [
-                    r"\begin{table*}[t]",
-                    r"\centering\small",
-                    r"\begin{adjustbox}{max width=\textwidth}",
-                    rf"\begin{{tabular}}{{{_alignment(grid)}}}",
-                    r"\toprule",
-                    *_latex_lines(grid),
-                    r"\bottomrule",
-                    r"\end{tabular}",
-                    r"\end{adjustbox}",
-                    rf"\caption{{{latex_escape(caption.strip())}}}",
-                    _label(document.name, number),
-                    r"\end{table*}",
-                ]
-            )
-        )
-    return "\n\n".join(parts) + "\n"
+        caption = " ".join([f"{grid.title or title}.", *(document.intro if number == 0 else [])])
+        label = _label(document.name, number)
+        parts.append(_FLOAT % (_tabular(grid), latex_escape(caption), label))
+    return "\n".join(parts)
 
 
 def latex_details(document: Document) -> str:
     """Render the details as tables that break over pages, with all notes; empty without details."""
-    if not document.details:
-        return ""
-    parts = [_preamble(document)]
+    parts = []
     for number, grid in enumerate(document.details):
-        head, *lines = _latex_lines(grid)
-        parts.append(
-            "\n".join(
-                [
-                    r"{\scriptsize\setlength{\tabcolsep}{3pt}",
-                    rf"\begin{{longtable}}{{{_alignment(grid)}}}",
-                    rf"\caption{{{latex_escape(grid.title or document.title)}}}",
-                    _label(f"{document.name}-details", number) + r" \\",
-                    rf"\toprule {head} \endhead",
-                    r"\bottomrule \endfoot",
-                    *lines[1:],
-                    r"\end{longtable}}",
-                ]
-            )
-        )
-    notes = [rf"\item {_guarded(latex_escape(note))}" for note in document.notes]
-    parts += ["\n".join([r"\begin{itemize}", *notes, r"\end{itemize}"])] if notes else []
-    return "\n\n".join(parts) + "\n"
+        table = _tabular(grid).replace("tabular", "longtable")
+        begin, _, rest = table.replace(r"\midrule", r"\midrule \endhead", 1).partition("\n")
+        caption = latex_escape(grid.title or document.title)
+        label = _label(f"{document.name}-details", number)
+        parts.append(_LONG % (begin, caption, label, rest))
+    notes = "\n".join(rf"\item {latex_escape(note)}" for note in document.notes)
+    parts += [f"\\begin{{itemize}}\n{notes}\n\\end{{itemize}}\n"] if notes else []
+    return "\n".join([_preamble(document), *parts]) if document.details else ""
 
 
 def csv_text(document: Document) -> str:
@@ -192,32 +164,36 @@ _Marks = dict[str, str]
 _MARKDOWN: _Marks = {"": "{}", "best": "**{}**", "second": "<u>{}</u>", "heading": "*{}*"}
 _PLAIN: _Marks = dict.fromkeys(("", "best", "second", "heading"), "{}")
 _TERMINAL: _Marks = _PLAIN | {"best": "\x1b[1m{}\x1b[0m", "second": "\x1b[4m{}\x1b[0m"}
-_LATEX_MARKS: _Marks = _PLAIN | {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
+_TEX: _Marks = {
+    **{"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"},
+    "heading": r"\textit{{{}}}",
+}
+_FLOAT = r"""
+\begin{table*}[t]
+\centering\small
+\begin{adjustbox}{max width=\textwidth}
+%s
+\end{adjustbox}
+\caption{%s}
+\label{%s}
+\end{table*}
+"""
+_LONG = r"""
+{\scriptsize\setlength{\tabcolsep}{3pt}
+%s
+\caption{%s}
+\label{%s} \\
+%s}
+"""
+# A bracket or a star would be an argument of the line break or the item before it.
 _LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    DASH: "--",
-    "\N{EM DASH}": "---",
-    "\N{MINUS SIGN}": "$-$",
-    "\N{MULTIPLICATION SIGN}": r"$\times$",
-    "±": r"$\pm$",
-    "≥": r"$\geq$",
-    "≤": r"$\leq$",
-    "²": "$^2$",
-    "³": "$^3$",
-    "†": r"$^\dagger$",
+    **{letter: f"\\{letter}" for letter in "{}$&#%_"},
+    **{letter: f"{{{letter}}}" for letter in "[*"},
+    **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"},
+    **{DASH: "--", "\N{EM DASH}": "---", "\N{MINUS SIGN}": "$-$", "†": r"$^\dagger$"},
+    **{"\N{MULTIPLICATION SIGN}": r"$\times$", "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$"},
+    **{"²": "$^2$", "³": "$^3$"},
 }
 
 
@@ -226,26 +202,25 @@ def latex_escape(text: object) -> str:
     return "".join(_LATEX.get(letter, letter) for letter in clean(text))
 
 
-def _texts(grid: Grid, escape: Callable[[object], str], marks: _Marks) -> list[list[str]]:
+def _texts(
+    grid: Grid, escape: Callable[[object], str], marks: _Marks, bracket: str = "[{}]"
+) -> list[list[str]]:
     """Escape and mark a grid: its head, then its lines, a heading in the first column."""
+
+    def worded(entry: Entry | str) -> str:
+        if isinstance(entry, str):
+            return escape(entry)
+        text = marks[entry.mark].format(escape(entry.text))
+        paper = marks[entry.paper_mark].format(escape(entry.paper))
+        return f"{text} {bracket.format(paper)}" if entry.paper else text
+
     body = [
         [marks["heading"].format(escape(line)), *[""] * (len(grid.head) - 1)]
         if isinstance(line, str)
-        else [_entry(entry, escape, marks) for entry in line]
+        else list(map(worded, line))
         for line in grid.lines
     ]
     return [[escape(text) for text in grid.head], *body]
-
-
-def _entry(
-    entry: Entry | str, escape: Callable[[object], str], marks: _Marks, bracket: str = "[{}]"
-) -> str:
-    if isinstance(entry, str):
-        return escape(entry)
-    text = marks[entry.mark].format(escape(entry.text))
-    if not entry.paper:
-        return text
-    return f"{text} {bracket.format(marks[entry.paper_mark].format(escape(entry.paper)))}"
 
 
 def _md(text: object) -> str:
@@ -271,30 +246,18 @@ def _preamble(document: Document) -> str:
     return f"% {clean(document.title)}\n% Needs \\usepackage{{adjustbox,booktabs,longtable}}"
 
 
-def _alignment(grid: Grid) -> str:
-    return "l" + "c" * (len(grid.head) - 1)
-
-
 def _label(name: str, number: int) -> str:
     plain = "".join(letter if letter.isalnum() else "-" for letter in name)
-    return rf"\label{{tab:{plain}{f'-{number + 1}' if number else ''}}}"
+    return f"tab:{plain}{f'-{number + 1}' if number else ''}"
 
 
-def _latex_lines(grid: Grid) -> list[str]:
-    lines = [" & ".join(map(latex_escape, grid.head)) + r" \\", r"\midrule"]
-    for number, line in enumerate(grid.lines):
-        if isinstance(line, str):
-            text = rf"\multicolumn{{{len(grid.head)}}}{{c}}{{\textit{{{latex_escape(line)}}}}} \\"
-            lines += [r"\midrule", text] if number else [text]
-        else:
-            entries = [_entry(e, latex_escape, _LATEX_MARKS, r"{{\scriptsize [{}]}}") for e in line]
-            lines.append(_guarded(" & ".join(entries)) + r" \\")
-    return lines
-
-
-def _guarded(line: str) -> str:
-    """After a line break or an item, LaTeX would take a bracket or a star as an argument."""
-    return "{}" + line if line.startswith(("[", "*")) else line
+def _tabular(grid: Grid) -> str:
+    texts = _texts(grid, latex_escape, _TEX, r"{{\scriptsize [{}]}}")
+    align = ["left", *["center"] * (len(grid.head) - 1)]
+    text = tabulate(texts, "firstrow", tablefmt="latex_raw", disable_numparse=True, colalign=align)
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
+        text = text.replace(r"\hline", rule, 1)
+    return text
 
 
 def _csv_value(value: object) -> object:

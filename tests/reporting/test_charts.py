@@ -1,4 +1,5 @@
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import matplotlib
@@ -72,7 +73,7 @@ def test_each_line_is_named_at_its_end_and_no_name_covers_another(count: int) ->
     found = re.findall(r'y="([\d.]+)"[^>]*>(line \d+)<', svg)
     assert len(found) == count
     heights = sorted(float(y) for y, _ in found)
-    assert all(low + 8 < high for low, high in zip(heights, heights[1:], strict=False))
+    assert all(low + 8 < high for low, high in pairwise(heights))
     order = [name for _, name in sorted(found, key=lambda item: -float(item[0]))]
     assert order == [f"line {n}" for n in range(count)]  # the lowest line has the lowest name
 

@@ -65,9 +65,9 @@ def test_latex_escapes_what_latex_would_read(text: str, escaped: str) -> None:
 
 def test_latex_is_balanced_and_marks_entries() -> None:
     text = latex(document("87.9", "[0.5ex]"))
-    assert r"\textbf{87.9} {\scriptsize [\underline{87.5}]} \\" in text
+    assert r"\textbf{87.9} {\scriptsize [\underline{87.5}]} \\" in re.sub(" +", " ", text)
     assert text.count(r"\begin{") == text.count(r"\end{")
-    assert "\n{}[0.5ex] &" in text  # not an argument of the line break before it
+    assert "\n {[}0.5ex] " in text  # not an argument of the line break before it
     assert text.count(r"\label{tab:table1}") == 1
 
 
@@ -87,7 +87,7 @@ def test_details_have_a_latex_file_of_their_own_that_may_break_over_pages() -> N
     text = latex_details(table)
     assert text.count(r"\begin{") == text.count(r"\end{")
     assert r"\begin{longtable}" in text
-    assert "\n{}[a & 87.91" in text
+    assert re.search(r"\n *{\[}a +& 87.91", text)
     assert r"\item a note" in text
 
 

@@ -1,11 +1,19 @@
 import json
 import re
+from collections.abc import Iterator
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
-from iapt.reporting.html_report import html_report
+import pytest
+from jinja2 import UndefinedError
+
+from iapt.reporting import report
+from iapt.reporting.charts import INK, PAPER
+from iapt.reporting.report import Block, Material, Section, html_report
 from iapt.results.cells import collect
-from tests.results.example_rows import a_row, five
+from iapt.results.row import Row
+from tests.results.example_rows import a_row, five, raw_row
 
 QUICK = {"backbone": "smollm2_135m", "hparams": "quick", "data": "sample"}
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">\u202egnp\x00\ud800'
@@ -46,20 +54,25 @@ def run_folder(runs: Path, run_id: str, lines: list[object]) -> None:
 
 def test_the_file_needs_nothing_from_outside_and_runs_nothing() -> None:
     rows = five("boolq", "iapt", [70.0] * 5, **QUICK)
-    text = html_report(rows, collect(rows)[0])
+    text = html_report(Material(rows, collect(rows)[0]))
     tags = parsed(text)
     assert not {tag for tag, _ in tags.seen} & {"script", "link", "img", "iframe", "object"}
     assert all(not {"src", "href"} & set(attributes) for _, attributes in tags.seen)
     assert all(not name.startswith("on") for _, attributes in tags.seen for name in attributes)
     assert "default-src 'none'" in text
-    assert re.findall(r"https?://[^\"' ]+", text) == ["http://www.w3.org/2000/svg"] * 2
+    inside = [value for _, a in tags.seen for name, value in a.items() if name.endswith(":href")]
+    assert inside
+    assert all(value and value.startswith("#") for value in inside)
+    spaces = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}  # names, not addresses
+    assert set(re.findall(r"https?://[^\"' ]+", text)) == spaces
+    assert not re.search(r"url\((?!#)|@import", text)
 
 
 def test_the_table_and_the_curves_show_the_rows() -> None:
     rows = five("boolq", "iapt", [70.0] * 5, **QUICK) + five("boolq", "lora", [60.0] * 3, **QUICK)
-    text = html_report(rows, collect(rows)[0])
+    text = html_report(Material(rows, collect(rows)[0]))
     assert "<td>60.0 (3/5)</td>" in text
-    assert "Not the paper's setting" in text
+    assert "Not the paper's setting" in unescape(text)
     assert text.count("<svg") == 2
     assert text.count("<title>boolq: dev accuracy</title>") == 1
 
@@ -74,7 +87,7 @@ def test_hostile_output_is_shown_as_text(tmp_path: Path) -> None:
         "correct": False,
     }
     run_folder(tmp_path, rows[0].run_id, [prediction])
-    text = html_report(rows, collect(rows)[0], [HOSTILE], tmp_path)
+    text = html_report(Material(rows, collect(rows)[0], [HOSTILE], tmp_path))
     tags = parsed(text)
     assert not {tag for tag, _ in tags.seen} & {"script", "img"}
     assert "&lt;script&gt;alert(1)" in text
@@ -94,7 +107,7 @@ def test_wrong_predictions_come_first_and_only_a_few_are_shown(tmp_path: Path) -
         for i in range(9)
     ]
     run_folder(tmp_path, rows[0].run_id, ["no json", *lines, "[1]"])
-    text = html_report(rows, collect(rows)[0], runs=tmp_path, samples=3)
+    text = html_report(Material(rows, collect(rows)[0], runs=tmp_path, samples=3))
     shown = re.findall(r"text (\d)", text)
     assert shown == ["7", "0", "1"]
     assert "unparsed" in text
@@ -104,7 +117,7 @@ def test_wrong_predictions_come_first_and_only_a_few_are_shown(tmp_path: Path) -
 def test_a_long_output_is_cut_and_this_is_said(tmp_path: Path) -> None:
     rows = [a_row(**QUICK)]
     run_folder(tmp_path, rows[0].run_id, [{"id": "1", "output": "&" * 9_000, "references": []}])
-    text = html_report(rows, collect(rows)[0], runs=tmp_path)
+    text = html_report(Material(rows, collect(rows)[0], runs=tmp_path))
     parsed(text)
     assert "(7000 more characters)" in text
 
@@ -112,17 +125,17 @@ def test_a_long_output_is_cut_and_this_is_said(tmp_path: Path) -> None:
 def test_failed_runs_are_listed_with_their_last_line(tmp_path: Path) -> None:
     (tmp_path / "a<b>").mkdir()
     (tmp_path / "a<b>" / "failed.txt").write_text("Traceback\nDataError: <i>no split</i>\n")
-    text = html_report([], [], runs=tmp_path)
+    text = html_report(Material([], [], runs=tmp_path))
     parsed(text)
-    assert "1 failed runs" in text
+    assert "Failed runs: 1" in text
     assert "a&lt;b&gt;: DataError: &lt;i&gt;no split" in text
 
 
-def test_a_diverged_curve_and_no_rows_do_not_matter() -> None:
+def test_curves_without_a_value_and_no_rows_at_all_do_not_matter() -> None:
     rows = [a_row(dev={"curve": [{"step": 0}, {"step": 1, "loss": None}]}, **QUICK)]
-    text = html_report(rows, collect(rows)[0])
+    text = html_report(Material(rows, collect(rows)[0]))
     assert "<svg" not in text
-    parsed(html_report([], []))
+    parsed(html_report(Material([], [])))
 
 
 def test_an_output_that_was_not_parsed_counts_as_wrong(tmp_path: Path) -> None:
@@ -132,6 +145,45 @@ def test_an_output_that_was_not_parsed_counts_as_wrong(tmp_path: Path) -> None:
         {"id": "b", "output": "mumble", "parsed": None, "references": ["x"]},
     ]
     run_folder(tmp_path, rows[0].run_id, lines)
-    text = html_report(rows, collect(rows)[0], runs=tmp_path)
-    assert text.index("mumble") < text.index("<pre dir='auto'>fine")
-    assert text.count("class='wrong'") == 1
+    text = html_report(Material(rows, collect(rows)[0], runs=tmp_path))
+    assert text.index("mumble") < text.index('<pre dir="auto">fine')
+    assert text.count('class="wrong"') == 1
+
+
+def test_a_page_in_the_dark_has_dark_paper_and_light_lines() -> None:
+    rows = five("boolq", "iapt", [70.0] * 5, **QUICK)
+    text = html_report(Material(rows, collect(rows)[0]))
+    assert "prefers-color-scheme: dark" in text
+    charts = text[text.index("<svg") : text.rindex("</svg>")]
+    assert "currentColor" in charts
+    assert not {INK, PAPER} & set(re.findall("#[0-9a-f]{6}", charts))
+
+
+def test_hostile_names_are_text_in_the_tables_and_in_the_charts() -> None:
+    name = "<script>alert(1)</script><img src=x>\u202e"
+    raw = raw_row(method=name, **QUICK) | {"run_id": "a"}
+    rows = [Row.model_validate_json(json.dumps(raw))]
+    text = html_report(Material(rows, collect(rows)[0]))
+    assert not {tag for tag, _ in parsed(text).seen} & {"script", "img"}
+    assert text.count("&lt;script&gt;alert(1)") >= 3
+    assert "\u202e" not in text
+
+
+def test_a_new_section_is_one_more_function_in_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    def environment(material: Material) -> Iterator[Section]:
+        yield Section("Environment <b>", [Block("text", "torch & co")])
+
+    monkeypatch.setattr(report, "SECTIONS", [*report.SECTIONS, environment])
+    text = html_report(Material([], []))
+    assert "<h2>Environment &lt;b&gt;</h2>" in text
+    assert "<p>torch &amp; co</p>" in text
+
+
+def test_a_block_that_the_template_does_not_know_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        report, "SECTIONS", [lambda _: iter([Section("a", [Block("hologram", "")])])]
+    )
+    with pytest.raises(UndefinedError):
+        html_report(Material([], []))

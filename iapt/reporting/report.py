@@ -1,0 +1,177 @@
+"""One HTML page with everything that the rows say: no script, no external file, nothing trusted.
+
+The page is a list of sections, each a title and some blocks; `SECTIONS` has the functions that build
+them, and `report.html.j2` shows each kind of block.  Every text is escaped there and stripped of control
+and direction characters; a content security policy forbids the page to load or run anything, in case
+an escape is forgotten.
+"""
+
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from iapt.reporting.charts import INK, PAPER, Series, line_chart
+from iapt.reporting.summary import Section as Setting
+from iapt.reporting.summary import cells_grid, medians_grid, sections
+from iapt.results.cells import Cell
+from iapt.results.row import Row
+from iapt.results.run_folder import failures, read_predictions
+from iapt.results.statistics import median
+
+LONGEST = 2_000  # characters of one text that are shown
+# Characters that turn the reading direction around and so can make a text look like another.
+_TURNING = set(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of a section.
+
+    Attributes:
+        kind: A macro of the template: `note`, `text`, `list`, `table` (a `Grid`), `charts`,
+            `predictions`, `traceback`, `details` (blocks under a title, folded).
+        content: What that macro shows.
+        title: Of a folded block.
+    """
+
+    kind: str
+    content: object
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page."""
+
+    title: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the sections are made of.
+
+    Attributes:
+        rows: All rows read.
+        cells: The same rows as `collect` grouped them.
+        messages: Warnings of reading and grouping.
+        runs: Folder of run folders, for samples of predictions and failed runs; None for neither.
+        samples: Predictions shown per cell (of its lowest seed).
+    """
+
+    rows: Sequence[Row]
+    cells: Sequence[Cell]
+    messages: Sequence[str] = ()
+    runs: Path | None = None
+    samples: int = 5
+
+
+def html_report(material: Material) -> str:
+    """Build the page."""
+    found = [section for build in SECTIONS for section in build(material)]
+    return _environment().get_template("report.html.j2").render(material=material, sections=found)
+
+
+def _settings(material: Material) -> Iterator[Section]:
+    for setting in sections(material.cells):
+        blocks = [
+            Block("table", medians_grid(setting)),
+            Block("details", [Block("table", cells_grid(setting))], "Every number of these cells"),
+            Block("charts", list(_curves(setting))),
+        ]
+        if not setting.is_paper:
+            warning = (
+                "Not the paper's setting: do not compare these numbers with the paper's tables."
+            )
+            blocks.insert(0, Block("note", warning))
+        if material.runs is not None:
+            blocks += _predictions(setting, material.runs, material.samples)
+        yield Section(setting.title, blocks)
+
+
+def _failed(material: Material) -> Iterator[Section]:
+    found = failures(material.runs) if material.runs else {}
+    if found:
+        blocks = [Block("text", "Failed runs have no row; no table counts them.")]
+        for name, traceback in found.items():
+            last = traceback.strip().rsplit("\n", 1)[-1]
+            shown = Block("traceback", traceback[-LONGEST:])
+            blocks.append(Block("details", [shown], f"{name}: {last[:200]}"))
+        yield Section(f"Failed runs: {len(found)}", blocks)
+
+
+def _remarks(material: Material) -> Iterator[Section]:
+    if material.messages:
+        yield Section("Remarks", [Block("list", material.messages)])
+
+
+SECTIONS: Sequence[Callable[[Material], Iterator[Section]]] = (_settings, _failed, _remarks)
+
+
+def _curves(setting: Setting) -> Iterator[Markup]:
+    """Draw dev accuracy and dev loss over steps, one line per method (median over its seeds)."""
+    for task in dict.fromkeys(cell.task for cell in setting.cells):
+        cells = [cell for cell in setting.cells if cell.task == task]
+        for key in ("accuracy", "loss"):
+            lines = [Series(cell.name, _median_curve(cell, key)) for cell in cells]
+            svg = line_chart(lines, title=f"{task}: dev {key}", x_label="step", y_label=key)
+            if svg:  # the chart escapes its labels; its colours follow the page's
+                yield Markup(svg.replace(INK, "currentColor").replace(PAPER, "none"))
+
+
+def _median_curve(cell: Cell, key: str) -> list[tuple[float, float]]:
+    at: dict[int, list[float]] = {}
+    for row in cell.rows:
+        for point in row.dev.curve:
+            value: float | None = getattr(point, key)
+            if value is not None:
+                at.setdefault(point.step, []).append(value)
+    return [(step, median(values)) for step, values in sorted(at.items())]
+
+
+def _predictions(setting: Setting, runs: Path, samples: int) -> Iterator[Block]:
+    for cell in setting.cells:
+        row = cell.rows[0]
+        if not (runs / row.run_id).is_dir():
+            continue
+        found, remark = read_predictions(runs / row.run_id, samples)
+        blocks = [Block("predictions", found)] if found else []
+        if remark or not found:
+            blocks.append(Block("text", remark or "The run saved none."))
+        title = f"Predictions: {cell.task}, {cell.name}, seed {row.cell.seed} (wrong ones first)"
+        yield Block("details", blocks, title)
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("iapt.reporting", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_displayable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["shortened"] = _shortened
+    return made
+
+
+def _displayable(value: object) -> object:
+    """Replace characters that are not for display, in everything that the template prints."""
+    if isinstance(value, Markup):  # made by a macro, or a chart
+        return value
+    return "".join(
+        "\ufffd"
+        if letter in _TURNING
+        or (letter not in "\n\t" and unicodedata.category(letter) in {"Cc", "Cs", "Cn"})
+        else letter
+        for letter in str(value)
+    )
+
+
+def _shortened(text: str) -> str:
+    rest = len(text) - LONGEST
+    return text if rest <= 0 else f"{text[:LONGEST]} … ({rest} more characters)"
