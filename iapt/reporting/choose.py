@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from iapt.reporting.spec import MAIN_BACKBONE, load
 from iapt.results.cells import Cell, count_of, differences
+from iapt.results.row import Row
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,8 @@ class Scope:
 
     def names(self, cell: Cell) -> bool:
         """Say whether a cell is called so; `takes` also asks whether it was run so."""
-        return (cell.hparams, cell.data) == (self.hparams, self.data) and cell.setting.startswith(
-            self.setting
-        )
+        called = (cell.hparams, cell.data) == (self.hparams, self.data)
+        return called and cell.setting.startswith(self.setting)
 
     def takes(self, cell: Cell) -> bool:
         """Say whether a cell belongs here."""
@@ -41,8 +41,8 @@ class Scope:
 def strays(cell: Cell) -> list[str]:
     """List where a cell departs from the paper's setting in spite of its name: limits, App. F."""
     found = ["a split is limited"] if cell.limited else []
+    stated = cell.rows[0].setting("hparams")
     for key, wanted in load("setting")["hparams"].items():
-        stated = cell.rows[0].setting("hparams")
         if isinstance(stated, Mapping) and key in stated and stated[key] != wanted:
             found.append(f"hparams.{key}={stated[key]}, not {wanted}")
     return found
@@ -51,25 +51,6 @@ def strays(cell: Cell) -> list[str]:
 def is_paper(cell: Cell) -> bool:
     """Say whether a cell was run in the paper's setting, on whichever backbone."""
     return Scope().takes(cell)
-
-
-def majority(
-    cells: Sequence[Cell], key: Callable[[Cell], Hashable]
-) -> tuple[list[Cell], list[Cell]]:
-    """Split cells into those of the key with the most rows (the newest on a tie) and the others."""
-    groups: dict[Hashable, list[Cell]] = defaultdict(list)
-    for cell in cells:
-        groups[key(cell)].append(cell)
-    if not groups:
-        return [], []
-    best = max(
-        groups.values(),
-        key=lambda group: (
-            sum(len(cell.rows) for cell in group),
-            max(row.created for cell in group for row in cell.rows),
-        ),
-    )
-    return best, [cell for cell in cells if cell not in best]
 
 
 def comparable(cells: Iterable[Cell], *, per_numbers: bool = False) -> tuple[list[Cell], list[str]]:
@@ -83,31 +64,50 @@ def comparable(cells: Iterable[Cell], *, per_numbers: bool = False) -> tuple[lis
     Returns:
         The cells kept, and a note for each other.
     """
-    kept, others = majority(list(cells), lambda cell: cell.setting)
+    kept, others = _majority(list(cells), lambda cell: cell.setting)
     notes = [_left_out(cell, kept) for cell in others]
     chosen = []
     for task in sorted({cell.task for cell in kept}):
         here = [cell for cell in kept if cell.task == task]
-        same_basis, others = majority(here, lambda cell: cell.basis)
+        same_basis, others = _majority(here, lambda cell: cell.basis)
         notes += [_left_out(cell, same_basis) for cell in others]
         if per_numbers:
             chosen += same_basis
             continue
         for name in sorted({cell.name for cell in same_basis}):
             alike = [cell for cell in same_basis if cell.name == name]
-            one, others = majority(alike, lambda cell: cell.run_ids)
+            one, others = _majority(alike, lambda cell: cell.run_ids)
             notes += [_left_out(cell, one) for cell in others]
             chosen += one
     return chosen, notes
 
 
+def _majority(
+    cells: Sequence[Cell], key: Callable[[Cell], Hashable]
+) -> tuple[list[Cell], list[Cell]]:
+    """Split cells into those of the key with the most rows (the newest on a tie) and the others."""
+    if not cells:
+        return [], []
+    groups: dict[Hashable, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        groups[key(cell)].append(cell)
+    rows = {name: [row for cell in group for row in cell.rows] for name, group in groups.items()}
+    best = max(rows, key=lambda name: (len(rows[name]), max(row.created for row in rows[name])))
+    return groups[best], [cell for cell in cells if key(cell) != best]
+
+
 def _left_out(cell: Cell, kept: Sequence[Cell]) -> str:
     """Name a cell that is not shown and how it differs from the nearest one that is."""
-    nearest = sorted(
-        kept, key=lambda other: (other.task != cell.task, other.method != cell.method)
-    )[0]
-    what = differences([nearest.rows[0], cell.rows[0]])[1]
-    return (
-        f"Left out: {cell.label}, setting {cell.setting}, {count_of(cell.rows)} ({what}; "
-        f"the table shows setting {nearest.setting})"
-    )
+    nearest = min(kept, key=lambda other: (other.task != cell.task, other.name != cell.name))
+    rows = [nearest.rows[0], cell.rows[0]]
+    if nearest.name != cell.name:  # what two methods differ in explains nothing
+        rows = [_without_method(row) for row in rows]
+    what = differences(rows)[1]
+    if cell.setting != nearest.setting:
+        what += f"; the table shows setting {nearest.setting}"
+    return f"Left out: {cell.label}, setting {cell.setting}, {count_of(cell.rows)} ({what})"
+
+
+def _without_method(row: Row) -> Row:
+    config = {key: value for key, value in row.config.items() if key != "method"}
+    return row.model_copy(update={"config": config})

@@ -4,7 +4,7 @@ The files lie in ``iapt/reporting/paper/``. Every number there is the paper's ow
 says otherwise.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -13,8 +13,11 @@ from typing import Any
 import yaml
 
 from iapt.results.cells import Cell, canonical
+from iapt.results.statistics import attainable
 
 MAIN_BACKBONE = "llama2_7b"  # section 4.3
+SCORE_TABLES = ("table1", "table2", "table3", "table5", "table7", "table8")
+FIGURES = ("figure2", "figure3")
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,12 @@ class Column:
     @property
     def head(self) -> str:
         """Column head, e.g. ``BoolQ (acc)``."""
-        return (
-            f"{self.label} ({self.metric})"
-            if canonical(self.metric) != canonical(self.label)
-            else self.label
-        )
+        same = canonical(self.metric) == canonical(self.label)
+        return self.label if same else f"{self.label} ({self.metric})"
+
+    def possible(self, value: float) -> bool:
+        """Say whether a value can be an accuracy on one of the sizes (True if none is known)."""
+        return not self.sizes or any(attainable(value, n, self.digits) for n in self.sizes)
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,9 @@ class Line:
         where: The method's numbers that its rows must have, where their config states them.
         params: The paper's tunable parameters, in millions.
         values: The paper's scores, one per column.
-        repeats: The paper's values stand already beside another line (a second reading of it).
-        varied: A point of a figure: found by its numbers, which the row must state, whatever the
-            variant is called.
+        repeats: Another line already shows these values of the paper (this is a second reading).
+        varied: What a figure varies, for one of its points. The point is found by its numbers,
+            which the row must state, whatever the variant is called.
     """
 
     label: str
@@ -64,12 +68,12 @@ class Line:
     where: Mapping[str, object] | None = None
     params: float | None = None
     repeats: bool = False
-    varied: bool = False
+    varied: str = ""
 
     def names(self, cell: Cell) -> bool:
         """Say whether a cell is of this method and variant, however the variant is spelled."""
         if self.varied:
-            return cell.method == self.method
+            return cell.method == self.method and not self.strays(cell)
         if not self.variants:
             return cell.method == self.method and not cell.variant
         wanted = {canonical(variant) for variant in self.variants}
@@ -90,17 +94,19 @@ class Line:
     @property
     def words(self) -> str:
         """What selects the method on the command line."""
-        variant = f" variant={self.variants[0]}" if self.variants else ""
-        return f"method={self.method}{variant}"
+        if self.varied:
+            return f"method={self.method} method.{self.varied}={(self.where or {})[self.varied]}"
+        return f"method={self.method}" + (f" variant={self.variants[0]}" if self.variants else "")
 
 
 @dataclass(frozen=True)
 class Block:
-    """Lines under one heading, all on one backbone."""
+    """Lines under one heading, all on one backbone; `printed` unless the paper does not have them."""
 
     label: str
     backbone: str
     lines: tuple[Line, ...]
+    printed: bool = True
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,11 @@ class Table:
     blocks: tuple[Block, ...]
     notes: tuple[str, ...]
 
+    @property
+    def backbones(self) -> list[str]:
+        """Backbones of its blocks, each once."""
+        return list(dict.fromkeys(block.backbone for block in self.blocks))
+
 
 @cache
 def load(name: str) -> dict[str, Any]:
@@ -121,57 +132,89 @@ def load(name: str) -> dict[str, Any]:
     return dict(yaml.safe_load(text))
 
 
-def columns(raw: Mapping[str, Any]) -> tuple[Column, ...]:
-    """Build the columns of a loaded file."""
-    return tuple(
-        Column(**{**column, "sizes": tuple(column.get("sizes", ()))}) for column in raw["columns"]
-    )
-
-
 def line(raw: Mapping[str, Any]) -> Line:
-    """Build one line of a loaded file."""
-    return Line(
-        **{
-            **raw,
-            "values": tuple(raw.get("values", ())),
-            "variants": tuple(raw.get("variants", ())),
-        }
-    )
+    """Build one line of a loaded file; without a label it goes by its variant or method."""
+    label = raw.get("variants", [raw["method"]])[0]
+    return Line(**{"label": label, **_tuples(raw, "values", "variants")})
 
 
-def figure_lines(raw: Mapping[str, Any]) -> dict[str, list[Line]]:
-    """Build the points of a loaded figure: series label -> one line per value, in order."""
-    return {
-        series["label"]: [
-            Line(
-                f"{series['label']} {series['key']}={value}",
-                series["method"],
-                varied=True,
-                where={**series.get("where", {}), series["key"]: value},
-            )
-            for value in series["values"]
-        ]
-        for series in raw["series"]
-    }
+def baseline() -> Line:
+    """Return the method that every other is compared with."""
+    return line(load("setting")["baseline"])
 
 
+@cache
 def load_table(name: str) -> Table:
-    """Load a table of scores (tables 1, 2, 3, 5, 7 and 8).
+    """Load one of `SCORE_TABLES`, or one of `FIGURES` as a table with a block per series.
 
     Raises:
         ValueError: A line has not one value per column (a mistake in the data file).
     """
     raw = load(name)
-    heads = columns(raw)
-    blocks = tuple(
-        Block(block["label"], block["backbone"], tuple(line(item) for item in block["lines"]))
-        for block in raw["blocks"]
-    )
-    for block in blocks:
-        for item in block.lines:
-            if len(item.values) != len(heads):
-                raise ValueError(
-                    f"{name}.yaml: line {item.label!r} has {len(item.values)} values for "
-                    f"{len(heads)} columns"
-                )
-    return Table(name, raw["title"], heads, blocks, tuple(raw.get("notes", ())))
+    columns = tuple(Column(**_tuples(column, "sizes")) for column in raw["columns"])
+    blocks = [
+        Block(block["label"], block["backbone"], tuple(map(line, block["lines"])))
+        for block in raw.get("blocks", ())
+    ]
+    for series in raw.get("series", ()):
+        key = series["key"]
+        points = tuple(
+            Line(
+                f"{series['label']} {key}={value}",
+                series["method"],
+                (None,) * len(columns),
+                where={**series.get("where", {}), key: value},
+                varied=key,
+            )
+            for value in series["values"]
+        )
+        blocks.append(Block(series["label"], raw["backbone"], points))
+    for item in (item for block in blocks for item in block.lines):
+        if len(item.values) != len(columns):
+            raise ValueError(
+                f"{name}.yaml: line {item.label!r} has {len(item.values)} values for "
+                f"{len(columns)} columns"
+            )
+    return Table(name, raw["title"], columns, tuple(blocks), tuple(raw.get("notes", ())))
+
+
+@cache
+def paper_lines() -> tuple[Line, ...]:
+    """Return the lines of all score tables, those of Table 1 first."""
+    tables = map(load_table, SCORE_TABLES)
+    return tuple(item for table in tables for block in table.blocks for item in block.lines)
+
+
+def unattainable_notes(table: Table) -> list[str]:
+    """Name the printed accuracies of each column that its test split as described cannot give."""
+    notes = []
+    for k, column in enumerate(table.columns):
+        printed = [
+            value
+            for block in table.blocks
+            for item in block.lines
+            if not item.repeats and (value := item.values[k]) is not None
+        ]
+        wrong = [value for value in printed if not column.possible(value)]
+        if wrong:
+            sizes = " or ".join(f"{size:,}" for size in column.sizes)
+            notes.append(
+                f"† {column.label}: {len(wrong)} of the paper's {len(printed)} values cannot be an "
+                f"accuracy on a test split of {sizes}, as a median over five seeds would be: "
+                f"{', '.join(f'{value:.{column.digits}f}' for value in wrong)}."
+                + _one_size(column, printed)
+            )
+    return notes
+
+
+def _one_size(column: Column, printed: Sequence[float]) -> str:
+    """Where the split's size is uncertain: how many values fit one size, as all would have to."""
+    if len(column.sizes) < 2:
+        return ""
+    fits = [sum(attainable(v, size, column.digits) for v in printed) for size in column.sizes]
+    counts = (f"{fit} fit {size:,}" for fit, size in zip(fits, column.sizes, strict=True))
+    return f" All come from one split, yet {' and '.join(counts)}."
+
+
+def _tuples(raw: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: tuple(value) if key in keys else value for key, value in raw.items()}

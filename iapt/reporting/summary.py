@@ -1,24 +1,19 @@
-"""Every cell of whatever rows exist, one section per setting; nothing of the paper beside it."""
+"""Every cell of whatever rows exist, one section per setting, with nothing of the paper beside it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from iapt.reporting import measures
 from iapt.reporting.choose import is_paper
-from iapt.reporting.entries import (
-    DETAIL_HEAD,
-    TEST_NOTE,
-    count_text,
-    median_text,
-    statistics,
-    statistics_entries,
-)
-from iapt.reporting.render import DASH, Document, Entry, Grid
-from iapt.reporting.spec import load_table
+from iapt.reporting.measures import Standing
+from iapt.reporting.render import DASH, Document, Grid
+from iapt.reporting.spec import load_table, paper_lines
 from iapt.results.cells import Cell
 from iapt.results.row import Row
 from iapt.results.statistics import bootstrap_interval, iqm
 
 NOT_PAPER = "NOT the paper's setting: not comparable with the paper's tables"
+MEASURED = (*measures.STATISTICS, "majority", "unparsed", *measures.COSTS)
 
 
 @dataclass(frozen=True)
@@ -40,11 +35,23 @@ class Section:
     def title(self) -> str:
         """What was run, and whether it is the paper's setting."""
         parts = [self.backbone, f"hparams {self.hparams}", f"data {self.data}"]
-        if self.cells[0].limited:
-            cut = ", ".join(f"{split} {size}" for split, size in self.cells[0].limits.items())
-            parts.append(f"limited to {cut}")
+        limits = ", ".join(f"{split} {size}" for split, size in self.cells[0].limits.items())
+        parts += [f"limited to {limits}"] if limits else []
         where = "the paper's setting" if self.is_paper else NOT_PAPER
         return f"{', '.join(parts)}, setting {self.setting} ({where})"
+
+    @property
+    def tasks(self) -> list[str]:
+        """Its tasks, in the paper's order."""
+        return list(dict.fromkeys(cell.task for cell in sorted(self.cells, key=_task_order)))
+
+    @property
+    def by_name(self) -> dict[str, list[Cell]]:
+        """Its cells under method and variant."""
+        found: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            found.setdefault(cell.name, []).append(cell)
+        return found
 
 
 def sections(cells: Sequence[Cell]) -> list[Section]:
@@ -63,127 +70,83 @@ def summary(rows: Sequence[Row], cells: Sequence[Cell], messages: Sequence[str] 
     Args:
         rows: All rows read.
         cells: The same rows as `collect` grouped them.
-        messages: What `collect` had to say (duplicates, several settings); they become notes.
+        messages: What `collect` found (duplicates, several settings); they become notes.
     """
     document = Document(
         "summary",
         f"Summary of {len(rows)} rows in {len(cells)} cells",
-        intro=[
+        [
             f"Median test score over seeds 0-4; (k/5) marks fewer than five seeds, {DASH} a "
             "missing cell. One section per setting; settings are never mixed."
         ],
+        notes=[*([measures.TEST_NOTE] if cells else []), *messages],
     )
     if not rows:
         document.intro.append("No rows yet: iapt-train writes one per finished run.")
     for section in sections(cells):
-        document.grids.append(medians_grid(section))
-        document.grids.append(cells_grid(section))
-        overall = _overall_grid(section)
-        if overall:
-            document.grids.append(overall)
+        document.grids += [medians_grid(section), *_overall(section)]
+        document.details.append(cells_grid(section))
         document.records += [_record(section, cell) for cell in section.cells]
-    document.notes = ([TEST_NOTE] if cells else []) + list(messages)
     return document
 
 
 def medians_grid(section: Section) -> Grid:
     """Lay out a section's medians, methods by tasks."""
-    by_place: dict[tuple[str, str], list[Cell]] = {}
-    for cell in section.cells:
-        by_place.setdefault((cell.name, cell.task), []).append(cell)
-    tasks = list(dict.fromkeys(cell.task for cell in sorted(section.cells, key=_task_order)))
     metrics = {cell.task: cell.metric for cell in section.cells}
-    lines: list[Sequence[Entry | str] | str] = []
-    for name in dict.fromkeys(cell.name for cell in section.cells):
-        texts = []
-        for task in tasks:
-            found = by_place.get((name, task), [])
-            # Several cells here differ in the method's numbers or the data: shown side by side.
-            texts.append(
-                " ; ".join(
-                    median_text(list(cell.scores().values()), len(cell.seeds)) for cell in found
-                )
-                or DASH
-            )
-        lines.append([name, *texts])
-    return Grid(("Method", *(f"{task} ({metrics[task]})" for task in tasks)), lines, section.title)
+    lines = []
+    for name, cells in section.by_name.items():
+        line = [name]
+        for task in section.tasks:
+            # Cells that differ in the method's numbers or the data stand side by side.
+            found = [Standing(cell, ()).text for cell in cells if cell.task == task]
+            line.append(" ; ".join(found) or DASH)
+        lines.append(line)
+    heads = [f"{task} ({metrics[task]})" for task in section.tasks]
+    return Grid(["Method", *heads], lines, section.title)
 
 
 def cells_grid(section: Section) -> Grid:
     """Lay out everything measured about a section's cells."""
-    head = ("Task", "Method", *DETAIL_HEAD, "Majority", "Unparsed", "Trained", "s/step", "Peak MiB")
-    lines = []
-    for cell in sorted(section.cells, key=lambda cell: (_task_order(cell), _order(cell))):
-        unparsed = cell.typical(lambda row: row.scores.n_unparsed)
-        n = cell.typical(lambda row: row.scores.n)
-        lines.append(
-            [
-                cell.task,
-                cell.name,
-                *statistics_entries(cell, section.cells),
-                _text(cell.typical(lambda row: row.dev.majority_accuracy), 1),
-                DASH if unparsed is None else f"{unparsed:g}" + ("" if n is None else f" of {n:g}"),
-                count_text(cell.trained),
-                _text(cell.typical(lambda row: row.seconds.per_step), 2),
-                _text(cell.typical(lambda row: row.peak_memory_mib), 0),
-            ]
-        )
-    return Grid(head, lines, f"Cells of setting {section.setting}")
+    lines = [
+        [cell.task, cell.name, *measures.texts(MEASURED, Standing(cell, section.cells))]
+        for cell in sorted(section.cells, key=lambda cell: (_task_order(cell), _order(cell)))
+    ]
+    heads = ["Task", "Method", *measures.heads(MEASURED)]
+    return Grid(heads, lines, f"Cells of setting {section.setting}")
 
 
-def _overall_grid(section: Section) -> Grid | None:
+def _overall(section: Section) -> list[Grid]:
     """IQM over all runs of all tasks (rliable's aggregate), for methods that have each task."""
-    by_name: dict[str, list[Cell]] = {}
-    for cell in section.cells:
-        by_name.setdefault(cell.name, []).append(cell)
-    tasks = sorted({cell.task for cell in section.cells})
-    full = {  # a method with two cells on one task (other numbers, other data) has no one aggregate
-        name: cells
-        for name, cells in by_name.items()
+    tasks = sorted(section.tasks)
+    # A method with two cells on one task (other numbers, other data) has no one aggregate.
+    full = {
+        name: [list(cell.scores().values()) for cell in cells]
+        for name, cells in section.by_name.items()
         if sorted(cell.task for cell in cells) == tasks
     }
     if len(tasks) < 2 or len(full) < 2:
-        return None
+        return []
     lines = []
-    for name, cells in full.items():
-        strata = [list(cell.scores().values()) for cell in cells]
-        interval = bootstrap_interval(strata)
-        lines.append(
-            [
-                name,
-                str(sum(map(len, strata))),
-                f"{iqm([v for s in strata for v in s]):.2f}",
-                f"{interval.low:.2f} to {interval.high:.2f}" if interval else DASH,
-            ]
-        )
-    return Grid(
-        ("Method", "Runs", "IQM", "95 % interval, resampled within tasks"),
-        lines,
-        f"Over {', '.join(tasks)}, setting {section.setting}",
-    )
+    for name, strata in full.items():
+        found = bootstrap_interval(strata)
+        around = f"{found.low:.2f} to {found.high:.2f}" if found else DASH
+        scores = [score for stratum in strata for score in stratum]
+        lines.append([name, str(len(scores)), f"{iqm(scores):.2f}", around])
+    heads = ("Method", "Runs", "IQM", "95 % interval, resampled within tasks")
+    return [Grid(heads, lines, f"Over {', '.join(section.tasks)}, setting {section.setting}")]
 
 
-def _record(section: Section, cell: Cell) -> Mapping[str, object]:
+def _record(section: Section, cell: Cell) -> dict[str, object]:
+    names = ("backbone", "hparams", "data", "task", "method", "variant", "metric")
+    measured = (*measures.CSV, *measures.COSTS, *measures.ORIGIN)
     return {
-        "backbone": cell.backbone,
-        "hparams": cell.hparams,
-        "data": cell.data,
-        "setting": cell.setting,
+        **{name: getattr(cell, name) for name in names},
         "paper_setting": section.is_paper,
-        "task": cell.task,
-        "method": cell.method,
-        "variant": cell.variant,
-        "metric": cell.metric,
-        **statistics(cell, section.cells),
-        "missing_seeds": " ".join(map(str, cell.missing)),
-        "trained_params": cell.trained,
-        "seconds_per_step": cell.typical(lambda row: row.seconds.per_step),
-        "peak_memory_mib": cell.typical(lambda row: row.peak_memory_mib),
-        "run_ids": " ".join(cell.run_ids),
+        **measures.record(measured, Standing(cell, section.cells)),
     }
 
 
-_METHODS = [line.method for block in load_table("table1").blocks for line in block.lines]
+_METHODS = [line.method for line in paper_lines()]
 _TASKS = [column.task for name in ("table1", "table2") for column in load_table(name).columns]
 
 
@@ -193,12 +156,8 @@ def _rank(names: Sequence[str], name: str) -> int:
 
 def _order(cell: Cell) -> tuple[int, str, int, str]:
     """Order cells as the paper does: its methods first, in the order of Table 1."""
-    return _rank(_METHODS, cell.method), cell.name, _rank(_TASKS, cell.task), cell.task
+    return _rank(_METHODS, cell.method), cell.name, *_task_order(cell)
 
 
 def _task_order(cell: Cell) -> tuple[int, str]:
     return _rank(_TASKS, cell.task), cell.task
-
-
-def _text(number: float | None, digits: int) -> str:
-    return DASH if number is None else f"{number:.{digits}f}"

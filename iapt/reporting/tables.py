@@ -1,73 +1,261 @@
-"""The paper's score tables (1, 2, 3, 5, 7 and 8): our medians beside the printed values."""
+"""The paper's score tables (1, 2, 3, 5, 7 and 8) and the points of its figures: our medians beside its values."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from iapt.reporting.attainability import possible, unattainable_notes
+from iapt.reporting import measures
 from iapt.reporting.choose import Scope, comparable, strays
-from iapt.reporting.entries import (
-    DETAIL_HEAD,
-    TEST_NOTE,
-    count_text,
-    marks,
-    median_text,
-    statistics,
-    statistics_entries,
+from iapt.reporting.measures import Standing, count_text, marks
+from iapt.reporting.render import DASH, Document, Entry, Grid
+from iapt.reporting.render import Line as Laid
+from iapt.reporting.spec import (
+    FIGURES,
+    MAIN_BACKBONE,
+    Block,
+    Column,
+    Line,
+    Table,
+    load_table,
+    paper_lines,
+    unattainable_notes,
 )
-from iapt.reporting.render import DASH, Document, Entry, Grid, Mark
-from iapt.reporting.spec import MAIN_BACKBONE, Block, Column, Line, Table, load_table
 from iapt.results.cells import Cell, count_of
 from iapt.results.row import Row
-from iapt.results.statistics import median
 
-SCORE_TABLES = ("table1", "table2", "table3", "table5", "table7", "table8")
-RULES = (
-    "Ours [the paper's]. Ours is the median over seeds 0-4 of the test score; (k/5) marks fewer "
-    f"than five seeds, {DASH} a missing value. Bold and underline: best and second best, ours only "
-    "among entries with all seeds."
+SEEDS = f"the median over seeds 0-4 of the test score; (k/5) marks fewer than five seeds, {DASH} a missing value."
+TABLE_RULES = (
+    f"Ours [the paper's]. Ours is {SEEDS} Bold and underline: best and second best, ours only among "
+    "entries with all seeds."
 )
+FIGURE_RULES = f"A point is {SEEDS} The paper prints no numbers for this figure."
+NOT_PRINTED = "Not in the paper"
 
 
-@dataclass
-class _Filled:
-    """A table with its cells: (block, line, column) -> cell.
+@dataclass(frozen=True, eq=False)
+class Place:
+    """One score of a table: a line in a column, and the cell that fills it, if there is one."""
 
-    `pool` holds every cell of the scope: LoRA, which all are compared with, may be in no line.
-    """
+    block: Block
+    line: Line
+    column: Column
+    paper: float | None
+    standing: Standing | None
 
-    cells: dict[tuple[int, int, int], Cell] = field(default_factory=dict)
-    pool: list[Cell] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    @property
+    def complete(self) -> float | None:
+        """Our median as printed, if all seeds are there."""
+        ours = self.standing
+        if ours is None or ours.median is None or len(ours.values) < len(ours.cell.seeds):
+            return None
+        return round(ours.median, self.column.digits)
+
+    @property
+    def attainable(self) -> bool | None:
+        """Whether the test split can give the paper's value; None where this is unknown."""
+        if self.paper is None or not self.column.sizes:
+            return None
+        return self.column.possible(self.paper)
+
+    @property
+    def printed(self) -> str:
+        """The paper's value; a dash if the paper has nothing about the line."""
+        if self.paper is None:
+            return "" if self.block.printed else DASH
+        return f"{self.paper:.{self.column.digits}f}{'†' if self.attainable is False else ''}"
+
+
+Lines = Sequence[Sequence[Place]]  # the places of each line
 
 
 def score_table(
     name: str, rows: Sequence[Row], cells: Sequence[Cell], scope: Scope | None = None
 ) -> Document:
-    """Build one of the paper's score tables from whatever rows exist.
+    """Build one of the paper's score tables, or the points of a figure, from whatever rows exist.
 
     Args:
-        name: One of `SCORE_TABLES`.
+        name: One of `spec.SCORE_TABLES` or `spec.FIGURES`.
         rows: All rows read, for the count of those that do not belong here.
         cells: The same rows as `collect` grouped them.
         scope: Defaults to the paper's setting.
     """
-    table = load_table(name)
-    filled = _fill(table, cells, scope or Scope())
-    document = Document(name, table.title, intro=[RULES])
-    document.grids.append(_main_grid(table, filled))
-    if filled.cells:
-        document.grids.append(_detail_grid(table, filled))
-        document.notes.append(TEST_NOTE)
-    document.notes += [*filled.notes, *unattainable_notes(table), *table.notes]
-    used = {row.path for cell in filled.cells.values() for row in cell.rows}
-    document.notes.append(other_rows(len(used), len(rows)))
-    document.commands = _commands(table, filled)
-    document.records = _records(table, filled)
+    table, lines, notes = fill(name, cells, scope or Scope())
+    document = Document(name, table.title, [FIGURE_RULES if name in FIGURES else TABLE_RULES])
+    document.grids.append(_main_grid(table, lines))
+    filled = [
+        p for k in range(len(table.columns)) for p in (line[k] for line in lines) if p.standing
+    ]
+    if filled:
+        document.details.append(_detail_grid(table, filled))
+        document.notes.append(measures.TEST_NOTE)
+    document.notes += [*notes, *unattainable_notes(table), *table.notes]
+    used = {row.path for p in filled if p.standing for row in p.standing.cell.rows}
+    document.notes.append(_other_rows(len(used), len(rows)))
+    document.commands = list(_commands(table, lines))
+    document.records = [_record(name, place) for line in lines for place in line]
     return document
 
 
-def other_rows(used: int, total: int) -> str:
+def fill(name: str, cells: Sequence[Cell], scope: Scope) -> tuple[Table, Lines, list[str]]:
+    """Find the cell of every place of a table.
+
+    Returns:
+        The table with a block for what the paper does not have, the places of its lines, and a note
+        for every cell that has a right name but was run in another way.
+    """
+    table = load_table(name)
+    pool = [cell for cell in cells if scope.takes(cell)]  # the baseline may be in no line
+    if name not in FIGURES:
+        table = replace(table, blocks=(*table.blocks, *_others(table, pool)))
+    shown: list[Cell] = []
+    notes: list[str] = []
+    for backbone in table.backbones:
+        known = [x for block in table.blocks if block.backbone == backbone for x in block.lines]
+        asked = []
+        for cell in cells:
+            named = next((line for line in known if line.names(cell)), None)
+            if named is None or cell.backbone != backbone or not scope.names(cell):
+                continue
+            if cell.task not in {column.task for column in table.columns}:
+                continue
+            departures = ([] if scope.takes(cell) else strays(cell)) + named.strays(cell)
+            if departures:
+                what = f"{cell.label}, {count_of(cell.rows)} ({', '.join(departures)})"
+                notes.append(f"Left out: {what}")
+            else:
+                asked.append(cell)
+        kept, left_out = comparable(asked, per_numbers=name in FIGURES)
+        shown += kept
+        notes += left_out
+    lines = [
+        [
+            Place(block, line, column, paper, _standing(block, line, column, shown, pool))
+            for column, paper in zip(table.columns, line.values, strict=True)
+        ]
+        for block in table.blocks
+        for line in block.lines
+    ]
+    return table, lines, notes
+
+
+def _standing(
+    block: Block, line: Line, column: Column, shown: Sequence[Cell], pool: Sequence[Cell]
+) -> Standing | None:
+    for cell in shown:
+        here = (cell.backbone, cell.task) == (block.backbone, column.task)
+        if here and line.names(cell) and cell.scores(column.metric):
+            return Standing(cell, pool, column.metric, column.digits)
+    return None
+
+
+def _others(table: Table, pool: Sequence[Cell]) -> Iterator[Block]:
+    """Yield a block per backbone for methods and variants that no table of the paper has."""
+    for backbone in table.backbones:
+        found = {
+            cell.name: cell
+            for cell in pool
+            if cell.backbone == backbone
+            and any(column.task == cell.task for column in table.columns)
+            and not any(line.names(cell) for line in paper_lines())
+        }
+        nothing = (None,) * len(table.columns)
+        lines = tuple(
+            Line(name, cell.method, nothing, (cell.variant,) if cell.variant else ())
+            for name, cell in sorted(found.items())
+        )
+        if lines:
+            first = next(block.label for block in table.blocks if block.backbone == backbone)
+            where = f"{first}: " if len(table.backbones) > 1 else ""
+            yield Block(f"{where}{NOT_PRINTED}", backbone, lines, printed=False)
+
+
+def _main_grid(table: Table, lines: Lines) -> Grid:
+    every = [place for line in lines for place in line]
+    columns = [
+        [place for place in every if place.column is column and place.block.backbone == backbone]
+        for column in table.columns
+        for backbone in table.backbones
+    ]
+    ranked = (
+        {}
+        if table.name in FIGURES
+        else {p: m for c in columns for p, m in marks({p: p.complete for p in c}).items()}
+    )
+    printed = {p: m for c in columns for p, m in marks({p: p.paper for p in c}).items()}
+    laid: list[Laid] = []
+    block = None
+    for line in lines:
+        if line[0].block is not block:
+            block = line[0].block
+            laid += [block.label] if block.label and table.name not in FIGURES else []
+        scores = [
+            Entry(
+                place.standing.text if place.standing else DASH,
+                ranked.get(place, ""),
+                place.printed if table.name not in FIGURES else "",
+                printed.get(place, ""),
+            )
+            for place in line
+        ]
+        laid.append([line[0].line.label, _params(line), *scores])
+    return Grid(["Method", "Params", *(column.head for column in table.columns)], laid)
+
+
+def _params(line: Sequence[Place]) -> Entry:
+    counts = {place.standing.cell.trained for place in line if place.standing} - {None}
+    text = " / ".join(map(count_text, sorted(filter(None, counts)))) or DASH
+    millions = line[0].line.params
+    missing = "" if line[0].block.printed else DASH
+    return Entry(text, paper=missing if millions is None else f"{millions:.1f}M")
+
+
+def _detail_grid(table: Table, filled: Sequence[Place]) -> Grid:
+    lines: list[Laid] = []
+    for place in filled:
+        method = place.line.label
+        if len(table.backbones) > 1 and place.block.printed:
+            method += f", {place.block.label}"
+        if place.standing:
+            told = measures.texts(measures.STATISTICS, place.standing)
+            lines.append([place.column.head, method, *told])
+    heads = measures.heads(measures.STATISTICS)
+    return Grid(["Task", "Method", *heads], lines, "Beside the medians")
+
+
+def _commands(table: Table, lines: Lines) -> Iterator[str]:
+    """Yield one sweep per backbone and set of tasks that methods lack; finished runs are skipped."""
+    lacking: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for line in lines:
+        lacked = (p.column.task for p in line if not p.standing or p.standing.cell.missing)
+        tasks = ",".join(dict.fromkeys(lacked))
+        if tasks and line[0].block.printed:
+            fixed, _, last = line[0].line.words.rpartition("=")
+            lacking[line[0].block.backbone, tasks, fixed].append(last)
+    for (backbone, tasks, fixed), names in lacking.items():
+        where = "" if backbone == MAIN_BACKBONE else f"backbone={backbone} "
+        yield f"iapt-sweep +experiment=paper {where}task={tasks} {fixed}={','.join(names)}"
+
+
+def _record(name: str, place: Place) -> dict[str, object]:
+    return {
+        "table": name,
+        "backbone": place.block.backbone,
+        "label": place.line.label,
+        "method": place.line.method,
+        "variant": place.line.variants[0] if place.line.variants else "",
+        "in_paper": place.block.printed,
+        "task": place.column.task,
+        "metric": place.column.metric,
+        **measures.record(measures.CSV, place.standing),
+        "paper": place.paper,
+        "paper_attainable": place.attainable,
+        **measures.record(["trained_params"], place.standing),
+        "paper_params_millions": place.line.params,
+        **measures.record(measures.ORIGIN, place.standing),
+    }
+
+
+def _other_rows(used: int, total: int) -> str:
     """Say how many rows a paper table does not show, and where to see them."""
     if used == total:
         return f"{used} rows read, all of them in this table."
@@ -75,195 +263,3 @@ def other_rows(used: int, total: int) -> str:
         f"{used} of {total} rows read are in this table; the other {total - used} are of another "
         "setting, backbone, task or method: iapt-table summary shows every row."
     )
-
-
-def _fill(table: Table, cells: Sequence[Cell], scope: Scope) -> _Filled:
-    filled = _Filled(pool=[cell for cell in cells if scope.takes(cell)])
-    tasks = {column.task for column in table.columns}
-    for backbone in dict.fromkeys(block.backbone for block in table.blocks):
-        lines = [
-            (i, j, line)
-            for i, block in enumerate(table.blocks)
-            if block.backbone == backbone
-            for j, line in enumerate(block.lines)
-        ]
-        asked = []
-        for cell in cells:
-            named = [line for _, _, line in lines if line.names(cell)]
-            if not named or cell.backbone != backbone or cell.task not in tasks:
-                continue
-            if not scope.names(cell):
-                continue
-            departures = ([] if scope.takes(cell) else strays(cell)) + named[0].strays(cell)
-            if departures:
-                filled.notes.append(
-                    f"Left out: {cell.label}, {count_of(cell.rows)} ({', '.join(departures)})"
-                )
-            else:
-                asked.append(cell)
-        pool, notes = comparable(asked)
-        filled.notes += notes
-        for i, j, line in lines:
-            for k, column in enumerate(table.columns):
-                for cell in pool:
-                    if cell.task == column.task and line.names(cell) and cell.scores(column.metric):
-                        filled.cells[i, j, k] = cell
-    return filled
-
-
-def _main_grid(table: Table, filled: _Filled) -> Grid:
-    ours, papers = _column_marks(table, filled)
-    lines: list[Sequence[Entry | str] | str] = []
-    for i, block in enumerate(table.blocks):
-        if block.label:
-            lines.append(block.label)
-        for j, line in enumerate(block.lines):
-            entries: list[Entry | str] = [line.label, _params(line, i, j, table, filled)]
-            for k, column in enumerate(table.columns):
-                cell = filled.cells.get((i, j, k))
-                values = list(cell.scores(column.metric).values()) if cell else []
-                entries.append(
-                    Entry(
-                        median_text(values, len(cell.seeds) if cell else 0, column.digits),
-                        ours.get((i, j, k), ""),
-                        _paper_text(line, k, column),
-                        papers.get((i, j, k), ""),
-                    )
-                )
-            lines.append(entries)
-    return Grid(("Method", "Params", *(column.head for column in table.columns)), lines)
-
-
-def _params(line: Line, i: int, j: int, table: Table, filled: _Filled) -> Entry:
-    counts = {
-        count
-        for k in range(len(table.columns))
-        if (cell := filled.cells.get((i, j, k)))
-        if (count := cell.trained) is not None
-    }
-    text = " / ".join(map(count_text, sorted(counts))) or DASH
-    return Entry(text, paper="" if line.params is None else f"{line.params:.1f}M")
-
-
-def _paper_text(line: Line, k: int, column: Column) -> str:
-    value = line.values[k]
-    if value is None:
-        return ""
-    return f"{value:.{column.digits}f}" + ("" if possible(value, column) else "†")
-
-
-def _column_marks(
-    table: Table, filled: _Filled
-) -> tuple[dict[tuple[int, int, int], Mark], dict[tuple[int, int, int], Mark]]:
-    """Rank each column within each backbone; ours as printed and with all seeds only."""
-    ours: dict[tuple[int, int, int], Mark] = {}
-    papers: dict[tuple[int, int, int], Mark] = {}
-    for backbone in {block.backbone for block in table.blocks}:
-        for k, column in enumerate(table.columns):
-            printed, complete = {}, {}
-            for i, block in enumerate(table.blocks):
-                for j, line in enumerate(block.lines if block.backbone == backbone else ()):
-                    value = line.values[k]
-                    if value is not None:
-                        printed[i, j] = value
-                    cell = filled.cells.get((i, j, k))
-                    values = list(cell.scores(column.metric).values()) if cell else []
-                    if cell and len(values) == len(cell.seeds):
-                        complete[i, j] = round(median(values), column.digits)
-            ours.update({(*place, k): mark for place, mark in marks(complete).items()})
-            papers.update({(*place, k): mark for place, mark in marks(printed).items()})
-    return ours, papers
-
-
-def _detail_grid(table: Table, filled: _Filled) -> Grid:
-    lines = []
-    for k, column in enumerate(table.columns):
-        for i, block in enumerate(table.blocks):
-            for j, line in enumerate(block.lines):
-                cell = filled.cells.get((i, j, k))
-                if cell:
-                    method = f"{line.label}, {block.label}" if _several(table) else line.label
-                    lines.append(
-                        [
-                            column.head,
-                            method,
-                            *statistics_entries(cell, filled.pool, column.metric, column.digits),
-                        ]
-                    )
-    return Grid(("Task", "Method", *DETAIL_HEAD), lines, "Beside the medians")
-
-
-def _several(table: Table) -> bool:
-    return len({block.backbone for block in table.blocks}) > 1
-
-
-def _commands(table: Table, filled: _Filled) -> list[str]:
-    """One sweep per backbone and set of tasks that some methods lack; finished runs are skipped."""
-    commands = []
-    for backbone in dict.fromkeys(block.backbone for block in table.blocks):
-        lacking: dict[tuple[tuple[str, ...], str], list[str]] = defaultdict(list)
-        for i, block in enumerate(table.blocks):
-            for j, line in enumerate(block.lines if block.backbone == backbone else ()):
-                tasks = tuple(
-                    dict.fromkeys(
-                        column.task
-                        for k, column in enumerate(table.columns)
-                        if not (cell := filled.cells.get((i, j, k))) or cell.missing
-                    )
-                )
-                fixed, _, last = line.words.rpartition("=")
-                if tasks:
-                    lacking[tasks, fixed].append(last)
-        for (tasks, fixed), names in lacking.items():
-            commands.append(
-                "iapt-sweep +experiment=paper "
-                + ("" if backbone == MAIN_BACKBONE else f"backbone={backbone} ")
-                + f"task={','.join(tasks)} {fixed}={','.join(names)}"
-            )
-    return commands
-
-
-def _records(table: Table, filled: _Filled) -> list[Mapping[str, object]]:
-    records: list[Mapping[str, object]] = []
-    for i, block in enumerate(table.blocks):
-        for j, line in enumerate(block.lines):
-            for k, column in enumerate(table.columns):
-                cell = filled.cells.get((i, j, k))
-                records.append(_record(table, block, line, column, line.values[k], cell, filled))
-    return records
-
-
-def _record(
-    table: Table,
-    block: Block,
-    line: Line,
-    column: Column,
-    paper: float | None,
-    cell: Cell | None,
-    filled: _Filled,
-) -> Mapping[str, object]:
-    numbers: Mapping[str, object] = statistics(cell, filled.pool, column.metric) if cell else {}
-    return {
-        "table": table.name,
-        "backbone": block.backbone,
-        "label": line.label,
-        "method": line.method,
-        "variant": line.variants[0] if line.variants else "",
-        "task": column.task,
-        "metric": column.metric,
-        "median": numbers.get("median"),
-        "n_seeds": len(cell.rows) if cell else 0,
-        "missing_seeds": " ".join(map(str, cell.missing)) if cell else "0 1 2 3 4",
-        "iqm": numbers.get("iqm"),
-        "ci_low": numbers.get("ci_low"),
-        "ci_high": numbers.get("ci_high"),
-        "minus_lora": numbers.get("minus_lora"),
-        "p_vs_lora": numbers.get("p_vs_lora"),
-        "p_floor": numbers.get("p_floor"),
-        "paper": paper,
-        "paper_attainable": "" if paper is None or not column.sizes else possible(paper, column),
-        "trained_params": cell.trained if cell else None,
-        "paper_params_millions": line.params,
-        "setting": cell.setting if cell else "",
-        "run_ids": " ".join(cell.run_ids) if cell else "",
-    }

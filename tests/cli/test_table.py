@@ -1,8 +1,8 @@
 import csv
 import json
+import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -48,9 +48,7 @@ def test_help_answers_at_once_and_loads_nothing_heavy() -> None:
         "from iapt.cli.report import main as r; r(['-h']); "
         "print(sorted({'torch','transformers','hydra','numpy','yaml'} & set(sys.modules)))"
     )
-    started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert time.perf_counter() - started < 5  # generous: a busy machine; alone it takes 0.1 s
     assert "Usage: iapt-table" in done.stdout
     assert done.stdout.rstrip().endswith("[]")
 
@@ -63,7 +61,9 @@ def test_a_table_is_printed_and_written_three_ways(
     printed = capsys.readouterr().out
     assert "86.1 (3/5) [<u>86.7</u>]" in printed
     assert "iapt-sweep +experiment=paper" in printed
-    assert sorted(path.name for path in out.iterdir()) == ["table1.csv", "table1.md", "table1.tex"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("table1-details.tex", "table1.csv", "table1.md", "table1.tex")
+    ]
     assert printed.startswith((out / "table1.md").read_text())
     records = list(csv.DictReader((out / "table1.csv").read_text().splitlines()))
     assert sum(record["median"] != "" for record in records) == 1
@@ -77,6 +77,22 @@ def test_every_name_works_with_and_without_rows(
         assert main(["all", f"rows={folder}", f"out={tmp_path / 'out'}"]) == 0
     assert {path.stem for path in (tmp_path / "out").glob("*.md")} == set(NAMES)
     assert "KeyError" not in capsys.readouterr().err
+
+
+def test_on_a_terminal_nothing_but_commands_is_wider_than_it_and_files_keep_all(
+    rows: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(["table1", "claims", f"rows={rows}", f"out={tmp_path}"]) == 0
+    printed = re.sub(r"\x1b\[\d+m", "", capsys.readouterr().out)
+    lines = [x for x in printed.splitlines() if not x.startswith(("  iapt-sweep", "Written:"))]
+    assert max(map(len, lines)) <= 100
+    assert "86.1" in printed
+    assert "| LoRA " in (tmp_path / "table1.md").read_text()
 
 
 # The specification's table of sizes on LLaMA-2 7B (section 3), as counted under the paper's rule.
@@ -106,15 +122,15 @@ def test_params_counts_every_method_on_every_backbone_without_rows(
     assert main(["params"]) == 0
     printed = capsys.readouterr()
     assert "warning" not in printed.err
-    assert "| 8.4M  | 16,810,080 |" in printed.out
+    assert "| 8.4M | 16,810,080 |" in " ".join(printed.out.split())
     out = tmp_path / "results" / "tables"
     assert sorted(p.name for p in out.iterdir()) == ["params.csv", "params.md", "params.tex"]
     records = list(csv.DictReader((out / "params.csv").read_text().splitlines()))
     on_llama = {r["method"]: int(r["counted"]) for r in records if r["backbone"] == "llama2_7b"}
-    assert on_llama == LLAMA2_7B
+    assert on_llama.items() >= LLAMA2_7B.items()
     backbones = {"llama2_7b", "gpt2_large", "pythia_1b4", "smollm2_135m"}
     places = {(r["backbone"], r["method"]) for r in records}
-    assert places == {(b, m) for b in backbones for m in LLAMA2_7B}
+    assert places >= {(b, m) for b in backbones for m in LLAMA2_7B}
     assert len(records) == len(places)
     assert all(r["reading"] for r in records)
 
@@ -142,11 +158,11 @@ def test_a_broken_file_is_a_warning_on_stderr(
     ("words", "message"),
     [
         (["tabel1"], "Did you mean 'table1'?"),
-        (["table9"], "unknown name 'table9'"),
+        (["table9"], "'table9': unknown name"),
         (["table1", "row=x"], "Did you mean 'rows'?"),
-        (["table1", "rows="], "no value given"),
+        (["table1", "rows="], "rows=: no value"),
         (["table1", "out=a", "out=b"], "given twice"),
-        (["rows=."], "no table named"),
+        (["rows=."], "got 0 of NAME"),
         (["table1", "rows=/no/such/folder"], "no such folder"),
         (["table1", "backbone=gpt2_large"], "go with claims alone"),
         (["table1", "rows=.", "out=none", "setting=zzz"], "setting=zzz: no row has it"),
@@ -170,8 +186,8 @@ def test_a_folder_that_cannot_be_written_is_an_error_without_traceback(
     rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    assert main(["table1", f"rows={rows}", f"out={tmp_path / 'file'}"]) == 2
-    assert "cannot write there" in capsys.readouterr().err
+    assert main(["table1", f"rows={rows}", f"out={tmp_path / 'file'}"]) == 1
+    assert "table1.md: cannot be written" in capsys.readouterr().err
 
 
 def test_claims_can_be_held_against_another_setting(
@@ -207,9 +223,9 @@ def test_the_report_is_one_file(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["table1"], "unknown name 'table1'"),
+        (["table1"], "got 1 of [key=value ...]"),
         (["run=x"], "Did you mean 'runs'?"),
-        (["samples=-1"], "expected a whole number"),
+        (["samples=-1"], "must be a whole number from 0"),
         (["runs=/no/such/folder"], "no such folder"),
     ],
 )

@@ -3,16 +3,15 @@ from collections.abc import Sequence
 import pytest
 
 from iapt.reporting.choose import Scope
-from iapt.reporting.claims import claims_document, load_claims
-from iapt.reporting.verdicts import Evidence, Finding, judge
+from iapt.reporting.claims import Evidence, Finding, claims_document, judge, load_claims
 from iapt.results.cells import collect
 from iapt.results.row import Row
 from tests.results.example_rows import five
 
 
 def finding(identity: str, rows: Sequence[Row], **scope: str) -> Finding:
-    found = judge(load_claims(), Evidence(collect(rows)[0], Scope(**scope)))
-    return next(item for item in found if item.claim.id == identity)
+    claim = next(claim for claim in load_claims() if claim.id == identity)
+    return judge(claim, Evidence(collect(rows)[0], Scope(**scope)))
 
 
 def lora_family(**changes: str) -> list[Row]:
@@ -24,7 +23,7 @@ def lora_family(**changes: str) -> list[Row]:
 def test_every_claim_has_its_own_name_and_all_are_not_run_without_rows() -> None:
     claims = load_claims()
     assert len({claim.id for claim in claims}) == len(claims)
-    assert {item.verdict for item in judge(claims, Evidence([], Scope()))} == {"not run"}
+    assert {judge(claim, Evidence([], Scope())).verdict for claim in claims} == {"not run"}
     texts = {claim.text for claim in claims}
     assert "IAPT beats LoRA and AdaLoRA on BoolQ" in texts
     assert "Self-attention pooling beats averaging (IAPT-1) on SQuAD" in texts
@@ -39,17 +38,18 @@ def test_a_clear_win_over_all_is_reproduced_with_its_runs() -> None:
     assert sorted(found.run_ids) == sorted(row.run_id for row in rows)
 
 
-def test_a_difference_that_may_be_chance_is_not_reproduced() -> None:
+def test_a_difference_that_may_be_chance_is_undecided() -> None:
     rows = lora_family() + five("boolq", "iapt", [90.0, 80.0, 86.5, 87.0, 84.0])
     found = finding("table1-boolq-lora", rows)
-    assert found.verdict == "not reproduced"
-    assert "undecided" in found.reason
+    assert found.verdict == "undecided"
+    assert "cannot tell from chance" in found.reason
+    assert len(found.run_ids) == 15
 
 
 def test_a_clear_loss_is_said_to_be_the_other_way_round() -> None:
     rows = lora_family() + five("boolq", "iapt", [80.0, 80.1, 80.2, 80.1, 80.0])
     found = finding("table1-boolq-lora", rows)
-    assert found.verdict == "not reproduced"
+    assert found.verdict == "contradicted"
     assert "the other way round" in found.reason
 
 
@@ -58,8 +58,30 @@ def test_a_claim_over_several_needs_every_one() -> None:
     assert finding("table1-boolq-lora", rows).verdict == "not run"  # no AdaLoRA
     rows += five("boolq", "adalora", [88.0] * 5)
     found = finding("table1-boolq-lora", rows)
-    assert found.verdict == "not reproduced"
+    assert found.verdict == "contradicted"
     assert "adalora" in found.reason
+    assert "over lora" not in found.reason  # which it beat
+
+
+def test_one_contradiction_refutes_a_claim_whatever_else_is_missing_or_undecided() -> None:
+    rows = five("boolq", "lora", [86.0] * 5) + five("boolq", "iapt", [80.0, 80.1, 80.2, 80.3, 80.4])
+    assert finding("table1-boolq-lora", rows).verdict == "contradicted"  # no AdaLoRA
+    rows += five("boolq", "adalora", [70.0, 90.0, 80.2, 80.0, 80.5])
+    assert finding("table1-boolq-lora", rows).verdict == "contradicted"
+
+
+def test_an_undecided_pair_with_another_missing_is_not_run() -> None:
+    rows = five("boolq", "lora", [70.0, 90.0, 80.2, 80.0, 80.5])
+    rows += five("boolq", "iapt", [80.0, 80.1, 80.2, 80.3, 80.4])
+    assert finding("table1-boolq-lora", rows).verdict == "not run"
+
+
+def test_the_intro_counts_every_verdict() -> None:
+    document = claims_document(collect(lora_family())[0])
+    total = len(load_claims())
+    assert document.intro[0] == (
+        f"{total} claims: 0 reproduced, 0 contradicted, 0 undecided, {total} not run."
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,7 +113,7 @@ def test_variants_are_held_against_the_plain_method() -> None:
 def test_the_count_claim_is_decided_by_the_rows() -> None:
     rows = five("boolq", "iapt", [87.5], params={"trained": 16_810_080})
     found = finding("parameters", rows)
-    assert found.verdict == "not reproduced"
+    assert found.verdict == "contradicted"
     assert "16,810,080" in found.reason
 
 

@@ -1,14 +1,13 @@
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from iapt.reporting import measures
 from iapt.reporting.choose import Scope
-from iapt.reporting.other_tables import efficiency_table, sizes_table
 from iapt.reporting.render import Document, Entry, markdown
-from iapt.reporting.tables import SCORE_TABLES, score_table
+from iapt.reporting.spec import SCORE_TABLES, Line, load_table
+from iapt.reporting.tables import score_table
 from iapt.results.cells import collect
 from iapt.results.row import Row
 from tests.results.example_rows import CONFIG, a_row, bare, five
@@ -83,7 +82,6 @@ def test_equal_medians_share_a_mark() -> None:
         {"config": {"limit": {"train": 100}}},
         {"config": {"hparams": {"lr": 0.001}}},
         {"config": {"method": {"rank": 8}}},
-        {"variant": "mine"},
     ],
 )
 def test_a_row_of_another_setting_never_enters_a_paper_table(change: dict[str, Any]) -> None:
@@ -152,7 +150,8 @@ def test_the_command_names_exactly_what_is_missing() -> None:
 
 def test_commands_select_variants_and_backbones() -> None:
     five_commands = build([], "table5").commands
-    assert five_commands[0] == "iapt-sweep +experiment=paper task=boolq,e2e,squad method=iapt"
+    plain = "iapt-sweep +experiment=paper task=boolq,e2e,squad method=iapt,iapt_8m"
+    assert five_commands[0] == plain
     assert five_commands[1].endswith(
         "method=iapt variant=iapt_1,iapt_2,iapt_3,iapt_4,iapt_5,iapt_6,iapt_7"
     )
@@ -178,7 +177,7 @@ def test_details_compare_with_lora_and_state_the_floor_of_p() -> None:
     document = build(
         rows, "table5"
     )  # LoRA is in no line of Table 5 and is compared with all the same
-    detail = document.grids[1].lines[0]
+    detail = document.details[0].lines[0]
     assert list(detail[2:5]) == ["5", "87.2", "87.23"]
     assert list(detail[6:]) == ["+1.2", "0.0625 (0.0625)"]
 
@@ -196,61 +195,6 @@ def test_rows_without_optional_keys_show_dashes() -> None:
     assert entry(document, "LoRA", "Params").text == "–"
 
 
-def test_table_4_shows_the_papers_values_and_dashes(tmp_path: Path) -> None:
-    document = efficiency_table(tmp_path / "absent.json")
-    assert "| LoRA   | 1         | – [25.1]" in markdown(document)
-    assert document.commands
-
-
-def test_table_4_takes_a_measurement_of_the_papers_lengths_on_a_gpu_only(tmp_path: Path) -> None:
-    row = {"what": "iapt", "num_beams": 3, "tokens_per_second": 31.25, "peak_mib": 15001.2}
-    decode = {"device": "cuda", "instruction_tokens": 274, "new_tokens": 32, "rows": [row]}
-    path = tmp_path / "llama2_7b.json"
-    path.write_text(json.dumps({"decode": decode}))
-    document = efficiency_table(path)
-    assert "| 31.2 [27.9]" in markdown(document)
-    assert "| 15001 [15946]" in markdown(document)
-    assert not document.commands
-    for report in (
-        {"decode": decode | {"device": "cpu"}},
-        {"decode": decode | {"new_tokens": 8}},
-        {"decode": {**decode, "rows": [{}]}},
-        {"train": {}},
-        [],
-    ):
-        path.write_text(json.dumps(report))
-        document = efficiency_table(path)
-        assert "31.2" not in markdown(document)
-        assert str(path) in document.notes[-1]
-    path.write_text("{")
-    assert "not a file of iapt-bench" in efficiency_table(path).notes[-1]
-
-
-BOOLQ = {"boolq": ({"train": 9427, "dev": 1635, "test": 1635}, "halves of validation")}
-
-
-def test_table_6_has_the_sizes_that_the_rules_make_without_any_run() -> None:
-    document = sizes_table([], BOOLQ)
-    text = markdown(document)
-    assert "| 9,427 [9.4k] | 1,635 [1.6k] | 1,635 [1.6k] | halves of validation |" in text
-    assert "| – [2.5k] " in text
-    assert document.records[0]["train"] == 9427
-    assert len(document.grids) == 1
-
-
-def test_table_6_names_a_hub_run_of_other_sizes_and_lists_other_data() -> None:
-    same, limited = a_row("boolq"), a_row("boolq", seed=1, config={"limit": {"train": 9}})
-    folder = a_row("boolq", data="folder:mine", setting="f01de400")
-    cells = collect([same, limited, folder])[0]
-    document = sizes_table(cells, BOOLQ)
-    assert document.grids[1].lines == [["BoolQ", "folder:mine", "9,427", "1,635", "1,635"]]
-    assert not any("a run on hub data" in note for note in document.notes)
-
-    other = {"boolq": ({"train": 9, "dev": 1635, "test": 1635}, "")}
-    (note,) = [n for n in sizes_table(cells, other).notes if "a run on hub data" in n]
-    assert "9,427 / 1,635 / 1,635 rows, the rules make 9 / 1,635 / 1,635" in note
-
-
 def test_table_3_takes_the_judges_score_and_rouge_l_of_the_first_turns() -> None:
     def judged(seed: int, **details: float) -> Row:
         scores = {"metric": "rouge-l", "value": 40.0, "n": 160, "n_unparsed": 0, "details": details}
@@ -262,3 +206,83 @@ def test_table_3_takes_the_judges_score_and_rouge_l_of_the_first_turns() -> None
     line = next(line for line in text.splitlines() if line.startswith("| AdaLoRA"))
     assert "6.50 (4/5) [<u>6.95</u>]" in line
     assert "51.5 [<u>51.1</u>]" in line
+
+
+def headings(document: Document) -> list[str]:
+    return [line for line in document.grids[0].lines if isinstance(line, str)]
+
+
+def test_a_method_that_the_paper_does_not_have_stands_last_and_is_marked() -> None:
+    rows = five("boolq", "my_new", [91.0] * 5) + five("boolq", "lora", [86.0] * 5)
+    document = build(rows)
+    assert headings(document)[-1] == "Not in the paper"
+    assert document.grids[0].lines[-1][0] == "my_new"
+    assert entry(document, "my_new", "BoolQ") == Entry("91.0", "best", "–")
+    assert entry(document, "my_new", "RTE") == Entry("–", "", "–")
+    assert entry(document, "my_new", "Params") == Entry("9.99M", paper="–")
+    assert entry(document, "LoRA", "BoolQ").mark == "second"
+    record = next(r for r in document.records if r["method"] == "my_new" and r["task"] == "boolq")
+    assert (record["in_paper"], record["paper"], record["median"]) == (False, None, 91.0)
+    assert any(line[1] == "my_new" and line[6] == "+5.0" for line in document.details[0].lines)
+    assert "10 rows read, all of them" in document.notes[-1]
+    assert not any("my_new" in command for command in document.commands)
+
+
+def test_a_variant_that_the_paper_does_not_have_stands_beside_it() -> None:
+    rows = five("boolq", "lora", [99.9] * 5, variant="mine")
+    rows += five("boolq", "iapt", [80.0] * 5, variant="iapt_1")  # a line of Table 5
+    document = build(rows)
+    assert entry(document, "lora/mine", "BoolQ").text == "99.9"
+    assert entry(document, "LoRA", "BoolQ").text == "–"
+    assert "80.0" not in markdown(document)
+    assert entry(build(rows, "table5"), "lora/mine", "BoolQ").text == "99.9"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hparams": "quick"},
+        {"data": "folder:data"},
+        {"backbone": "smollm2_135m"},
+        {"config": {"limit": {"test": 100}}},
+        {"config": {"hparams": {"lr": 0.001}}},
+        {"decoding": {"num_beams": 1, "max_new_tokens": 4}},
+        {"setting": "0ther000"},
+    ],
+)
+def test_another_method_enters_under_the_same_rules(change: dict[str, Any]) -> None:
+    rows = five("boolq", "my_new", [99.9] * 4, **change) + five("boolq", "lora", [86.0] * 5)
+    assert "99.9" not in markdown(build(rows))
+
+
+def test_each_backbone_of_table_8_has_its_own_others() -> None:
+    rows = five("boolq", "my_new", [70.0] * 5, backbone="pythia_1b4")
+    document = build(rows, "table8")
+    assert headings(document) == ["GPT-2 large", "Pythia-1.4B", "Pythia-1.4B: Not in the paper"]
+
+
+def test_what_is_left_out_is_told_by_the_settings_not_by_another_methods_numbers() -> None:
+    greedy = {"num_beams": 1, "max_new_tokens": 4}
+    rows = five("boolq", "houlsby", [86.0] * 5, numbers={"alpha": 16, "bottleneck": 8})
+    rows += five("boolq", "lpt", [85.0] * 4, decoding=greedy)
+    note = next(note for note in build(rows).notes if note.startswith("Left out"))
+    assert "(decoding.num_beams=1)" in note
+    assert "alpha" not in note
+
+
+@pytest.mark.parametrize("name", ["table3", "table5", "table7", "table8"])
+def test_the_reading_with_the_papers_own_count_has_a_line_too(name: str) -> None:
+    table = load_table(name)
+    lines = [line for block in table.blocks for line in block.lines]
+    assert sum(line.repeats for line in lines) == len(table.blocks)
+
+
+def test_the_comparison_is_with_the_method_that_the_papers_file_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "Minus LoRA" in build(five("boolq", "lora", [86.0] * 5)).details[0].head
+    rows = five("boolq", "lora", [86.0] * 5) + five("boolq", "lpt", [84.0] * 5)
+    monkeypatch.setattr(measures, "baseline", lambda: Line("LPT", "lpt"))
+    detail = {line[1]: line for line in build(rows).details[0].lines}
+    assert detail["LoRA"][6] == "+2.0"
+    assert detail["LPT"][6] == "–"

@@ -1,0 +1,198 @@
+"""What the paper prints beside its scores: sizes of methods, speed and memory, sizes of data sets."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from iapt.reporting.measures import number
+from iapt.reporting.render import DASH, Document, Entry, Grid, Line
+from iapt.reporting.spec import MAIN_BACKBONE, load, load_table
+from iapt.results.cells import Cell
+from iapt.tasks.base import SPLITS, Split
+
+SIZES = ("trained", "stored", "active_at_decode")
+PARAMS_INTRO = (
+    'Scalars, counted on the modules themselves, without weights. Paper: its column "Tunable Params" '
+    "(Table 1, LLaMA-2 7B). Counted: ours under that column's rule, which takes weight matrices "
+    "without latents and biases, and pruned methods by their target. Trained: all that the optimizer "
+    "updates. Stored: what a saved adapter holds, with the structure that a search found. Active at "
+    "decode: what takes part in every decoding step; soft tokens are in the cache by then.",
+    'A line "at the end" follows a method whose size training settles: fewest to most.',
+)
+TABLE6_INTRO = (
+    "Rows per split, ours [the paper's]. Ours are what the split rules make of the released data, "
+    "whose sizes are pinned in configs/task/ and checked after every download."
+)
+Counts = Mapping[str, Any]
+
+
+def params_table(counts: Mapping[str, Mapping[str, Counts]]) -> Document:
+    """Lay out the sizes of methods, one grid per backbone, in the order of Table 1.
+
+    Args:
+        counts: Backbone -> method entry -> `counted`, `reading` and, for each of `SIZES`, [at the
+            start, fewest at the end, most at the end]; or `refused`, why it cannot be built there.
+    """
+    table = load_table("table1")
+    printed = {line.method: line for block in table.blocks for line in block.lines}
+    title = "Parameters of every method on every backbone"
+    document = Document("params", title, list(PARAMS_INTRO), notes=list(table.notes))
+    heads = ("Method", "Paper", "Counted", "Trained", "Stored", "Active at decode", "How counted")
+    for backbone in sorted(counts, key=lambda name: (name != MAIN_BACKBONE, name)):
+        found = counts[backbone]
+        names = [name for name in printed if name in found]
+        lines: list[Line] = []
+        for name in [*names, *sorted(set(found) - set(names))]:
+            line = printed.get(name)
+            paper = line.params if line and backbone == MAIN_BACKBONE else None
+            lines += _size_lines(line.label if line else name, paper, found[name])
+            document.records.append(_size_record(backbone, name, paper, found[name]))
+        document.grids.append(Grid(heads, lines, backbone))
+    return document
+
+
+def _size_lines(label: str, paper: float | None, counts: Counts) -> list[list[str]]:
+    printed = DASH if paper is None else f"{paper:.1f}M"
+    if "refused" in counts:
+        return [[label, printed, *[DASH] * (1 + len(SIZES)), counts["refused"]]]
+    start = [f"{counts[field][0]:,}" for field in SIZES]
+    end = [" to ".join(f"{n:,}" for n in dict.fromkeys(counts[field][1:])) for field in SIZES]
+    lines = [[label, printed, f"{counts['counted']:,}", *start, counts["reading"] or DASH]]
+    return lines if end == start else [*lines, [f"{label}, at the end", "", "", *end, ""]]
+
+
+def _size_record(
+    backbone: str, name: str, paper: float | None, counts: Counts
+) -> Mapping[str, object]:
+    return {
+        "table": "params",
+        "backbone": backbone,
+        "method": name,
+        "paper_millions": paper,
+        "counted": counts.get("counted"),
+        **{
+            f"{field}_{when}": counts[field][i] if field in counts else None
+            for field in SIZES
+            for i, when in enumerate(("initial", "final_fewest", "final_most"))
+        },
+        "reading": counts.get("reading", counts.get("refused")),
+    }
+
+
+def efficiency_table(measured: Path) -> Document:
+    """Build Table 4: the paper's speed and memory, and ours where iapt-bench has measured them alike.
+
+    Args:
+        measured: What `iapt-bench` wrote for the table's backbone; it need not exist. A measurement
+            on a CPU or of other lengths is left out, and a note says so.
+    """
+    raw = load("table4")
+    ours, note = _measured(measured, raw["tokens"])
+    document = Document(
+        "table4",
+        raw["title"],
+        [f"Ours [the paper's]; {DASH} is a missing value."],
+        notes=[*raw["notes"], *note],
+        commands=[] if ours else [raw["command"]],
+    )
+    lines: list[Line] = []
+    for line in raw["lines"]:
+        speed, memory = ours.get((line["method"], line["beams"]), (None, None))
+        paper_speed, paper_memory = line["values"]
+        entries = (
+            Entry(number(speed, 1), paper=f"{paper_speed:g}"),
+            Entry(number(memory, 0), paper=f"{paper_memory:g}"),
+        )
+        lines.append([line["label"], str(line["beams"]), *entries])
+        document.records.append(
+            {
+                "table": "table4",
+                "method": line["method"],
+                "beams": line["beams"],
+                "tokens_per_second": speed,
+                "memory_mib": memory,
+                "paper_tokens_per_second": paper_speed,
+                "paper_memory_mib": paper_memory,
+            }
+        )
+    document.grids.append(Grid(raw["head"], lines))
+    return document
+
+
+def _measured(
+    path: Path, tokens: Mapping[str, int]
+) -> tuple[dict[tuple[str, int], tuple[float | None, float | None]], list[str]]:
+    """Return (method, beams) -> (tokens per second, MiB), and a note on where they come from."""
+    if not path.is_file():
+        return {}, []
+    try:
+        decode = json.loads(path.read_text(encoding="utf-8"))["decode"]
+        device = str(decode["device"])
+        lengths = {name: decode.get(name) for name in tokens}
+        if lengths != tokens or not device.startswith("cuda"):
+            return {}, [
+                f"{path} was measured on {device} with {lengths}, so this table leaves it out."
+            ]
+        rows = {
+            (str(row["what"]), int(row["num_beams"])): (row["tokens_per_second"], row["peak_mib"])
+            for row in decode["rows"]
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return {}, [f"{path} is not a file of iapt-bench ({error!r})."]
+    return rows, [f"Ours: {path}, commit {decode.get('git', {}).get('commit', 'unknown')}."]
+
+
+def sizes_table(
+    cells: Sequence[Cell], released: Mapping[str, tuple[Mapping[Split, int], str]]
+) -> Document:
+    """Build Table 6: what our split rules make of the released data, the paper's sizes beside.
+
+    Args:
+        cells: Runs; those on hub data must agree with the rules, those on other data are listed.
+        released: For each task the rows of its splits, and how they are made.
+    """
+    raw = load("table6")
+    document = Document("table6", raw["title"], [TABLE6_INTRO], notes=list(raw["notes"]))
+    lines: list[Line] = []
+    others: list[Line] = []
+    for line in raw["lines"]:
+        label, task = line["label"], line["task"]
+        rules, how = released.get(task, ({}, ""))
+        ours = tuple(rules.get(split) for split in SPLITS)
+        printed = tuple(map(str, line["sizes"]))
+        entries = [Entry(_size(n), paper=text) for n, text in zip(ours, printed, strict=True)]
+        lines.append([label, *entries, how, line["metric"]])
+        for data, seen in _seen(task, cells):
+            if data != "hub":
+                others.append([label, data, *map(_size, seen)])
+            elif seen != ours:
+                document.notes.append(
+                    f"{label}: a run on hub data had {' / '.join(map(_size, seen))} rows, "
+                    f"the rules make {' / '.join(map(_size, ours))}"
+                )
+        papers = {f"paper_{split}": text for split, text in zip(SPLITS, printed, strict=True)}
+        sizes: dict[str, object] = dict(zip(SPLITS, ours, strict=True))
+        document.records.append({"table": "table6", "task": task, **sizes, **papers})
+    heads = ("Data set", "Train", "Dev", "Test", "How", "Metric")
+    document.grids.append(Grid(heads, lines))
+    if others:
+        other_heads = ("Data set", "Data", "Train", "Dev", "Test")
+        document.grids.append(Grid(other_heads, others, "Runs on other data"))
+    return document
+
+
+def _seen(task: str, cells: Sequence[Cell]) -> list[tuple[str, tuple[int | None, ...]]]:
+    """Return the data and the sizes of the runs without a limit, each once."""
+    found = [
+        (cell.data, tuple(row.data.sizes.get(split) for split in SPLITS))
+        for cell in cells
+        if cell.task == task and not cell.limited
+        for row in cell.rows
+        if row.data.sizes
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _size(size: int | None) -> str:
+    return DASH if size is None else f"{size:,}"
