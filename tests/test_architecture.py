@@ -69,6 +69,7 @@ METHOD_BLIND = (
     "data",
     "backbone",
     "results",
+    "reporting",
     "plan.py",
     "display.py",
     "run.py",
