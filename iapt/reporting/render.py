@@ -100,22 +100,20 @@ def terminal(document: Document, width: int) -> str:
     """Render for a terminal: tables and sentences are wrapped at its width, commands are not.
 
     Args:
-        document: What to show.
+        document: What to show; details that do not fit are left to the files.
         width: Columns of the terminal.
     """
     parts = [_wrapped(text, width) for text in (document.title, *document.intro)]
     for grid in [*document.grids, *document.details]:
         parts += [_wrapped(grid.title, width)] if grid.title else []
-        texts = _texts(grid, clean, _TERMINAL)
-        sizes = _sizes(_texts(grid, clean, _PLAIN), width)
-        table = tabulate(
-            texts,
-            "firstrow",
-            disable_numparse=True,
-            maxcolwidths=sizes,
-            maxheadercolwidths=sizes,
-        )
-        parts.append(table)
+        sizes = _sizes(_texts(grid, clean, _PLAIN), width, whole_words=True)
+        if sizes is None and grid in document.details:
+            parts.append(_wrapped("(wider than this terminal: see the files)", width))
+            continue
+        sizes = sizes or _sizes(_texts(grid, clean, _PLAIN), width, whole_words=False)
+        head, *body = _texts(grid, clean, _TERMINAL)
+        lines = [head, ["-" * size for size in sizes or []], *body]
+        parts.append(tabulate(lines, tablefmt="plain", disable_numparse=True, maxcolwidths=sizes))
     if document.notes:
         parts.append("\n".join(_wrapped(f"- {note}", width, "  ") for note in document.notes))
     if document.commands:
@@ -234,11 +232,17 @@ def _wrapped(text: str, width: int, indent: str = "") -> str:
     return textwrap.fill(clean(text), width, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def _sizes(texts: Sequence[Sequence[str]], width: int, least: int = 6) -> list[int]:
-    """Narrow the widest columns until a table fits; very many columns may still not fit."""
-    sizes = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    while sum(sizes) + 4 * len(sizes) > width and max(sizes) > least:  # tabulate pads by up to 4
-        sizes[sizes.index(max(sizes))] -= 1
+def _sizes(texts: Sequence[Sequence[str]], width: int, *, whole_words: bool) -> list[int] | None:
+    """Narrow the widest columns until a table fits; None where whole words keep it from fitting."""
+    columns = list(zip(*texts, strict=True))
+    sizes = [max(map(len, column)) for column in columns]
+    longest = [max(len(w) for text in column for w in text.split() or [""]) for column in columns]
+    least = longest if whole_words else [1] * len(columns)
+    while sum(sizes) + 2 * (len(sizes) - 1) > width:
+        room = [size if size > low else 0 for size, low in zip(sizes, least, strict=True)]
+        if not any(room):
+            return None
+        sizes[room.index(max(room))] -= 1
     return sizes
 
 

@@ -102,6 +102,19 @@ def test_on_a_terminal_every_line_but_the_commands_fits(width: int) -> None:
     assert "\x1b[1m" in text
 
 
+def test_words_stay_whole_on_a_terminal_and_details_that_do_not_fit_are_left_to_the_files() -> None:
+    wide = Grid([f"measurement {n}" for n in range(9)], [["value"] * 9], "Behind it")
+    shown = Document(
+        "t", "T", [], [Grid(["a name", "b"], [["parallel_adapter", "x y " * 40]])], [wide]
+    )
+    text = terminal(shown, 60)
+    assert "parallel_adapter" in text
+    assert "Behind it" in text
+    assert "measurement 1" not in " ".join(text.split())
+    assert "see the files" in text
+    assert "measurement" in terminal(shown, 200)
+
+
 def test_no_escape_of_a_row_reaches_the_terminal() -> None:
     text = terminal(document("\x1b]0;title\x07 \u202egnp"), 80)
     assert not {"\x07", "\u202e"} & set(text)
