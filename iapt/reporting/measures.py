@@ -160,6 +160,6 @@ CSV = ("n_seeds", "missing_seeds", "median", "iqm", "ci_low", "ci_high",
        "minus_baseline", "p", "p_floor")  # fmt: skip
 TEST_NOTE = (
     "IQM: mean without the lowest and highest quarter, with a stratified bootstrap interval. "
-    f"p: exact two-sided sign-flip test of the seed-paired differences to {baseline().label}; its "
-    "floor is the smallest value that so many seeds can give (0.0625 for five)."
+    f"p: exact two-sided sign-flip test of the seed-paired differences from {baseline().label}; its "
+    "floor is the smallest value that this many seeds can give (0.0625 for five)."
 )

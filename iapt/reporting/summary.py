@@ -8,7 +8,7 @@ from iapt.reporting.choose import is_paper
 from iapt.reporting.measures import Standing
 from iapt.reporting.render import DASH, Document, Grid
 from iapt.reporting.spec import load_table, paper_lines
-from iapt.results.cells import Cell
+from iapt.results.cells import Cell, count_of
 from iapt.results.row import Row
 from iapt.results.statistics import bootstrap_interval, iqm
 
@@ -74,7 +74,7 @@ def summary(rows: Sequence[Row], cells: Sequence[Cell], messages: Sequence[str] 
     """
     document = Document(
         "summary",
-        f"Summary of {len(rows)} rows in {len(cells)} cells",
+        f"Summary of {count_of(rows)} in {len(cells)} cell{'' if len(cells) == 1 else 's'}",
         [
             f"Median test score over seeds 0-4; (k/5) marks fewer than five seeds, {DASH} a "
             "missing cell. One section per setting; settings are never mixed."

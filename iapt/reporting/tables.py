@@ -3,11 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from iapt.reporting import measures
 from iapt.reporting.choose import Scope, comparable, strays
 from iapt.reporting.measures import Standing, count_text, marks
-from iapt.reporting.render import DASH, Document, Entry, Grid
+from iapt.reporting.render import DASH, Document, Entry, Grid, Mark
 from iapt.reporting.render import Line as Laid
 from iapt.reporting.spec import (
     FIGURES,
@@ -106,7 +107,8 @@ def fill(name: str, cells: Sequence[Cell], scope: Scope) -> tuple[Table, Lines, 
     table = load_table(name)
     pool = [cell for cell in cells if scope.takes(cell)]  # the baseline may be in no line
     if name not in FIGURES:
-        table = replace(table, blocks=(*table.blocks, *_others(table, pool)))
+        called = [cell for cell in cells if scope.names(cell)]
+        table = replace(table, blocks=(*table.blocks, *_others(table, called)))
     shown: list[Cell] = []
     notes: list[str] = []
     for backbone in table.backbones:
@@ -135,7 +137,7 @@ def fill(name: str, cells: Sequence[Cell], scope: Scope) -> tuple[Table, Lines, 
         for block in table.blocks
         for line in block.lines
     ]
-    return table, lines, notes
+    return table, [x for x in lines if x[0].block.printed or any(p.standing for p in x)], notes
 
 
 def _standing(
@@ -148,12 +150,12 @@ def _standing(
     return None
 
 
-def _others(table: Table, pool: Sequence[Cell]) -> Iterator[Block]:
+def _others(table: Table, cells: Sequence[Cell]) -> Iterator[Block]:
     """Yield a block per backbone for methods and variants that no table of the paper has."""
     for backbone in table.backbones:
         found = {
             cell.name: cell
-            for cell in pool
+            for cell in cells
             if cell.backbone == backbone
             and any(column.task == cell.task for column in table.columns)
             and not any(line.names(cell) for line in paper_lines())
@@ -170,34 +172,28 @@ def _others(table: Table, pool: Sequence[Cell]) -> Iterator[Block]:
 
 
 def _main_grid(table: Table, lines: Lines) -> Grid:
-    every = [place for line in lines for place in line]
-    columns = [
-        [place for place in every if place.column is column and place.block.backbone == backbone]
-        for column in table.columns
-        for backbone in table.backbones
-    ]
-    ranked = (
-        {}
-        if table.name in FIGURES
-        else {p: m for c in columns for p, m in marks({p: p.complete for p in c}).items()}
-    )
-    printed = {p: m for c in columns for p, m in marks({p: p.paper for p in c}).items()}
+    ours: dict[Place, Mark] = {}
+    papers: dict[Place, Mark] = {}
+    for k, backbone in product(range(len(table.columns)), table.backbones):
+        here = [line[k] for line in lines if line[k].block.backbone == backbone]
+        ours |= marks({place: place.complete for place in here})
+        papers |= marks({place: place.paper for place in here})
+    figure = table.name in FIGURES  # neither ranked nor divided
     laid: list[Laid] = []
-    block = None
-    for line in lines:
-        if line[0].block is not block:
-            block = line[0].block
-            laid += [block.label] if block.label and table.name not in FIGURES else []
-        scores = [
+    for before, line in zip([None, *lines], lines, strict=False):
+        block = line[0].block
+        if block.label and not figure and not (before and before[0].block is block):
+            laid.append(block.label)
+        entries = [
             Entry(
                 place.standing.text if place.standing else DASH,
-                ranked.get(place, ""),
-                place.printed if table.name not in FIGURES else "",
-                printed.get(place, ""),
+                "" if figure else ours.get(place, ""),
+                place.printed,
+                papers.get(place, ""),
             )
             for place in line
         ]
-        laid.append([line[0].line.label, _params(line), *scores])
+        laid.append([line[0].line.label, _params(line), *entries])
     return Grid(["Method", "Params", *(column.head for column in table.columns)], laid)
 
 
@@ -260,6 +256,6 @@ def _other_rows(used: int, total: int) -> str:
     if used == total:
         return f"{used} rows read, all of them in this table."
     return (
-        f"{used} of {total} rows read are in this table; the other {total - used} are of another "
-        "setting, backbone, task or method: iapt-table summary shows every row."
+        f"{used} of {total} rows read are in this table. iapt-table summary shows the others too: rows "
+        "of another setting, backbone, task or method."
     )

@@ -87,7 +87,7 @@ def test_equal_medians_share_a_mark() -> None:
 def test_a_row_of_another_setting_never_enters_a_paper_table(change: dict[str, Any]) -> None:
     document = build(five("boolq", "lora", [99.9] * 5, **change))
     assert "99.9" not in markdown(document)
-    assert "0 of 5 rows read are in this table; the other 5" in document.notes[-1]
+    assert "0 of 5 rows read are in this table." in document.notes[-1]
     assert "iapt-table summary" in document.notes[-1]
 
 
@@ -252,7 +252,15 @@ def test_a_variant_that_the_paper_does_not_have_stands_beside_it() -> None:
 )
 def test_another_method_enters_under_the_same_rules(change: dict[str, Any]) -> None:
     rows = five("boolq", "my_new", [99.9] * 4, **change) + five("boolq", "lora", [86.0] * 5)
-    assert "99.9" not in markdown(build(rows))
+    document = build(rows)
+    assert "99.9" not in markdown(document)
+    assert "Not in the paper" not in headings(document)
+
+
+def test_another_method_called_paper_but_run_otherwise_is_named() -> None:
+    config = {**CONFIG, "hparams": {"lr": 0.001}}
+    note = build(five("boolq", "my_new", [99.9] * 5, config=config)).notes[0]
+    assert note.startswith("Left out: boolq llama2_7b my_new paper hub, 5 rows (hparams.lr=0.001")
 
 
 def test_each_backbone_of_table_8_has_its_own_others() -> None:
