@@ -78,6 +78,15 @@ def test_each_line_is_named_at_its_end_and_no_name_covers_another(count: int) ->
     assert order == [f"line {n}" for n in range(count)]  # the lowest line has the lowest name
 
 
+def test_names_of_lines_that_end_at_the_bottom_stay_on_the_picture() -> None:
+    top = Series("top", [(0.0, 1.0), (9.0, 90.0)])
+    svg = chart(top, *(Series(f"line {n}", [(0.0, 1.0), (9.0, 1.0 + n / 100)]) for n in range(9)))
+    floor = max(y for _, y in dots(svg))
+    heights = [float(y) for y in re.findall(r'y="([\d.]+)"[^>]*>line \d<', svg)]
+    assert len(heights) == 9
+    assert max(heights) < floor + 15
+
+
 def test_what_is_never_negative_has_no_axis_below_zero() -> None:
     found = texts(chart(Series("a", [(0.0, 0.0), (5.0, 0.0)])))
     assert "0" in found

@@ -142,6 +142,17 @@ def test_figure_claims_find_points_by_their_numbers() -> None:
     assert finding("figure3-lpt", rows[:-1]).verdict == "not run"
 
 
+def test_a_steeper_curve_contradicts_the_claim_that_it_is_flatter() -> None:
+    rows = []
+    for length in (1, 2, 4, 8, 16, 32):
+        described = {"share_every": 4, "activation": "rational", "pooler": "attention"}
+        numbers = {**described, "prompt_len": length, "bottleneck_dim": 256}
+        rows += five("boolq", "iapt", [80 + length / 10] * 5, numbers=numbers)
+        numbers = {"prompt_len": length, "bottleneck_dim": 1024}
+        rows += five("boolq", "lpt", [80 + length / 100] * 5, numbers=numbers)
+    assert finding("figure3-flat", rows).verdict == "contradicted"
+
+
 def test_another_setting_is_titled_as_no_reproduction() -> None:
     changes = {"backbone": "smollm2_135m", "hparams": "quick", "data": "sample"}
     rows = lora_family(**changes) + five("boolq", "iapt", [90.0] * 5, **changes)

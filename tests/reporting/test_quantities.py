@@ -6,7 +6,7 @@ from iapt.reporting.quantities import efficiency_table, params_table, sizes_tabl
 from iapt.reporting.render import csv_text, latex, markdown
 from iapt.reporting.spec import MAIN_BACKBONE, load_table
 from iapt.results.cells import collect
-from tests.results.example_rows import a_row
+from tests.results.example_rows import a_row, parse, raw_row
 
 
 def fixed(n: int, reading: str = "2 × 5") -> dict[str, Any]:
@@ -113,7 +113,9 @@ def test_table_6_has_the_sizes_that_the_rules_make_without_any_run() -> None:
 
 
 def test_table_6_names_a_hub_run_of_other_sizes_and_lists_other_data() -> None:
-    same, limited = a_row("boolq"), a_row("boolq", seed=1, config={"limit": {"train": 9}})
+    cut = {"fingerprint": "f00d", "sizes": {"train": 9, "dev": 1635, "test": 1635}}
+    same = a_row("boolq")
+    limited = parse(raw_row("boolq", seed=1, config={"limit": {"train": 9}}) | {"data": cut})
     folder = a_row("boolq", data="folder:mine", setting="f01de400")
     cells = collect([same, limited, folder])[0]
     document = sizes_table(cells, BOOLQ)

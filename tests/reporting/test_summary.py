@@ -21,6 +21,13 @@ def test_a_limited_paper_run_is_not_called_the_papers_setting() -> None:
     assert "limited to test 200" in section.title
 
 
+def test_one_cell_that_was_run_otherwise_keeps_a_section_from_being_the_papers() -> None:
+    rows = five("boolq", "lora", [86.0] * 5)
+    rows += five("boolq", "iapt", [87.0] * 5, config={"hparams": {"lr": 0.001}})
+    (section,) = sections(collect(rows)[0])
+    assert NOT_PAPER in section.title
+
+
 def test_medians_are_laid_out_methods_by_tasks_with_seeds_marked() -> None:
     rows = five("sst2", "lora", [90.0] * 5, **QUICK) + five("boolq", "lora", [70.0] * 2, **QUICK)
     rows += five("boolq", "iapt", [71.0] * 5, **QUICK)

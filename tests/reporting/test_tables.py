@@ -294,3 +294,12 @@ def test_the_comparison_is_with_the_method_that_the_papers_file_names(
     detail = {line[1]: line for line in build(rows).details[0].lines}
     assert detail["LoRA"][6] == "+2.0"
     assert detail["LPT"][6] == "–"
+
+
+def test_rows_without_a_columns_score_leave_it_empty_and_are_asked_for_again() -> None:
+    scores = {"metric": "rouge-l", "value": 40.0, "n": 160, "n_unparsed": 0, "details": {}}
+    rows = five("alpaca", "adalora", [40.0] * 5, scores=scores)
+    document = build(rows, "table3")
+    assert entry(document, "AdaLoRA", "GPT-4 score").text == "–"
+    assert document.details == []
+    assert any("adalora" in command for command in document.commands)
