@@ -9,6 +9,7 @@ an escape is forgotten.
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,12 +18,13 @@ from markupsafe import Markup
 from iapt.reporting.charts import INK, PAPER, Series, line_chart
 from iapt.reporting.summary import Section as Setting
 from iapt.reporting.summary import cells_grid, medians_grid, sections
-from iapt.results.cells import Cell
+from iapt.results.cells import Cell, differences
 from iapt.results.row import Row
 from iapt.results.run_folder import failures, read_predictions
 from iapt.results.statistics import median
 
 LONGEST = 2_000  # characters of one text that are shown
+MOST_LINES = 15  # in one chart
 # Characters that turn the reading direction around and so can make a text look like another.
 _TURNING = set(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 
@@ -113,14 +115,40 @@ SECTIONS: Sequence[Callable[[Material], Iterator[Section]]] = (_settings, _faile
 
 
 def _curves(setting: Setting) -> Iterator[Markup]:
-    """Draw dev accuracy and dev loss over steps, one line per method (median over its seeds)."""
-    for task in dict.fromkeys(cell.task for cell in setting.cells):
-        cells = [cell for cell in setting.cells if cell.task == task]
-        for key in ("accuracy", "loss"):
-            lines = [Series(cell.name, _median_curve(cell, key)) for cell in cells]
-            svg = line_chart(lines, title=f"{task}: dev {key}", x_label="step", y_label=key)
+    """Draw dev accuracy and loss over steps, a line per cell (median over its seeds).
+
+    Methods share a chart, unless there are too many lines: then each has its own.
+    """
+    for task in setting.tasks:
+        lines = [
+            line
+            for name, cells in setting.by_name.items()
+            for line in _labelled(name, [cell for cell in cells if cell.task == task])
+        ]
+        names = [""] if len(lines) <= MOST_LINES else list(setting.by_name)
+        for name, key in product(names, ("accuracy", "loss")):
+            svg = line_chart(
+                [
+                    Series(label, _median_curve(cell, key))
+                    for label, cell in lines
+                    if name in ("", cell.name)
+                ],
+                title=f"{task}{', ' if name else ''}{name}: dev {key}",
+                x_label="step",
+                y_label=key,
+            )
             if svg:  # the chart escapes its labels; its colours follow the page's
                 yield Markup(svg.replace(INK, "currentColor").replace(PAPER, "none"))
+
+
+def _labelled(name: str, cells: Sequence[Cell]) -> list[tuple[str, Cell]]:
+    """Name cells; where a method has several, by what sets them apart first."""
+    if len(cells) < 2:
+        return [(name, cell) for cell in cells]
+    apart = differences([cell.rows[0] for cell in cells], most=1)
+    facts = [what.partition(", and")[0].partition("=") for what in apart]  # hparams.lr=0.001
+    labels = [f"{name}, {key.rpartition('.')[2]}={value}" for key, _, value in facts]
+    return sorted(zip(labels, cells, strict=True), key=lambda line: line[0])
 
 
 def _median_curve(cell: Cell, key: str) -> list[tuple[float, float]]:

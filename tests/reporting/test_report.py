@@ -187,3 +187,21 @@ def test_a_block_that_the_template_does_not_know_is_an_error(
     )
     with pytest.raises(UndefinedError):
         html_report(Material([], []))
+
+
+def test_cells_of_one_method_are_told_apart_and_many_lines_get_a_chart_per_method() -> None:
+    rows = [
+        a_row("sst2", name, config={"hparams": {"lr": rate}}, **QUICK)
+        for name in ("lora", "iapt")
+        for rate in (0.001, 0.002)
+    ]
+    text = html_report(Material(rows, collect(rows)[0]))
+    assert text.count("<title>sst2: dev accuracy</title>") == 1
+    assert {"lora, lr=0.001", "lora, lr=0.002"} <= set(re.findall(r">([^<>]+)</text>", text))
+    rows += five("sst2", "lpt", [70.0], **QUICK)
+    rows += [a_row("sst2", f"method{n}", **QUICK) for n in range(report.MOST_LINES - 5)]
+    assert html_report(Material(rows, collect(rows)[0])).count("<svg") == 2
+    rows.append(a_row("sst2", "one_too_many", **QUICK))
+    text = html_report(Material(rows, collect(rows)[0]))
+    assert text.count("<title>sst2, lora: dev accuracy</title>") == 1
+    assert text.count("<svg") == 2 * 14
