@@ -96,9 +96,8 @@ def prepare(words: Sequence[str]) -> list[str]:
     """
     folders, words = config_dirs(words)
     known, prepared = groups(folders), list[str]()
-    for (
-        folder
-    ) in folders:  # not by a search path: there each other sub-folder would be a group, too
+    # Not as a search path of Hydra's, where every other sub-folder would be a group too.
+    for folder in folders:
         for group in known:
             for file in sorted((folder / group).glob("*.yaml")):
                 _tell_hydra(group, file)
@@ -292,7 +291,7 @@ def _choice(group: str, value: str, known: Sequence[str], folders: Sequence[Path
         file = Path(value).expanduser().resolve()
         if file.parent not in [folder / group for folder in folders]:
             _refuse_taken(group, file, known)
-            _tell_hydra(group, file)
+            _tell_hydra(group, file, value)
         return file.stem
     if value not in known:
         hint = " A file's name ends in .yaml." if "/" in value else ""
@@ -303,21 +302,22 @@ def _choice(group: str, value: str, known: Sequence[str], folders: Sequence[Path
     return value
 
 
-def _tell_hydra(group: str, file: Path) -> None:
-    """Make an entry of a file that lies outside the configuration folder."""
+def _tell_hydra(group: str, file: Path, given: str | None = None) -> None:
+    """Make an entry of a file that lies outside the configuration folder, called `given` in errors."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
     from yaml import YAMLError
 
+    shown = given or file
     try:
         text = file.read_text(encoding="utf-8")
         node = OmegaConf.create(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{group}={file}: cannot be read ({error}).") from error
+        raise ConfigError(f"{group}={shown}: cannot be read ({error}).") from error
     except YAMLError as error:
-        raise ConfigError(f"{group}={file}: not YAML ({' '.join(str(error).split())}).") from error
+        raise ConfigError(f"{group}={shown}: not YAML ({' '.join(str(error).split())}).") from error
     if not OmegaConf.is_dict(node):
-        raise ConfigError(f"{group}={file}: must hold key: value lines.")
+        raise ConfigError(f"{group}={shown}: must hold key: value lines.")
     package = re.search(r"^#\s*@package\s+(\S+)", text, re.MULTILINE)
     ConfigStore.instance().store(
         group=group, name=file.stem, node=node, package=package[1] if package else None
