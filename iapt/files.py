@@ -10,6 +10,8 @@ import hashlib
 import json
 import os
 import secrets
+import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,13 +20,55 @@ from typing import Any
 from iapt.errors import DataError, StorageError
 
 FORM = "The file needs one JSON object a line."
+CLOCK_TICK_SECONDS = 0.1  # ten times the coarsest clock that a local file system uses
 
 
 def cache_root() -> Path:
     """Where files that can be made again are kept: `$IAPT_CACHE`, `$XDG_CACHE_HOME/iapt` or `~/.cache/iapt`."""
-    if os.environ.get("IAPT_CACHE"):
-        return Path(os.environ["IAPT_CACHE"]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "iapt"
+    try:
+        if os.environ.get("IAPT_CACHE"):
+            return Path(os.environ["IAPT_CACHE"]).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "iapt"
+    except (
+        RuntimeError
+    ):  # no $HOME, and no home in the password file: a place where nothing can be kept
+        return Path(os.devnull) / "iapt"
+
+
+def note(text: str) -> None:
+    """Tell the user one thing that goes on differently than planned, on standard error."""
+    print(f"note: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[bool]:
+    """Keep other processes of ours out of a folder while the block runs; the system frees it after a kill.
+
+    Args:
+        folder: an existing folder; nothing is written into it.
+
+    Yields:
+        Whether the lock is held. False where the system or the file system has none.
+    """
+    try:
+        import fcntl  # absent on Windows
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield False
+        return
+    try:
+        held = True
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            note(f"waiting for another process that is at work in {folder}.")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:  # some network file systems
+            held = False
+        yield held
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -77,13 +121,21 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
-def write_lines(path: Path, values: Iterable[Any]) -> None:
-    """Write one JSON value a line.
+def write_lines(path: Path, values: Iterable[Any]) -> int:
+    """Write one JSON value a line, as they come; return how many.
 
     Raises:
         StorageError: the file cannot be written.
     """
-    write_text(path, "".join(json.dumps(v, ensure_ascii=False, default=str) + "\n" for v in values))
+    written = 0
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file,
+    ):
+        for value in values:
+            file.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+            written += 1
+    return written
 
 
 def read_json(path: Path) -> Any:
@@ -149,6 +201,47 @@ def sha256_of(path: Path) -> str:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     return digest.hexdigest()
+
+
+def remembered_sha256(path: Path) -> str:
+    """`sha256_of`, computed once: a record in the cache answers while the file's size and times stay the same.
+
+    A change of content changes the file's ctime, which no program can set back. Where the cache cannot be
+    written, the digest is computed each time.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    state = [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
+    record = cache_root() / "digests" / f"{name}.json"
+    with suppress(DataError, KeyError, TypeError):
+        known = read_json(record)
+        if known["state"] == state and isinstance(known["sha256"], str):
+            return known["sha256"]
+    digest = sha256_of(path)
+    # Two writes within one tick of the file system's clock look the same, so a new file is not remembered yet.
+    if time.time() - stat.st_ctime > CLOCK_TICK_SECONDS:
+        with suppress(StorageError):
+            write_json(record, {"path": str(path), "state": state, "sha256": digest})
+    return digest
+
+
+def git_blob_id(path: Path) -> str:
+    """The id that git gives to a file of this content.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _object(line: bytes, where: str) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 import errno
 import os
+import select
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +90,80 @@ def test_a_file_that_is_missing_or_no_json_is_named(tmp_path: Path) -> None:
 def test_the_digest_is_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_of(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")
+
+
+def test_a_digest_is_computed_once_and_again_after_any_change(tmp_path, monkeypatch):
+    monkeypatch.setenv("IAPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(files, "CLOCK_TICK_SECONDS", -1)  # or this test would have to wait
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    first = files.remembered_sha256(path)
+    assert first == files.sha256_of(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "sha256_of", lambda _: pytest.fail("computed again"))
+        assert files.remembered_sha256(path) == first
+    stat = path.stat()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert files.remembered_sha256(path) == files.sha256_of(path) != first
+    for record in (tmp_path / "cache" / "digests").iterdir():
+        record.write_text("[")
+    assert files.remembered_sha256(path) == files.sha256_of(path)
+
+
+def test_a_file_of_this_moment_is_not_remembered(tmp_path, monkeypatch):
+    monkeypatch.setenv("IAPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(files, "CLOCK_TICK_SECONDS", 1e9)
+    (tmp_path / "a").write_bytes(b"one")
+    files.remembered_sha256(tmp_path / "a")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_digests_need_no_cache(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"one")
+    monkeypatch.setenv("IAPT_CACHE", str(tmp_path / "a"))
+    assert files.remembered_sha256(tmp_path / "a") == files.sha256_of(tmp_path / "a")
+    with pytest.raises(DataError, match="cannot be read: No such file"):
+        files.remembered_sha256(tmp_path / "b")
+
+
+def test_without_a_home_nothing_is_kept_anywhere(monkeypatch):
+    monkeypatch.delenv("IAPT_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def homeless(_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(files.Path, "expanduser", homeless)
+    with pytest.raises(StorageError):
+        files.write_text(files.cache_root() / "a", "b")
+
+
+def test_git_blob_ids_are_gits_own(tmp_path):
+    (tmp_path / "a").write_bytes(b"")
+    assert files.git_blob_id(tmp_path / "a") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from iapt.files import locked
+with locked(Path(sys.argv[1])) as held:
+    print(held, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_process_at_a_time_is_at_work_and_a_killed_one_holds_nothing(tmp_path, capfd):
+    words = [sys.executable, "-c", HOLDS, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(words, **pipes) as first, subprocess.Popen(words, **pipes) as second:
+        ready, _, _ = select.select([first.stdout, second.stdout], [], [], 60)
+        assert len(ready) == 1, "both at once"
+        holder = first if ready[0] is first.stdout else second
+        other = second if holder is first else first
+        assert select.select([other.stdout], [], [], 0.2)[0] == []
+        holder.kill()
+        assert other.stdout.readline() == b"True\n"
+        other.communicate()
+    assert "waiting for another process" in capfd.readouterr().err
