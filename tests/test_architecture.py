@@ -24,6 +24,7 @@ RANKS = {
     "identity": 2,
     "plugins": 2,
     "building": 3,
+    "remote": 1.5,
     "metrics": 2,
     "backbone": 2,
     "results": 2,
