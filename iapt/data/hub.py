@@ -7,27 +7,29 @@ each file; a folder whose manifest agrees is never fetched again, and nothing el
 downloads data.
 """
 
-import json
 import os
 import shutil
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Mapping
-from hashlib import sha1
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from iapt.data.release import READERS, Rows
 from iapt.data.source import Folder
-from iapt.errors import ConfigError, DataError, closest
-from iapt.files import cache_root, replacing, sha256_of, write_json
+from iapt.errors import ConfigError, DataError, StorageError, closest
+from iapt.files import cache_root, locked, read_json, sha256_of, write_json, write_lines
+from iapt.remote.raw import download
+from iapt.remote.repository import Entry, Repository
+from iapt.remote.trouble import as_ours
 
 MANIFEST = "manifest.json"
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 TRUE = ("1", "ON", "YES", "TRUE")  # what huggingface_hub takes for true
-TIMEOUT_SECONDS = 60
 KINDS = ("hub", *sorted(READERS))
+# What `datasets` reads of a repository to find a configuration's files.
+DESCRIPTIONS = ("README.md", "dataset_infos.json", ".huggingface.yaml")
+BY_HAND = "Check the network and HF_ENDPOINT, or bring the files by hand and use data=<folder>."
 
 
 class Hub(Folder):
@@ -40,6 +42,10 @@ class Hub(Folder):
     def __init__(self, root: str | Path | None = None) -> None:
         super().__init__(root or cache_root() / "hub", name="hub")
         self._present: set[str] = set()
+
+    def available(self, dataset: str) -> bool:
+        """Whether a data set has been fetched, so that reading it needs no network."""
+        return (self.path / dataset / MANIFEST).is_file()
 
     def fetch(self, dataset: str, release: Mapping[str, Any] | None) -> None:
         """Bring the pinned release to `<root>/<dataset>`, unless it is there and whole.
@@ -55,12 +61,10 @@ class Hub(Folder):
         if dataset in self._present:
             return
         folder = self.path / dataset
-        if (folder / MANIFEST).is_file():
-            faults = verify(folder, release)
-            if faults:
-                raise DataError(f"{folder}: {'; '.join(faults)}. Delete it and fetch again.")
-        else:
+        if not self.available(dataset):
             fetch(release, dataset, folder)
+        elif faults := verify(folder, release):
+            raise DataError(f"{folder}: {'; '.join(faults)}. Delete it and fetch again.")
         self._present.add(dataset)
 
     def _folder(self, dataset: str) -> Path:
@@ -86,7 +90,7 @@ def fetch(release: Mapping[str, Any] | None, dataset: str, folder: Path) -> dict
             f"task.release.kind={release.get('kind')!r}: must be one of {', '.join(KINDS)}."
             f"{closest(str(release.get('kind')), KINDS)}"
         )
-    if folder.exists() and any(folder.iterdir()):
+    if folder.is_dir() and any(folder.iterdir()):
         raise DataError(f"{folder} has files but no {MANIFEST}; give an empty or a new folder.")
     offline = [name for name in OFFLINE if os.environ.get(name, "").upper() in TRUE]
     if offline:
@@ -94,7 +98,24 @@ def fetch(release: Mapping[str, Any] | None, dataset: str, folder: Path) -> dict
             f"{dataset} is not in {folder} and {offline[0]} forbids fetching it. Run `iapt-data "
             "fetch` where there is a network and copy the folder, or use data=sample."
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with locked(folder.parent) as alone:
+            if (folder / MANIFEST).is_file():  # by another process, while this one waited
+                return dict(read_json(folder / MANIFEST))
+            if alone:  # then whoever left such a folder behind was killed
+                for left in folder.parent.glob(f".{dataset}-*"):
+                    shutil.rmtree(left, ignore_errors=True)
+            return _fetch(release, dataset, folder)
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"{folder.parent} cannot be written ({error.strerror or error}). Set IAPT_CACHE, or data.root=<folder>."
+        ) from error
+
+
+def _fetch(release: Mapping[str, Any], dataset: str, folder: Path) -> dict[str, Any]:
     work = Path(tempfile.mkdtemp(prefix=f".{dataset}-", dir=folder.parent))
     try:
         splits = _hub_splits(release, work) if release["kind"] == "hub" else _read(release, work)
@@ -102,11 +123,10 @@ def fetch(release: Mapping[str, Any] | None, dataset: str, folder: Path) -> dict
         files = {}
         for split, rows in splits.items():
             path = new / f"{split}.jsonl"
-            count = _write_jsonl(path, rows)
-            files[path.name] = {"rows": count, "sha256": sha256_of(path)}
+            files[path.name] = {"rows": write_lines(path, rows), "sha256": sha256_of(path)}
         manifest = {"schema": 1, "dataset": dataset, "release": dict(release), "files": files}
         write_json(new / MANIFEST, manifest)
-        if folder.exists():
+        with suppress(FileNotFoundError):
             folder.rmdir()
         os.replace(new, folder)
     finally:
@@ -124,12 +144,12 @@ def verify(folder: Path, release: Mapping[str, Any] | None = None) -> list[str]:
     Returns:
         What is wrong, one text for each fault; empty if all is well.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        files = {str(name): entry["sha256"] for name, entry in manifest["files"].items()}
-    except OSError:
+    if not (folder / MANIFEST).is_file():
         return [f"no {MANIFEST}, so iapt-data has not fetched it"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    try:
+        manifest = read_json(folder / MANIFEST)
+        files = {str(name): entry["sha256"] for name, entry in manifest["files"].items()}
+    except (DataError, KeyError, TypeError, AttributeError) as error:
         return [f"{MANIFEST} is damaged ({error!r})"]
     faults = []
     for name, expected in files.items():
@@ -145,87 +165,64 @@ def verify(folder: Path, release: Mapping[str, Any] | None = None) -> list[str]:
 
 
 def _hub_splits(release: Mapping[str, Any], work: Path) -> dict[str, Rows]:
+    """The splits of a data set's configuration, read from files that agree with the pinned revision."""
     import datasets
-    from huggingface_hub import constants
-    from huggingface_hub.errors import HfHubHTTPError
 
-    where = f"{release['id']} ({release['config']}) at {release['revision']}"
     datasets.disable_progress_bars()
-    try:
-        reach(constants.ENDPOINT)  # without a network, the loader would try again for half a minute
+    repository = Repository("dataset", release["id"], release["revision"])
+    where = f"{release['id']} ({release['config']}) at {release['revision']}"
+    with as_ours(
+        DataError, f"cannot fetch {where} from the Hugging Face hub", BY_HAND, repository.link
+    ):
+        folder = _files_of(release["config"], repository, work / "repository")
         loaded = datasets.load_dataset(
-            release["id"],
-            None if release["config"] == "default" else release["config"],
-            revision=release["revision"],
-            cache_dir=str(work / "hub"),
+            str(folder), _config(release["config"]), cache_dir=str(work / "arrow")
         )
-    except (OSError, HfHubHTTPError, ValueError, RuntimeError) as error:
-        raise DataError(
-            f"cannot fetch {where} from the Hugging Face hub: {error} Check the network and "
-            "HF_ENDPOINT, or bring the files by hand and use data=<folder>."
-        ) from error
-    return {str(split): rows for split, rows in loaded.items()}
+        return {str(split): rows for split, rows in loaded.items()}
 
 
-def reach(url: str) -> None:
-    """Return if a server answers at a URL, whatever it answers.
+def _files_of(config: str, repository: Repository, folder: Path) -> Path:
+    """Lay out a repository with the files of one configuration in it, and fetch only those.
 
-    Raises:
-        OSError: nothing answers there.
+    `datasets` says which files they are; it looks at names, so empty files show it the rest.
     """
-    try:
-        urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS).close()
-    except urllib.error.HTTPError:
-        return
+    import datasets
+
+    entries: dict[Path, Entry] = {}
+    for entry in repository.listing():
+        path = folder / entry.path
+        entries[path.resolve()] = entry
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    described = [path for path, entry in entries.items() if entry.path in DESCRIPTIONS]
+    _fill(described, entries, repository, folder)
+    builder = datasets.load_dataset_builder(
+        str(folder), _config(config), cache_dir=str(folder.with_name("arrow"))
+    )
+    needed = [
+        Path(name).resolve() for names in builder.config.data_files.values() for name in names
+    ]
+    _fill(needed, entries, repository, folder)
+    return folder
+
+
+def _fill(
+    paths: Iterable[Path], entries: Mapping[Path, Entry], repository: Repository, folder: Path
+) -> None:
+    for path in paths:
+        path.unlink()
+        repository.file(entries[path], folder)
+
+
+def _config(name: str) -> str | None:
+    return None if name == "default" else name
 
 
 def _read(release: Mapping[str, Any], work: Path) -> dict[str, Rows]:
-    files = {
-        key: download(f"{release['base']}/{file['name']}", str(file["blob"]), work / str(number))
-        for number, (key, file) in enumerate(release["files"].items())
-    }
-    return READERS[release["kind"]](files)
-
-
-def download(url: str, blob: str, path: Path) -> Path:
-    """Download one file and check its git blob id.
-
-    Raises:
-        DataError: unreachable, or another content.
-    """
-    try:
-        with (
-            urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer,
-            path.open("wb") as file,
-        ):
-            shutil.copyfileobj(answer, file)
-    except (OSError, urllib.error.URLError, ValueError) as error:
-        raise DataError(
-            f"cannot fetch {url}: {error}. Check the network, or bring the files by hand and use "
-            "data=<folder>."
-        ) from error
-    found = git_blob_id(path)
-    if found != blob:
-        raise DataError(f"{url} is not the pinned file: git blob {found}, pinned is {blob}.")
-    return path
-
-
-def git_blob_id(path: Path) -> str:
-    """Return the id that git gives to a file of this content."""
-    digest = sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    count = 0
-    with (
-        replacing(path) as temporary,
-        temporary.open("w", encoding="utf-8", newline="\n") as file,
-    ):
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            count += 1
-    return count
+    files = {}
+    for number, (key, file) in enumerate(release["files"].items()):
+        url = f"{release['base']}/{file['name']}"
+        with as_ours(DataError, f"cannot fetch {url}", BY_HAND):
+            files[key] = download(url, str(file["blob"]), work / str(number))
+    with as_ours(DataError, f"{release['base']} is no {release['kind']} release", BY_HAND):
+        return READERS[release["kind"]](files)

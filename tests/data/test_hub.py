@@ -2,20 +2,21 @@
 
 import json
 import os
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import time
 
 import pytest
 
 from iapt.data import hub
-from iapt.data.hub import Hub, fetch, git_blob_id, verify
+from iapt.data.hub import Hub, fetch, verify
 from iapt.errors import ConfigError, DataError
+from iapt.files import git_blob_id
 
 
 @pytest.fixture(autouse=True)
 def online(monkeypatch):
     for name in hub.OFFLINE:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
 
 @pytest.fixture
@@ -112,64 +113,6 @@ def test_releases_that_cannot_be_fetched_are_named(tmp_path, release):
         fetch({**release, "kind": "hubb"}, "toy", tmp_path / "toy")
 
 
-def test_hub_data_sets_are_loaded_at_their_pinned_revision(tmp_path, monkeypatch):
-    import datasets
-
-    asked = {}
-
-    def load_dataset(name, config, *, revision, cache_dir):
-        asked.update(name=name, config=config, revision=revision)
-        rows = datasets.Dataset.from_list([{"label": 1}])
-        return datasets.DatasetDict({"train": rows, "validation": rows})
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    monkeypatch.setattr(hub, "reach", lambda url: None)
-    release = {"kind": "hub", "id": "org/toy", "config": "main", "revision": "f" * 40}
-    source = Hub(tmp_path / "hub")
-    source.fetch("toy", release)
-    assert asked == {"name": "org/toy", "config": "main", "revision": "f" * 40}
-    assert source.rows("toy", "validation") == [{"label": 1}]
-
-
-@pytest.mark.parametrize("fails", ["first touch", "load"])
-def test_a_hub_that_cannot_be_reached_is_one_clear_error(fails, tmp_path, monkeypatch):
-    import datasets
-
-    def refuse(*arguments, **options):
-        raise ConnectionError("no route")
-
-    monkeypatch.setattr(hub, "reach", refuse if fails == "first touch" else lambda url: None)
-    loader = refuse if fails == "load" else lambda *a, **o: pytest.fail("tried half a minute")
-    monkeypatch.setattr(datasets, "load_dataset", loader)
-    release = {"kind": "hub", "id": "org/toy", "config": "default", "revision": "f" * 40}
-    with pytest.raises(DataError, match=r"cannot fetch org/toy \(default\) at f+ .*no route"):
-        Hub(tmp_path / "hub").fetch("toy", release)
-    assert os.listdir(tmp_path / "hub") == []
-
-
-def test_a_server_is_reached_whatever_it_answers():
-    class Teapot(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_error(418)
-
-        def log_message(self, *arguments):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Teapot) as server:
-        url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.handle_request)
-        thread.start()
-        hub.reach(url)
-        thread.join()
-    with pytest.raises(OSError, match="refused"):
-        hub.reach(url)
-
-
 def test_a_data_set_that_was_never_fetched_says_how_to_fetch_it(tmp_path):
     with pytest.raises(DataError, match=r"toy is not in .*hub. iapt-data fetch"):
         Hub(tmp_path / "hub").file("toy", "test")
-
-
-def test_git_blob_ids_are_gits_own(tmp_path):
-    (tmp_path / "a").write_bytes(b"")
-    assert git_blob_id(tmp_path / "a") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
