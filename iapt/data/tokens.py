@@ -2,20 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 
 from iapt.data.encode import Encoded, encode
 from iapt.data.template import Rendered
 from iapt.errors import DataError, StorageError
-from iapt.files import replacing
+from iapt.files import note, replacing
+
+NAMES = ("tokens", "sizes")
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,9 @@ def encode_all(
         DataError: a response alone is longer than `max_length`.
     """
     path = cache and cache / f"{_key(rendered, tokenizer, max_length, bos)}.safetensors"
-    examples = _kept(path, len(rendered)) if path else []
-    if examples:
-        return examples
+    if path and (kept := _read(path)) is not None:
+        return kept
+    examples = []
     for number, item in enumerate(rendered):
         try:
             examples.append(encode(item.instruction, item.response, tokenizer, max_length, bos))
@@ -67,26 +68,51 @@ def encode_all(
                 "as far as the backbone's positions go, or leave the row out."
             ) from error
     if path:
-        # Tokens that cannot be kept are made again the next time.
-        with suppress(StorageError, SafetensorError), replacing(path) as temporary:
-            save_file(_pack(examples), temporary)
+        _keep(path, examples)
     return examples
 
 
-def _kept(path: Path, count: int) -> list[Encoded]:
-    """Read kept tokens; none if there are none, or the file is damaged or holds another number."""
+def _read(path: Path) -> list[Encoded] | None:
+    """The examples of a file that is exactly what `_keep` wrote; None otherwise."""
     try:
-        tensors = load_file(path)
-        whole = int(tensors["sizes"][:, :2].sum()) == len(tensors["tokens"])
-        examples = _unpack(tensors)
-    except (SafetensorError, KeyError, IndexError, ValueError, OSError):
-        return []
-    return examples if whole and len(examples) == count else []
+        with safe_open(path, "pt") as file:
+            digest = (file.metadata() or {}).get("digest")
+            tensors = {name: file.get_tensor(name) for name in NAMES}
+        if digest == _digest(tensors):
+            return _unpack(tensors)
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, OSError, RuntimeError):
+        pass  # the same as a wrong digest
+    if path.exists():
+        note(f"{path} is damaged; its tokens are made again.")
+    return None
+
+
+def _keep(path: Path, examples: Sequence[Encoded]) -> None:
+    """Write the examples with a digest of their own; go on without where that is impossible."""
+    tensors = _pack(examples)
+    content = save(
+        tensors, {"digest": _digest(tensors)}
+    )  # in memory: a full disk is an OSError then
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except StorageError as error:
+        note(f"the tokens are not kept for the next run: {error}")
+
+
+def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in NAMES:
+        digest.update(f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype} ".encode())
+        digest.update(tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _key(rendered: Sequence[Rendered], tokenizer: Any, max_length: int, bos: bool) -> str:
     digest = hashlib.sha256(
-        f"1 {max_length} {bos} {tokenizer.bos_token_id} {tokenizer.eos_token_id}".encode()
+        f"2 {max_length} {bos} {tokenizer.bos_token_id} {tokenizer.eos_token_id}".encode()
     )
     digest.update(tokenizer.backend_tokenizer.to_str().encode())
     for item in rendered:

@@ -1,9 +1,13 @@
 """Tokenised splits in their cache: found again, never mistaken, remade when damaged."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from iapt.backbone.tiny import tiny_tokenizer
@@ -60,14 +64,68 @@ def test_whatever_changes_the_tokens_changes_the_file(tmp_path: Path):
         assert len(list(tmp_path.iterdir())) == number
 
 
-@pytest.mark.parametrize("damage", [b"", b"not tensors at all", None])
-def test_a_damaged_file_is_made_again(tmp_path: Path, damage: bytes | None):
+def rewritten(path: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    """Change the tensors of a file as another program might, its metadata kept."""
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "random": lambda path: path.write_bytes(b"not tensors at all"),
+    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "no sizes": lambda path: rewritten(path, lambda t: t.pop("sizes")),
+    "one row fewer": lambda path: rewritten(path, lambda t: t.update(sizes=t["sizes"][1:].clone())),
+    "two columns": lambda path: rewritten(
+        path, lambda t: t.update(sizes=t["sizes"][:, :2].contiguous())
+    ),
+    "fewer tokens": lambda path: rewritten(
+        path, lambda t: t.update(tokens=t["tokens"][1:].clone())
+    ),
+    "another token": lambda path: rewritten(path, lambda t: t["tokens"][3].add_(1)),
+    "floats": lambda path: rewritten(path, lambda t: t.update(tokens=t["tokens"].float())),
+    "another's": lambda path: save_file(
+        {"tokens": torch.zeros(4, dtype=torch.int32), "sizes": torch.tensor([[2, 2, 0]])}, path
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_made_again_and_told(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+):
     expected = encode_all(TEXTS, TOKENIZER, 50, True, tmp_path)
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
-    file.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    DAMAGES[damage](file)
     assert encode_all(TEXTS, TOKENIZER, 50, True, tmp_path) == expected
     assert file.read_bytes() == whole
+    assert capsys.readouterr().err == f"note: {file} is damaged; its tokens are made again.\n"
+
+
+def test_a_folder_in_the_files_place_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    expected = encode_all(TEXTS, TOKENIZER, 50, True, tmp_path)
+    (file,) = tmp_path.iterdir()
+    file.unlink()
+    (file / "mine").mkdir(parents=True)
+    assert encode_all(TEXTS, TOKENIZER, 50, True, tmp_path) == expected
+    assert (file / "mine").is_dir()
+    assert "the tokens are not kept for the next run: " in capsys.readouterr().err
+    assert os.listdir(tmp_path) == [file.name], "a temporary file was left"
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").write_text("")
+    expected = encode_all(TEXTS, TOKENIZER, 50, True)
+    assert encode_all(TEXTS, TOKENIZER, 50, True, tmp_path / "file" / "tokens") == expected
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -80,12 +138,6 @@ def test_a_whole_file_with_other_counts_is_made_again(tmp_path: Path, kept: dict
     save_file(tensors | {name: tensors[name][part].clone() for name, part in kept.items()}, file)
     assert encode_all(TEXTS, TOKENIZER, 50, True, tmp_path) == expected
     assert encode_all(TEXTS, TOKENIZER, 50, True, tmp_path) == expected
-
-
-def test_a_folder_that_cannot_be_written_ends_no_run(tmp_path: Path):
-    (tmp_path / "file").write_text("")
-    expected = encode_all(TEXTS, TOKENIZER, 50, True)
-    assert encode_all(TEXTS, TOKENIZER, 50, True, tmp_path / "file" / "tokens") == expected
 
 
 def test_a_response_that_does_not_fit_names_the_example():
