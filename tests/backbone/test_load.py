@@ -1,5 +1,10 @@
 """Configurations of backbones, and what is refused on loading."""
 
+import os
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -11,10 +16,11 @@ from iapt.backbone.load import (
     load_backbone,
     load_tokenizer,
 )
+from iapt.backbone.tiny import tiny_tokenizer
 from iapt.cli.configuration import groups
 from iapt.errors import BackboneError, ConfigError
 from tests.composed import composed
-from tests.tiny import new_backbone
+from tests.tiny import new_backbone, tiny_dims
 
 CPU = torch.device("cpu")
 
@@ -141,3 +147,83 @@ def test_a_changed_weight_changes_the_fingerprint():
     with torch.no_grad():
         model.lm_head.weight[0, 0] += 1
     assert fingerprint(model) != before
+
+
+def saved(folder: Path) -> BackboneConfig:
+    """A checkpoint in a local folder, in two shards with a tokenizer, and its entry."""
+    new_backbone("llama").model.save_pretrained(folder, max_shard_size="50KB")
+    tiny_tokenizer().save_pretrained(folder)
+    return config(
+        kind="hub", checkpoint=str(folder), revision=None, dims=asdict(tiny_dims("llama"))
+    )
+
+
+def test_every_byte_of_a_checkpoint_counts(tmp_path: Path):
+    entry = saved(tmp_path)
+    known = {load_backbone(entry, CPU).fingerprint}
+    assert known == {load_backbone(entry, CPU).fingerprint}
+    shards = sorted(tmp_path.glob("model-*.safetensors"))
+    places = [(path, place) for path in shards for place in (-1, path.stat().st_size // 2)]
+    assert len(places) > 2
+    for path, place in places:
+        content = bytearray(path.read_bytes())
+        content[place] ^= 1
+        path.write_bytes(content)
+        known.add(load_backbone(entry, CPU).fingerprint)
+    for name in ("config.json", "tokenizer.json"):
+        with (tmp_path / name).open("a") as file:
+            file.write("\n")
+        known.add(load_backbone(entry, CPU).fingerprint)
+    known.add(load_backbone(replace(entry, dtype="bfloat16"), CPU).fingerprint)
+    assert len(known) == 1 + len(places) + 2 + 1
+    assert all(text.startswith("sha256:") for text in known)
+
+
+def test_a_change_that_keeps_size_and_time_is_noticed(tmp_path: Path):
+    entry = saved(tmp_path)
+    before = load_backbone(entry, CPU).fingerprint
+    path = next(tmp_path.glob("model-00001-*"))
+    stat = path.stat()
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert load_backbone(entry, CPU).fingerprint != before
+
+
+def load_both(entry: BackboneConfig) -> None:
+    load_tokenizer(entry)
+    load_backbone(entry, CPU)
+
+
+def _shard(folder: Path) -> Path:
+    return next(folder.glob("model-00001-*"))
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "header": lambda f: _shard(f).write_bytes(b"\xff" * 16 + _shard(f).read_bytes()[16:]),
+    "truncated": lambda f: _shard(f).write_bytes(_shard(f).read_bytes()[:-9]),
+    "empty": lambda f: _shard(f).write_bytes(b""),
+    "missing": lambda f: _shard(f).unlink(),
+    "index": lambda f: (f / "model.safetensors.index.json").write_bytes(b"{"),
+    "config": lambda f: (f / "config.json").write_bytes(b"\xff\xfe"),
+    "no config": lambda f: (f / "config.json").unlink(),
+    "renamed": lambda f: _shard(f).write_bytes(
+        _shard(f).read_bytes().replace(b"embed_tokens", b"embed_tokenz")
+    ),
+    "tokenizer": lambda f: (f / "tokenizer.json").write_bytes(b"\xff\xfe\xfd"),
+    "half a tokenizer": lambda f: (f / "tokenizer.json").write_bytes(b'{"model": {'),
+    "no tokenizer": lambda f: [p.unlink() for p in f.glob("tokenizer*")],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.filterwarnings("ignore")  # of what transformers finds odd before it gives up
+def test_a_damaged_checkpoint_is_one_line(damage: str, tmp_path: Path):
+    entry = saved(tmp_path)
+    DAMAGES[damage](tmp_path)
+    with pytest.raises(BackboneError) as caught:
+        load_both(entry)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(tmp_path) in message
+    assert "backbone.checkpoint=<folder>" in message
