@@ -18,12 +18,12 @@ from iapt.backbone.load import BackboneConfig
 from iapt.checking import STRICT, Count, Name, Text, checked, short
 from iapt.data.source import limited
 from iapt.data.template import check_system_template
-from iapt.errors import ConfigError, StorageError, closest
+from iapt.errors import ConfigError, DataError, StorageError, closest
 from iapt.files import write_text
 from iapt.identity import digest, run_name, setting_of
 from iapt.methods.base import Method
 from iapt.plugins import Plugins
-from iapt.tasks.base import SPLITS, Example, RowTask, Source, Split, Task
+from iapt.tasks.base import SPLITS, Example, Fetching, RowTask, Source, Split, Task
 from iapt.tasks.evaluate_metric import module_of
 from iapt.training.hparams import HParams
 from iapt.training.loggers import RunLogger
@@ -110,6 +110,31 @@ class Plan:
             split: limited(self.task.examples(split, self.source), self.config["limit"][split])
             for split in SPLITS
         }
+
+    def sizes(self) -> dict[Split, int]:
+        """How many examples each split has; of released data that is not here yet, how many it will have.
+
+        Raises:
+            DataError: as `examples`; also where nothing says how large a data set is before it is fetched.
+        """
+        task = self.task
+        if (
+            not isinstance(self.source, Fetching)
+            or not isinstance(task, RowTask)
+            or all(self.source.available(dataset) for dataset in task.releases())
+        ):
+            return {split: len(examples) for split, examples in self.examples().items()}
+        released = task.released_sizes()
+        for split in SPLITS:
+            if split not in task.split_rule.splits() and split not in released:
+                task.examples(split, self.source)  # says that there is none, before it fetches
+            if split not in released:
+                raise DataError(
+                    f"task.sizes of {task.name} does not say how many rows make its {split} split. Add it, "
+                    "or fetch the data first (iapt-data fetch)."
+                )
+        limit = self.config["limit"]
+        return {split: min(released[split], limit[split] or released[split]) for split in SPLITS}
 
     def check_folders(self) -> None:
         """Make the folders that the run writes into, and write to them, before hours are spent.

@@ -17,7 +17,7 @@ import torch
 from pydantic import ValidationError
 
 from iapt.adapters import describe
-from iapt.backbone.load import Loaded, load_backbone, load_tokenizer
+from iapt.backbone.load import Loaded, check_access, load_backbone, load_tokenizer
 from iapt.checking import faults
 from iapt.data.encode import Encoded
 from iapt.data.tokens import Tokens
@@ -80,11 +80,13 @@ def run(config: dict[str, Any]) -> Row | None:
         print(f"Already finished: {row_file} (force=true runs it again).")
         show_result(row, row_file, folder)
         return row
-    examples = plan.examples()
-    show_plan(plan, {split: len(examples[split]) for split in SPLITS})
     if config["dry_run"]:
+        show_plan(plan, plan.sizes())
         return None
     plan.check_folders()
+    check_access(plan.backbone)  # before a data set is fetched in vain
+    examples = plan.examples()
+    show_plan(plan, {split: len(examples[split]) for split in SPLITS})
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "failed.txt").unlink(missing_ok=True)
     checkpoint = folder / "checkpoint.safetensors"

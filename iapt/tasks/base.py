@@ -83,6 +83,9 @@ class Fetching(Protocol):
     def fetch(self, dataset: str, release: Mapping[str, Any] | None) -> None:
         """Bring the pinned release to the local layout, unless it is there already."""
 
+    def available(self, dataset: str) -> bool:
+        """Whether a data set is there already, so that reading it needs no network."""
+
 
 class Task(Protocol):
     """What the data path asks of a task; see `RowTask` for the shared part."""

@@ -34,6 +34,9 @@ class Rows:
 class Released(Rows):
     """The same, as a source that fetches."""
 
+    def available(self, dataset):
+        return True
+
     def fetch(self, dataset, release):
         self.release = release
 
