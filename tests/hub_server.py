@@ -101,6 +101,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.content(content, {}, fault)
         elif parts[0] == "api" and len(parts) >= 4:
             self.answer(parts[1], "/".join(parts[2:4]), parts[4:])
+        elif "resolve" not in parts[2:4]:
+            self.refuse(404, None, "no such page")
         else:
             kind = "datasets" if parts[0] == "datasets" else "models"
             parts = parts[1:] if kind == "datasets" else parts

@@ -9,6 +9,7 @@ import pytest
 from iapt.data.hub import Hub
 from iapt.errors import BackboneError, DataError
 from iapt.plan import make_plan
+from iapt.results.row import Row
 from iapt.run import run
 from tests.composed import composed
 from tests.hub_content import FIELDS, HELD_OUT, ROWS, entry, publish, publish_checkpoint
@@ -22,10 +23,10 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def values(row: Any) -> dict[str, Any]:
+def values(row: Row | None) -> dict[str, Any]:
     """A row as plain values."""
-    plain: dict[str, Any] = row if isinstance(row, dict) else row.model_dump()
-    return plain
+    assert row is not None
+    return row.model_dump()
 
 
 def settings(hub: HubServer, task: str, *overrides: str) -> dict[str, Any]:

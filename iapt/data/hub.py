@@ -29,7 +29,7 @@ TRUE = ("1", "ON", "YES", "TRUE")  # what huggingface_hub takes for true
 KINDS = ("hub", *sorted(READERS))
 # What `datasets` reads of a repository to find a configuration's files.
 DESCRIPTIONS = ("README.md", "dataset_infos.json", ".huggingface.yaml")
-BY_HAND = "Check the network and HF_ENDPOINT, or bring the files by hand and use data=<folder>."
+BY_HAND = "If it stays so, bring the files by hand and use data=<folder>."
 
 
 class Hub(Folder):

@@ -21,6 +21,8 @@ T = TypeVar("T")
 WAITS = (2.0, 8.0)  # seconds before the second and the third try
 LONGEST_WAIT = 60.0  # seconds, whatever a server asks for
 REASON = 400  # characters of a library's own message
+NETWORK = "Check the network and HF_ENDPOINT."
+CUT_SHORT = "Consistency check failed"  # in the only message of huggingface_hub that has no type
 SECRETS = re.compile(r"hf_\w{8,}|(?<=://)[^/@\s]+@|(?<=Bearer )\S+")
 AGAIN = "Run the same command again"
 
@@ -88,9 +90,10 @@ def explained(error: Exception, link: str | None = None) -> tuple[str, str | Non
         return f"the server refused (HTTP {status}).", None
     texts = (e.doc for e in _chain(error) if isinstance(e, json.JSONDecodeError))
     if "FileMetadataError" in kinds or any(text.lstrip().startswith("<") for text in texts):
-        return "a web page came instead of the hub's answer, as from a login page or a proxy.", None
-    if "TransportError" in kinds or "Consistency check failed" in str(error):
-        return f"the connection failed ({_first_line(_cause(error))}).", None
+        page = "a web page came instead of the hub's answer, as from a login page or a proxy."
+        return f"{page} {NETWORK}", None
+    if "OfflineModeIsEnabled" not in kinds and _of_the_network(error, kinds):
+        return f"the connection failed ({_first_line(_cause(error))}). {NETWORK}", None
     return f"{_first_line(error)}.", None
 
 
@@ -119,7 +122,7 @@ def passes(error: Exception) -> bool:
         isinstance(inner, DamagedError | HTTPException | TimeoutError)
         or (isinstance(inner, ConnectionError) and not isinstance(inner, ConnectionRefusedError))
         or "TransportError" in kinds
-        or "Consistency check failed" in str(error)
+        or CUT_SHORT in str(error)
     )
 
 
@@ -130,6 +133,17 @@ def status_of(error: BaseException) -> int | None:
         if isinstance(status, int):
             return status
     return None
+
+
+def _of_the_network(error: Exception, kinds: set[str]) -> bool:
+    inner = error.reason if isinstance(error, URLError) else error
+    of_a_file = isinstance(inner, FileNotFoundError | PermissionError | IsADirectoryError)
+    return (
+        isinstance(inner, ConnectionError | TimeoutError | HTTPException)
+        or (isinstance(error, URLError) and not of_a_file)
+        or "TransportError" in kinds
+        or CUT_SHORT in str(error)
+    )
 
 
 def _asked_to_wait(error: BaseException) -> float:

@@ -114,7 +114,9 @@ def test_nobody_at_home_is_told_at_once(
 
     release = copa(hub)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(DataError, match=r"Connection refused\. Check the network and HF_ENDPOINT"):
+    with pytest.raises(
+        DataError, match=r"Connection refused\)\. Check the network and HF_ENDPOINT"
+    ):
         Hub(tmp_path / "data").fetch("copa", release)
 
 

@@ -29,7 +29,12 @@ def raised(error: Exception, link: str | None = None) -> str:
         (KeyError("mr"), "KeyError: 'mr'. Do that."),
         (ValueError(), "ValueError: no message. Do that."),
         (PermissionError(13, "Permission denied", "/a"), "/a: Permission denied. Do that."),
-        (URLError(OSError(113, "No route to host")), "No route to host. Do that."),
+        (
+            URLError(OSError(113, "No route to host")),
+            "the connection failed (No route to host). Check the network and HF_ENDPOINT. Do that.",
+        ),
+        (URLError(FileNotFoundError(2, "No such file")), "No such file. Do that."),
+        (json.JSONDecodeError("Expecting value", "{", 1), "JSONDecodeError: Expecting value"),
         (json.JSONDecodeError("no", "<html>", 0), "a web page came instead of the hub's answer"),
         (OSError("see https://me:pass@host/ hf_abcdefghijk"), "see https://***host/ ***."),
     ],
