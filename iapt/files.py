@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,9 @@ def cache_root() -> Path:
         return Path(os.devnull) / "iapt"
 
 
+@cache
 def note(text: str) -> None:
-    """Tell the user one thing that goes on differently than planned, on standard error."""
+    """Tell the user, once, what goes on differently than planned; on standard error."""
     print(f"note: {text}", file=sys.stderr, flush=True)
 
 

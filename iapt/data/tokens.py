@@ -99,7 +99,8 @@ def _keep(path: Path, examples: Sequence[Encoded]) -> None:
         with replacing(path) as temporary:
             temporary.write_bytes(content)
     except StorageError as error:
-        note(f"the tokens are not kept for the next run: {error}")
+        reason = getattr(error.__cause__, "strerror", None) or error
+        note(f"tokens are not kept in {path.parent} ({reason}); every run makes them again.")
 
 
 def _digest(tensors: Mapping[str, torch.Tensor]) -> str:

@@ -190,6 +190,15 @@ def test_a_change_that_keeps_size_and_time_is_noticed(tmp_path: Path):
     assert load_backbone(entry, CPU).fingerprint != before
 
 
+def test_weights_that_would_be_unpickled_are_refused(tmp_path: Path):
+    entry = saved(tmp_path)
+    for path in tmp_path.glob("model*"):
+        path.unlink()
+    torch.save(new_backbone("llama").model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(BackboneError, match=r"cannot be loaded: .*safetensors"):
+        load_backbone(entry, CPU)
+
+
 def load_both(entry: BackboneConfig) -> None:
     load_tokenizer(entry)
     load_backbone(entry, CPU)
