@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -197,4 +198,13 @@ def test_what_a_killed_fetch_left_goes_with_the_next(hub: HubServer, tmp_path: P
     (left,) = os.listdir(tmp_path / "data")
     assert re.match(r"\.toy-", left)
     Hub(tmp_path / "data").fetch("toy", release)
+    assert os.listdir(tmp_path / "data") == ["toy"]
+
+
+def test_two_fetches_of_one_data_set_at_once_download_it_once(hub: HubServer, tmp_path: Path):
+    release = publish_raw(hub, "mt_bench")
+    with ThreadPoolExecutor(4) as threads:
+        sources = [Hub(tmp_path / "data") for _ in range(4)]
+        list(threads.map(lambda source: source.fetch("toy", release), sources))
+    assert len(hub.requests) == len(release["files"])
     assert os.listdir(tmp_path / "data") == ["toy"]
