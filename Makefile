@@ -47,10 +47,11 @@ test: $(READY) ## the fast tests, in two processes
 test-all: $(READY) ## the slow tests too (not those that need a GPU or the network)
 	$(PYTEST) -m "not gpu and not network" $(ARGS)
 
-check: $(READY) ## formatting, lint and types; changes nothing
+check: $(READY) ## formatting, lint, types and declared dependencies; changes nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/deptry .
 
 format: $(READY) ## format, and fix what lint can fix
 	$(BIN)/ruff check --fix .

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from iapt.cli import sweep, train
+from iapt.cli import report, sweep, table, train
+from tests.composed import composed
 
 EXAMPLE = Path(__file__).parent / "plugins_example"
 SHORT = [
@@ -88,3 +89,39 @@ def test_they_stand_in_the_help(outside: Path, capsys: pytest.CaptureFixture[str
     said = capsys.readouterr().out
     assert "    head_gain          A gain on attention: nothing but where the class is." in said
     assert "    colours            Is it warm or cold? One YAML and rows, no Python." in said
+
+
+def test_tables_and_the_report_show_them_beside_ours(
+    outside: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = [f"--config-dir={outside}", "plugins=my_methods", "task=colours", "seed=0"]
+    assert sweep.main([*words, f"data={outside / 'rows'}", *SHORT, "method=head_gain,bitfit"]) == 0
+    capsys.readouterr()
+    assert table.main(["summary", "rates"]) == 0
+    said = capsys.readouterr().out
+    for name in ("colours", "head_gain", "bitfit"):
+        assert name in said
+    assert report.main(["runs=runs"]) == 0
+    page = Path("results/report.html").read_text()
+    assert page.count("head_gain") > 2
+    assert "colours" in page
+
+
+def test_a_paper_table_marks_the_method_as_not_the_papers(
+    outside: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = [f"--config-dir={outside}", "plugins=my_methods", "method=head_gain", "task=sst2"]
+    assert train.main([*words, *SHORT, "seed=0"]) == 0
+    (file,) = Path("results/rows").glob("*.json")
+    row = json.loads(file.read_text())
+    row["cell"] |= {"backbone": "llama2_7b", "hparams": "paper", "data": "hub"}
+    row["config"]["limit"] = {"train": None, "dev": None, "test": None}
+    paper = composed("method=lora", "+experiment=paper")
+    row["config"]["hparams"] = paper["hparams"]
+    row["config"]["backbone"] = paper["backbone"]
+    file.write_text(json.dumps(row))
+    capsys.readouterr()
+    assert table.main(["table1", "out=none"]) == 0
+    said = capsys.readouterr().out
+    assert "Not in the paper" in said
+    assert "head_gain" in said.split("Not in the paper")[1]

@@ -76,7 +76,8 @@ def _preview(arguments: Sequence[str]) -> None:
     config = _compose([a for a in arguments if a.partition("=")[0] not in own])
 
     from iapt.backbone.load import BackboneConfig, load_tokenizer
-    from iapt.data.preview import Tokens, preview
+    from iapt.data.preview import preview
+    from iapt.data.tokens import Tokens
     from iapt.plan import build
     from iapt.plugins import Plugins
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from transformers import GenerationConfig, GenerationMixin
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from iapt.backbone.base import Backbone, State
+from iapt.backbone.base import Backbone
+from iapt.backbone.stream import State
 from iapt.data.batches import by_length
 from iapt.errors import BackboneError
 
