@@ -33,7 +33,7 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "absent"
-    return found
+    return found | {"torch": torch.__version__}  # with its build, as in +cpu or +cu130
 
 
 def git_state() -> dict[str, Any]:
