@@ -1,0 +1,41 @@
+"""RMS norm, x / rms(x) * weight over the last dimension, with a frozen weight.
+
+As in Hugging Face's models it is computed in float32, whatever the stream's dtype.  torch composes it
+of five elementwise passes, and as many backward; for float32 streams this one takes two and three.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Norm x (..., D) by weight (D,)."""
+    if x.dtype != torch.float32 or weight.dtype != torch.float32 or weight.requires_grad:
+        exact = x.float()
+        normed = exact * torch.rsqrt(exact.square().mean(-1, keepdim=True) + eps)
+        return weight * normed.to(x.dtype)
+    out: Tensor = _RMSNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _RMSNorm(torch.autograd.Function):
+    """With r = 1 / rms(x) and g' = g * weight: dx = r (g' - x r² mean(g' x))."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        square = torch.linalg.vecdot(x, x).div_(x.shape[-1])
+        r = square.add_(eps).rsqrt_()[..., None]
+        ctx.save_for_backward(x, weight, r)
+        out: Tensor = (x * r).mul_(weight)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
+        x, weight, r = ctx.saved_tensors
+        g = g * weight
+        mean = torch.linalg.vecdot(g, x)[..., None].div_(x.shape[-1])
+        return torch.addcmul(g, x, mean.mul_(r).mul_(r), value=-1).mul_(r), None, None
