@@ -22,16 +22,16 @@ Nothing is stored on a module between calls: two forwards may precede two backwa
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import DynamicCache
 
+from iapt.backbone.attention import causal, literal, masked
+from iapt.backbone.cache import State
 from iapt.backbone.dims import Dims
-from iapt.backbone.family import Family, FixedPrefix
-from iapt.backbone.stream import Prefix, State, Stream
+from iapt.backbone.family import Family, Rotary, Site
+from iapt.backbone.stream import Prefix, Stream
 from iapt.errors import BackboneError
 
 PairFn = Callable[[Tensor, Tensor], Tensor]
@@ -59,7 +59,6 @@ class Backbone:
         self.dims: Dims = family.dims()
         self.checkpointing = False
         self._off = 0
-        self._handles: list[Any] = []
         self.detach()
         self.model.requires_grad_(False)
         self.model.eval()
@@ -73,24 +72,14 @@ class Backbone:
 
     def on_linear(self, layer: int, site: str, fn: PairFn) -> None:
         """Replace the output of a projection: fn(x (B,T,in), y (B,T,out)) -> (B,T,out)."""
-        place = self.family.site(layer, site)
-
-        def hook(module: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> Tensor | None:
-            return None if self._off else place.put(y, fn(args[0], place.take(y)))
-
-        self._handles.append(place.module.register_forward_hook(hook))
+        self._act_at(self.family.site(layer, site), fn)
 
     def on_sublayer(self, layer: int, part: str, fn: PairFn) -> None:
         """Replace what "attn" or "ffn" adds to the stream: fn(x, y) -> (B,T,D), x its normed input."""
+        self._act_at(Site(self.family.sublayer(layer, part)), fn)
 
-        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
-            if self._off:
-                return None
-            x = args[0] if args else kwargs["hidden_states"]
-            return (fn(x, out[0]), *out[1:]) if isinstance(out, tuple) else fn(x, out)
-
-        module = self.family.sublayer(layer, part)
-        self._handles.append(module.register_forward_hook(hook, with_kwargs=True))
+    def _act_at(self, place: Site, fn: PairFn) -> None:
+        self._actions.setdefault(place.module, []).append((place, fn))
 
     def on_block(self, layer: int, fn: PairFn) -> None:
         """Replace a block's output: fn(h_in (B,T,D), h_out (B,T,D)) -> (B,T,D)."""
@@ -142,9 +131,7 @@ class Backbone:
 
     def detach(self) -> None:
         """Undo every verb: afterwards the backbone is exactly the bare model."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        self._actions: dict[nn.Module, list[tuple[Site, PairFn]]] = {}
         layers = range(self.dims.num_layers)
         self._block_fns: list[list[PairFn]] = [[] for _ in layers]
         self._prompts: list[list[SoftPrompt]] = [[] for _ in layers]
@@ -190,42 +177,59 @@ class Backbone:
         order = torch.sort(
             (~mask).to(torch.int8), dim=1, stable=True
         ).indices  # real tokens to the front
-        text, _ = self._run(
+        text = self._run(
             input_ids.gather(1, order),
             mask.gather(1, order),
             instruction.gather(1, order),
-            decoding=False,
+            None,
         )
         text = text.gather(1, order.argsort(1)[..., None].expand_as(text))
         return self.family.head(text if select is None else text[select])
 
     def prefill(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        *,
+        beams: int = 1,
+        room: int = 16,
     ) -> tuple[Tensor, State]:
-        """Read whole instructions once; return next-token logits (B, V) and the decoding state."""
+        """Read whole instructions, each once.
+
+        Args:
+            input_ids: (B, T), padded on either side.
+            attention_mask: (B, T).
+            beams: how many continuations of each row will be stepped side by side.
+            room: generated tokens to make room for; more is made when it is used up.
+
+        Returns:
+            Next-token logits (B, V) and the decoding state.
+        """
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         mask = mask.bool()
         order = torch.sort((~mask).to(torch.int8), dim=1, stable=True).indices
         mask = mask.gather(1, order)
-        text, state = self._run(input_ids.gather(1, order), mask, mask, decoding=True)
-        assert state is not None
+        state = State(mask, mask.sum(1), beams, room)
+        text = self._run(input_ids.gather(1, order), mask, mask, state)
         last = text[torch.arange(len(text), device=text.device), state.lengths - 1]
         return self.family.head(last), state
 
     def step(self, tokens: Tensor, state: State) -> Tensor:
-        """Feed one token per row (B,); return next-token logits (B, V). Advances `state`."""
-        h = self.family.embed(tokens[:, None], state.lengths[:, None])
-        state.mask = torch.cat([state.mask, torch.ones_like(state.mask[:, :1])], dim=1)
-        ready: dict[tuple[int, int, int], tuple[Tensor, Any]] = {}
+        """Feed one token per beam (B * beams,); return next-token logits of each. Advances `state`."""
+        h = self.family.embed(
+            tokens[:, None], state.lengths.repeat_interleave(state.beams)[:, None]
+        )
+        state.advance()
+        tables: dict[tuple[int, int], Rotary] = {}
         for layer in range(self.dims.num_layers):
-            key = (state.prefix[layer], state.kept[layer], id(state.soft[layer]))
-            if key not in ready:  # one mask and one rotary table serve all blocks of equal shape
-                ready[key] = (
-                    state.attention(layer, h.dtype),
-                    self.family.rotary(h, state.positions(layer)),
-                )
-            mask, rotary = ready[key]
-            out = self.family.run(layer, h, mask, rotary, state.cache)
+            key = (state.widths[layer], id(state.soft[layer]))
+            if key not in tables:  # one table serves all blocks of equal columns
+                tables[key] = self.family.rotary(h, state.positions(layer))
+
+            def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, dropout: float) -> Tensor:
+                return state.attend(layer, q, k, v, scale)  # noqa: B023  # called at once
+
+            out = self.family.block(layer, h, tables[key], attend, self._act)
             h = self._beside(layer, h, out)
         state.lengths = state.lengths + 1
         return self.family.head(self.family.final_norm(h[:, 0]))
@@ -241,9 +245,7 @@ class Backbone:
 
     # ---------------------------------------------------------------- inside
 
-    def _run(
-        self, ids: Tensor, mask: Tensor, instruction: Tensor, decoding: bool
-    ) -> tuple[Tensor, State | None]:
+    def _run(self, ids: Tensor, mask: Tensor, instruction: Tensor, state: State | None) -> Tensor:
         if not bool(mask.any(1).all()):
             raise BackboneError(
                 "a row of the batch has no real token; attention_mask needs at least one 1 per row."
@@ -262,12 +264,14 @@ class Backbone:
             max=self.dims.max_positions - 1
         )[None]
         h = self.family.embed(ids, positions)
-        state = State(DynamicCache(), mask, mask.sum(1)) if decoding else None
-        return self._blocks(h, mask, instruction, state), state
+        return self._blocks(h, mask, instruction, state)
 
     def _blocks(self, h: Tensor, mask: Tensor, instruction: Tensor, state: State | None) -> Tensor:
         """All blocks over right-padded rows, then the final norm of the text positions."""
-        ready: dict[tuple[int, ...], tuple[Tensor, Any, Tensor | None, Prefix | None]] = {}
+        self.family.linear.refresh()
+        ready: dict[
+            tuple[int, ...], tuple[Tensor | None, Rotary, Tensor | None, Prefix | None]
+        ] = {}
 
         def block(layer: int, h: Tensor, stream: Stream) -> Tensor:
             prefix = self._prefix(layer, stream.text(h), instruction)
@@ -276,21 +280,24 @@ class Backbone:
                 *((prefix.size, id(prefix.present), id(prefix.hidden)) if prefix else ()),
             )
             if key not in ready:  # the prefix is kept with them so that its ids stay taken
+                plain = stream.plainly_causal(prefix) and not self._eager
+                mask = None if plain else stream.attention(h, prefix)
                 rotary = self.family.rotary(h, stream.positions(prefix))
                 soft = None if state is None else stream.soft_columns(prefix)
-                ready[key] = stream.attention(h, prefix), rotary, soft, prefix
-            additive, rotary, soft, _ = ready[key]
-            cache: Any = None
-            if state is not None:
-                state.prefix.append(prefix.size if prefix else 0)
-                state.kept.append(stream.kept)
-                state.soft.append(soft)
-                cache = state.cache
+                ready[key] = mask, rotary, soft, prefix
+            mask, rotary, soft, _ = ready[key]
+
+            def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, dropout: float) -> Tensor:
                 if prefix:
-                    cache.update(prefix.keys, prefix.values, layer)
-            elif prefix:
-                cache = FixedPrefix(prefix.keys, prefix.values)
-            return self._beside(layer, h, self.family.run(layer, h, additive, rotary, cache))
+                    k = torch.cat([prefix.keys, k], dim=2)
+                    v = torch.cat([prefix.values, v], dim=2)
+                if state is not None:
+                    state.store(k, v, soft)
+                if mask is None:
+                    return causal(q, k, v, scale, dropout, bool(prefix and prefix.hidden))
+                return (literal if self._eager else masked)(q, k, v, scale, dropout, mask)
+
+            return self._beside(layer, h, self.family.block(layer, h, rotary, attend, self._act))
 
         stream = Stream.of_text(mask)
         for layer in range(self.dims.num_layers):
@@ -331,9 +338,20 @@ class Backbone:
                 soft = prompt.fn(text, instruction).to(text.dtype)  # (B, P, D)
                 where = torch.arange(soft.shape[1], device=soft.device)[None]
                 rotary = self.family.rotary(soft, where)
-                pair = self.family.keys_values(layer, self.family.ln1(layer)(soft), rotary)
+                normed = self.family.ln1(layer)(soft)
+                pair = self.family.keys_values(layer, normed, rotary, self._act)
                 return Prefix(*pair, hidden=prompt.hide_from_first)
         return None
+
+    @property
+    def _eager(self) -> bool:
+        return str(self.model.config._attn_implementation) == "eager"
+
+    def _act(self, module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """What the methods make of a module's output."""
+        for place, fn in () if self._off else self._actions.get(module, ()):
+            y = place.put(y, fn(x, place.take(y)))
+        return y
 
     def _beside(self, layer: int, h: Tensor, out: Tensor) -> Tensor:
         for fn in [] if self._off else self._block_fns[layer]:

@@ -1,17 +1,26 @@
 """What the engine asks of a model family; `llama.py`, `gpt2.py` and `gpt_neox.py` answer it.
 
-Only those three files know the attribute names of Hugging Face models.
+Only those three files know the attribute names of Hugging Face models.  Each writes its block down as
+equations over the model's own weights, with two things left open: how attention looks back (`attend`),
+which differs between training and decoding, and what a method does at a place (`act`).
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from iapt.backbone.dims import Dims
+from iapt.backbone.packed import Linears
 
 Rotary = Any  # (cos, sin), or None where positions are learned
+
+# (q (B,H,S,K), k (B,G,S,K), v (B,G,S,K), scale, dropout) -> (B,S,H*K)
+Attend = Callable[[Tensor, Tensor, Tensor, float, float], Tensor]
+# (module, x, y): y is what `module` makes of x; the answer is what the methods make of y
+Act = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 class Site:
@@ -39,6 +48,7 @@ class Family(ABC):
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        self.linear = Linears(model)
 
     @abstractmethod
     def dims(self) -> Dims:
@@ -75,12 +85,12 @@ class Family(ABC):
         """The linear map called `name` in block `layer` (names: see `dims.py`)."""
 
     @abstractmethod
-    def keys_values(self, layer: int, x: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, H_kv, P, K) of already normalised inputs `x` (B, P, D)."""
+    def keys_values(self, layer: int, x: Tensor, rotary: Rotary, act: Act) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, G, P, K) of already normalised inputs `x` (B, P, D)."""
 
     @abstractmethod
-    def run(self, layer: int, h: Tensor, mask: Tensor, rotary: Rotary, cache: Any) -> Tensor:
-        """Run block `layer` on `h` (B, T, D) with an additive mask (B, 1, T, S)."""
+    def block(self, layer: int, h: Tensor, rotary: Rotary, attend: Attend, act: Act) -> Tensor:
+        """Block `layer`, (B, S, D) -> (B, S, D)."""
 
     def rotary(self, h: Tensor, positions: Tensor) -> Rotary:
         """Rotary tables (cos, sin) for positions (B or 1, T); None where positions are learned."""
@@ -91,17 +101,14 @@ class Family(ABC):
         return x.view(*x.shape[:-1], -1, head_dim).transpose(1, 2)
 
 
-class FixedPrefix:
-    """The cache of a single block call in training: prepends given keys and values, stores nothing.
+def rotate(x: Tensor, rotary: Rotary) -> Tensor:
+    """Turn the first columns of x (B, H, S, K) by the tables (cos, sin), each (B or 1, S, R <= K).
 
-    Attention modules call `update` once and use what it returns, so gradients flow into the prefix.
+    The halves (a, b) of these columns become (a cos - b sin, b cos + a sin); the tables hold each
+    angle twice, once for either half.
     """
-
-    def __init__(self, keys: Tensor, values: Tensor) -> None:
-        self.keys, self.values = keys, values
-
-    def update(
-        self, keys: Tensor, values: Tensor, layer_idx: int, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Return keys and values (B, H_kv, P + T, K)."""
-        return torch.cat([self.keys, keys], dim=-2), torch.cat([self.values, values], dim=-2)
+    half = rotary[0].shape[-1] // 2
+    cos, sin = (t[:, None, :, :half] for t in rotary)
+    a, b, rest = x.split([half, half, x.shape[-1] - 2 * half], dim=-1)
+    turned = torch.addcmul(a * cos, b, sin, value=-1), torch.addcmul(b * cos, a, sin)
+    return torch.cat([*turned, rest], dim=-1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from iapt.backbone.dims import Dims
-from iapt.backbone.family import Family, Rotary, Site
+from iapt.backbone.family import Act, Attend, Family, Rotary, Site
 
 
 class ThirdOfQKV(Site):
@@ -59,7 +59,7 @@ class GPT2(Family):
         return self.body.ln_f(h)
 
     def head(self, h: Tensor) -> Tensor:
-        return self.model.lm_head(h)
+        return self.linear(h, self.model.lm_head)[0]
 
     def ln1(self, layer: int) -> nn.Module:
         return self.layers[layer].ln_1
@@ -81,10 +81,30 @@ class GPT2(Family):
             }[name]
         )
 
-    def keys_values(self, layer: int, x: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
-        attn = self.layers[layer].attn
-        _, keys, values = attn.c_attn(x).split(attn.split_size, dim=2)
-        return self.split_heads(keys, attn.head_dim), self.split_heads(values, attn.head_dim)
+    def keys_values(self, layer: int, x: Tensor, rotary: Rotary, act: Act) -> tuple[Tensor, Tensor]:
+        _, keys, values = self._qkv(layer, x, act)
+        return keys, values
 
-    def run(self, layer: int, h: Tensor, mask: Tensor, rotary: Rotary, cache: Any) -> Tensor:
-        return self.layers[layer](h, past_key_values=cache, attention_mask=mask)
+    def block(self, layer: int, h: Tensor, rotary: Rotary, attend: Attend, act: Act) -> Tensor:
+        block = self.layers[layer]
+        attn, mlp = block.attn, block.mlp
+
+        x = block.ln_1(h)
+        dropout = attn.attn_dropout.p * attn.training
+        q, k, v = self._qkv(layer, x, act)
+        seen = attend(q, k, v, attn.scaling, dropout)
+        (o,) = self.linear(seen, attn.c_proj)
+        h = h + act(attn, x, attn.resid_dropout(act(attn.c_proj, seen, o)))
+
+        x = block.ln_2(h)
+        (up,) = self.linear(x, mlp.c_fc)
+        up = act(mlp.c_fc, x, up)
+        inner = act(mlp.act, up, mlp.act.forward(up))
+        (down,) = self.linear(inner, mlp.c_proj)
+        return h + act(mlp, x, mlp.dropout(act(mlp.c_proj, inner, down)))
+
+    def _qkv(self, layer: int, x: Tensor, act: Act) -> list[Tensor]:
+        attn = self.layers[layer].attn
+        (qkv,) = self.linear(x, attn.c_attn)
+        parts = act(attn.c_attn, x, qkv).chunk(3, dim=-1)
+        return [self.split_heads(part, attn.head_dim) for part in parts]

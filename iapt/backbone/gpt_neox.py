@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.models.gpt_neox.modeling_gpt_neox import apply_rotary_pos_emb
 
 from iapt.backbone.dims import Dims
-from iapt.backbone.family import Family, Rotary, Site
+from iapt.backbone.family import Act, Attend, Family, Rotary, Site, rotate
 
 
 class InterleavedThird(Site):
@@ -59,7 +58,7 @@ class GPTNeoX(Family):
         return self.body.final_layer_norm(h)
 
     def head(self, h: Tensor) -> Tensor:
-        return self.model.lm_head(h)
+        return self.linear(h, self.model.lm_head)[0]
 
     def ln1(self, layer: int) -> nn.Module:
         return self.layers[layer].input_layernorm
@@ -86,14 +85,33 @@ class GPTNeoX(Family):
     def rotary(self, h: Tensor, positions: Tensor) -> Rotary:
         return self.body.rotary_emb(h, positions)
 
-    def keys_values(self, layer: int, x: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
-        attn = self.layers[layer].attention
-        qkv = self.split_heads(attn.query_key_value(x), 3 * attn.head_size)  # (B, H, P, 3K)
-        _, keys, values = qkv.chunk(3, dim=-1)
-        keys, _ = apply_rotary_pos_emb(keys, keys, *rotary)
-        return keys, values
+    def keys_values(self, layer: int, x: Tensor, rotary: Rotary, act: Act) -> tuple[Tensor, Tensor]:
+        _, keys, values = self._qkv(layer, x, act)
+        return rotate(keys, rotary), values
 
-    def run(self, layer: int, h: Tensor, mask: Tensor, rotary: Rotary, cache: Any) -> Tensor:
-        return self.layers[layer](
-            h, attention_mask=mask, layer_past=cache, position_embeddings=rotary
-        )
+    def block(self, layer: int, h: Tensor, rotary: Rotary, attend: Attend, act: Act) -> Tensor:
+        block = self.layers[layer]
+        attn, mlp = block.attention, block.mlp
+
+        x = block.input_layernorm(h)
+        q, k, v = self._qkv(layer, x, act)
+        dropout = attn.attention_dropout * attn.training
+        seen = attend(rotate(q, rotary), rotate(k, rotary), v, attn.scaling, dropout)
+        (o,) = self.linear(seen, attn.dense)
+        o = block.post_attention_dropout(act(attn, x, act(attn.dense, seen, o)))
+
+        # Pythia's blocks read h twice; a few checkpoints run one part after the other.
+        u = h if block.use_parallel_residual else h + o
+        x = block.post_attention_layernorm(u)
+        (up,) = self.linear(x, mlp.dense_h_to_4h)
+        up = act(mlp.dense_h_to_4h, x, up)
+        inner = act(mlp.act, up, mlp.act.forward(up))
+        (down,) = self.linear(inner, mlp.dense_4h_to_h)
+        down = block.post_mlp_dropout(act(mlp, x, act(mlp.dense_4h_to_h, inner, down)))
+        return h + o + down
+
+    def _qkv(self, layer: int, x: Tensor, act: Act) -> tuple[Tensor, ...]:
+        attn = self.layers[layer].attention
+        (qkv,) = self.linear(x, attn.query_key_value)
+        qkv = act(attn.query_key_value, x, qkv)
+        return self.split_heads(qkv, 3 * attn.head_size).chunk(3, dim=-1)

@@ -6,10 +6,10 @@ a = Attn(RMS1(h));  u = h + a;  y = u + down(silu(gate x) * up x) with x = RMS2(
 from typing import Any
 
 from torch import Tensor, nn
-from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from iapt.backbone.dims import Dims
-from iapt.backbone.family import Family, Rotary, Site
+from iapt.backbone.family import Act, Attend, Family, Rotary, Site, rotate
+from iapt.backbone.norm import rms_norm
 from iapt.errors import BackboneError
 
 
@@ -46,10 +46,10 @@ class Llama(Family):
         return self.body.embed_tokens(input_ids)
 
     def final_norm(self, h: Tensor) -> Tensor:
-        return self.body.norm(h)
+        return _rms(h, self.body.norm)
 
     def head(self, h: Tensor) -> Tensor:
-        return self.model.lm_head(h)
+        return self.linear(h, self.model.lm_head)[0]
 
     def ln1(self, layer: int) -> nn.Module:
         return self.layers[layer].input_layernorm
@@ -65,15 +65,42 @@ class Llama(Family):
     def rotary(self, h: Tensor, positions: Tensor) -> Rotary:
         return self.body.rotary_emb(h, positions)
 
-    def keys_values(self, layer: int, x: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
+    def keys_values(self, layer: int, x: Tensor, rotary: Rotary, act: Act) -> tuple[Tensor, Tensor]:
         attn = self.layers[layer].self_attn
-        keys = self.split_heads(attn.k_proj(x), attn.head_dim)
-        if hasattr(attn, "k_norm"):  # Qwen3 normalises each head's key
-            keys = attn.k_norm(keys)
-        keys, _ = apply_rotary_pos_emb(keys, keys, *rotary)
-        return keys, self.split_heads(attn.v_proj(x), attn.head_dim)
+        k, v = self.linear(x, attn.k_proj, attn.v_proj)
+        keys = self.split_heads(act(attn.k_proj, x, k), attn.head_dim)
+        values = self.split_heads(act(attn.v_proj, x, v), attn.head_dim)
+        return rotate(self._per_head(attn, "k_norm", keys), rotary), values
 
-    def run(self, layer: int, h: Tensor, mask: Tensor, rotary: Rotary, cache: Any) -> Tensor:
-        return self.layers[layer](
-            h, attention_mask=mask, past_key_values=cache, position_embeddings=rotary
+    def block(self, layer: int, h: Tensor, rotary: Rotary, attend: Attend, act: Act) -> Tensor:
+        block = self.layers[layer]
+        attn, mlp = block.self_attn, block.mlp
+
+        x = _rms(h, block.input_layernorm)
+        maps = (attn.q_proj, attn.k_proj, attn.v_proj)
+        q, k, v = (
+            self.split_heads(act(map_, x, y), attn.head_dim)
+            for map_, y in zip(maps, self.linear(x, *maps), strict=True)
         )
+        q = rotate(self._per_head(attn, "q_norm", q), rotary)
+        k = rotate(self._per_head(attn, "k_norm", k), rotary)
+        seen = attend(q, k, v, attn.scaling, attn.attention_dropout * attn.training)
+        (o,) = self.linear(seen, attn.o_proj)
+        h = h + act(attn, x, act(attn.o_proj, seen, o))
+
+        x = _rms(h, block.post_attention_layernorm)
+        gate, up = self.linear(x, mlp.gate_proj, mlp.up_proj)
+        inner = mlp.act_fn(act(mlp.gate_proj, x, gate)) * act(mlp.up_proj, x, up)
+        (down,) = self.linear(inner, mlp.down_proj)
+        return h + act(mlp, x, act(mlp.down_proj, inner, down))
+
+    @staticmethod
+    def _per_head(attn: Any, name: str, x: Tensor) -> Tensor:
+        """Qwen3 normalises each head's query and key."""
+        norm = getattr(attn, name, None)
+        return x if norm is None else norm(x)
+
+
+def _rms(x: Tensor, norm: Any) -> Tensor:
+    """A norm module's output."""
+    return rms_norm(x, norm.weight, norm.variance_epsilon)

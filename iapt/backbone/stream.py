@@ -6,12 +6,10 @@ number, its place; attention asks the places, so a soft token that stands behind
 front of it all the same.  Rows of a batch may have different soft columns: `present` says which.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +42,13 @@ class Stream:
         seen: (B, S), columns that exist in a row (neither pads nor another row's soft tokens).
         place: (1 or B, S), where a column belongs in its row's order.
         kept: how many of the columns, the first ones, are soft tokens.
+        in_order: whether columns are stored in their order, and every row has all soft ones.
     """
 
     seen: Tensor
     place: Tensor
     kept: int = 0
+    in_order: bool = True
 
     @classmethod
     def of_text(cls, mask: Tensor) -> "Stream":
@@ -74,7 +74,15 @@ class Stream:
             torch.cat([self.seen[:, :kept], there, self.seen[:, kept:]], dim=1),
             torch.cat([old, new, text], dim=1),
             kept + size,
+            self.in_order and behind == 0 and present is None,
         )
+
+    def plainly_causal(self, prefix: Prefix | None) -> bool:
+        """Whether no mask is needed: real tokens see all columns stored before them, and pads stand last."""
+        if prefix is None:
+            return self.in_order
+        same = prefix.present is None and isinstance(prefix.hidden, bool)
+        return self.in_order and same and not (prefix.hidden and self.kept)
 
     def positions(self, prefix: Prefix | None) -> Tensor:
         """Rotary positions (1 or B, S) of the columns behind a prefix."""
@@ -104,62 +112,6 @@ class Stream:
         if prefix is not None and prefix.present is not None:
             return prefix.present
         return self.seen.new_ones(len(self.seen), 0 if prefix is None else prefix.size)
-
-
-@dataclass
-class State:
-    """What decoding carries from step to step, for B rows.
-
-    Attributes:
-        cache: keys and values of every block, soft ones included.
-        mask: (B, T) real text tokens so far, prompt and generated.
-        lengths: (B,) how many of them.
-        prefix: per block, the number of key/value-only soft columns in front.
-        kept: per block, the number of soft columns living in the stream there.
-        soft: per block, which of both a row has, (B, prefix + kept); None if every row has all.
-        rows: whom the rows belong to, where they belong to different methods (`tenants.py`).
-    """
-
-    cache: DynamicCache
-    mask: Tensor
-    lengths: Tensor
-    prefix: list[int] = field(default_factory=list)
-    kept: list[int] = field(default_factory=list)
-    soft: list[Tensor | None] = field(default_factory=list)
-    rows: Any = None
-
-    def repeat(self, n: int) -> None:
-        """Repeat every row n times (B -> B*n, copies adjacent), for beams."""
-        self.cache.batch_repeat_interleave(n)
-        index = torch.arange(len(self.mask), device=self.mask.device).repeat_interleave(n)
-        self._take(index)
-
-    def reorder_cache(self, rows: Tensor) -> None:
-        """Take rows (B',) in the given order, for beam search."""
-        self.cache.reorder_cache(rows)
-        self._take(rows)
-
-    def attention(self, layer: int, dtype: torch.dtype) -> Tensor:
-        """Additive mask (B, 1, 1, S) of one new token over everything cached in a block."""
-        soft = self.soft[layer]
-        if soft is None:
-            soft = self.mask.new_ones(len(self.mask), self.prefix[layer] + self.kept[layer])
-        return additive(torch.cat([soft, self.mask], dim=1)[:, None, None], dtype)
-
-    def positions(self, layer: int) -> Tensor:
-        """Rotary position (B, 1) of the new token in a block."""
-        soft = self.soft[layer]
-        count = self.prefix[layer] + self.kept[layer] if soft is None else soft.sum(1)
-        return (self.lengths + count)[:, None]
-
-    def _take(self, rows: Tensor) -> None:
-        self.mask = self.mask.index_select(0, rows)
-        self.lengths = self.lengths.index_select(0, rows)
-        # Blocks share these tensors, and must go on sharing them: masks are made once per tensor.
-        taken = {id(t): t.index_select(0, rows) for t in self.soft if t is not None}
-        self.soft = [t if t is None else taken[id(t)] for t in self.soft]
-        if self.rows is not None:
-            self.rows = self.rows.take(rows)
 
 
 def additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:

@@ -18,10 +18,11 @@ from functools import partial
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone, PairFn
-from iapt.backbone.stream import Prefix, State, Stream
+from iapt.backbone.cache import State
+from iapt.backbone.stream import Prefix, Stream
 from iapt.errors import AdapterError, closest
 
 Key = tuple[str, int, str]  # ("linear", layer, site) or ("sublayer", layer, part)
@@ -50,6 +51,9 @@ class Seat(Backbone):
     def on_sublayer(self, layer: int, part: str, fn: PairFn) -> None:
         """Take down an action on "attn" or "ffn"."""
         self.actions.setdefault(("sublayer", layer, part), []).append(fn)
+
+    def _act(self, module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        return self._tenants._act(module, x, y)
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
@@ -146,7 +150,7 @@ class SharedBackbone(Backbone):
                 self._hooked.add(key)
                 kind, layer, place = key
                 verb = super().on_linear if kind == "linear" else super().on_sublayer
-                verb(layer, place, partial(self._act, partial(_actions, key)))
+                verb(layer, place, partial(self._carry_out, partial(_actions, key)))
         for own, theirs in zip(self._prompts, seat._prompts, strict=True):
             own.extend(theirs)  # so that the checks of a batch know of them
 
@@ -183,11 +187,18 @@ class SharedBackbone(Backbone):
     on_sublayer = on_block = soft_prompt = kv_prefix = on_linear  # type: ignore[assignment]
 
     def prefill(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        *,
+        beams: int = 1,
+        room: int = 16,
     ) -> tuple[Tensor, State]:
         """As in Backbone; the state remembers whose rows these are."""
-        logits, state = super().prefill(input_ids, attention_mask)
-        state.rows = self._rows
+        logits, state = super().prefill(input_ids, attention_mask, beams=beams, room=room)
+        if self._rows is not None:
+            each = torch.arange(len(logits), device=logits.device)
+            state.rows = self._rows.take(each.repeat_interleave(beams))
         return logits, state
 
     def step(self, tokens: Tensor, state: State) -> Tensor:
@@ -208,17 +219,17 @@ class SharedBackbone(Backbone):
     def _groups(self) -> list[Group]:
         return [] if self._off or self._rows is None else self._rows.groups
 
-    def _run(
-        self, ids: Tensor, mask: Tensor, instruction: Tensor, decoding: bool
-    ) -> tuple[Tensor, State | None]:
+    def _run(self, ids: Tensor, mask: Tensor, instruction: Tensor, state: State | None) -> Tensor:
         named = 0 if self._rows is None else len(self._rows.owners)
         if named != len(ids):
             raise AdapterError(
                 f"the batch has {len(ids)} rows, but tenants are named for {named}: `with tenants.rows([...])`."
             )
-        return super()._run(ids, mask, instruction, decoding)
+        return super()._run(ids, mask, instruction, state)
 
-    def _act(self, actions: Callable[[Seat], list[PairFn] | None], x: Tensor, y: Tensor) -> Tensor:
+    def _carry_out(
+        self, actions: Callable[[Seat], list[PairFn] | None], x: Tensor, y: Tensor
+    ) -> Tensor:
         """Carry out every seat's functions (x, y) -> y on its rows."""
         out = y
         for seat, rows in self._groups():
@@ -234,7 +245,7 @@ class SharedBackbone(Backbone):
         return out
 
     def _beside(self, layer: int, h: Tensor, out: Tensor) -> Tensor:
-        return self._act(lambda seat: seat._block_fns[layer], h, out)
+        return self._carry_out(lambda seat: seat._block_fns[layer], h, out)
 
     def _grow(
         self, layer: int, h: Tensor, stream: Stream, instruction: Tensor

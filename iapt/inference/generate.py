@@ -1,9 +1,7 @@
-"""Beam search over a backbone with a method attached, one prefill per example.
+"""Decoding of instructions over a backbone with a method attached, one prefill per example.
 
-The search itself is `transformers`' own (beam scores, end-of-sequence rules, length penalty), so
-texts equal `generate`'s token for token.  What is ours is below it: `generate` repeats every
-instruction for every beam before reading it; here each instruction is read once (and soft-prompt
-generators run once) and its cache is repeated, which makes prefill `num_beams` times cheaper.
+`generate` of transformers repeats every instruction for every beam before it reads it; here each is
+read once (and soft-prompt generators run once), and its beams share what was read.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,80 +9,25 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import GenerationConfig, GenerationMixin
-from transformers.modeling_outputs import CausalLMOutputWithPast
+from torch import Tensor
 
 from iapt.backbone.base import Backbone
-from iapt.backbone.stream import State
+from iapt.backbone.cache import State
 from iapt.data.batches import by_length
 from iapt.errors import BackboneError
+from iapt.inference.search import Rules, search
 
 
-class Decoder(nn.Module, GenerationMixin):
-    """Presents one padded batch of instructions to `generate` as if it had a single token each.
+class Continuation:
+    """A backbone that goes on from a decoding state: what a search steps."""
 
-    `generate` sees only the last token of every instruction; the first forward call reads the whole
-    instructions through `Backbone.prefill` and repeats logits and cache for the beams.
-    """
+    def __init__(self, backbone: Backbone, state: State) -> None:
+        self._backbone, self._state = backbone, state
+        self.reorder, self.keep = state.reorder, state.keep
 
-    main_input_name = "input_ids"
-    _is_stateful = False
-
-    def __init__(
-        self, backbone: Backbone, input_ids: Tensor, attention_mask: Tensor, num_beams: int
-    ) -> None:
-        super().__init__()
-        self.config = backbone.model.config
-        self.generation_config = GenerationConfig()
-        self._backbone, self._ids, self._mask, self._beams = (
-            backbone,
-            input_ids,
-            attention_mask,
-            num_beams,
-        )
-
-    @property
-    def device(self) -> torch.device:
-        """Where the batch lies."""
-        return self._ids.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The backbone's dtype."""
-        return self._backbone.model.dtype
-
-    def can_generate(self) -> bool:
-        """Always."""
-        return True
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        past_key_values: State | None = None,
-        attention_mask: Tensor | None = None,
-        **kwargs: Any,
-    ) -> CausalLMOutputWithPast:
-        """One decoding step, (B*beams, 1) tokens -> logits (B*beams, 1, V)."""
-        if past_key_values is None:
-            logits, state = self._backbone.prefill(self._ids, self._mask)
-            state.repeat(self._beams)
-            logits = logits.repeat_interleave(self._beams, dim=0)
-        else:
-            state = past_key_values
-            logits = self._backbone.step(input_ids[:, -1], state)
-        return CausalLMOutputWithPast(logits=logits[:, None], past_key_values=state)
-
-    def prepare_inputs_for_generation(self, input_ids: Tensor, **kwargs: Any) -> dict[str, Any]:
-        """Keep the state; everything else about the prompt is known already."""
-        return {"input_ids": input_ids, "past_key_values": kwargs.get("past_key_values")}
-
-    def _prepare_cache_for_generation(self, *args: Any, **kwargs: Any) -> None:
-        """No cache is made here: prefill makes it."""
-
-    def _optimize_model_for_decode(self) -> AbstractContextManager[None]:
-        """Nothing to switch: greedy search would look for a mixture of experts."""
-        return nullcontext()
+    def step(self, tokens: Tensor) -> Tensor:
+        """Feed a token per beam; return next-token logits."""
+        return self._backbone.step(tokens, self._state)
 
 
 def decode_batch(
@@ -122,24 +65,12 @@ def decode_batch(
             f"an instruction and max_new_tokens={max_new_tokens} need {positions} positions, the backbone has "
             f"{backbone.dims.max_positions}; cut the instruction or lower task.max_new_tokens."
         )
-    decoder = Decoder(backbone, input_ids, attention_mask, num_beams)
-    lengths = {} if min_new_tokens is None else {"min_new_tokens": min_new_tokens}
-    config = GenerationConfig(
-        num_beams=num_beams,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        eos_token_id=eos_token_id,
-        pad_token_id=pad_token_id,
-        **lengths,
-    )
-    first = torch.full(
-        (len(input_ids), 1), eos_token_id, device=input_ids.device
-    )  # stands for the whole instruction
+    rules = Rules(num_beams, max_new_tokens, eos_token_id, pad_token_id, min_new_tokens or 0)
     with torch.no_grad():
-        out = decoder.generate(  # type: ignore[operator]  # nn.Module hides the mixin's method
-            first, generation_config=config, attention_mask=torch.ones_like(first)
+        logits, state = backbone.prefill(
+            input_ids, attention_mask, beams=num_beams, room=max(1, max_new_tokens - 1)
         )
-    return out[:, 1:]
+        return search(logits, Continuation(backbone, state), rules)
 
 
 def decode(

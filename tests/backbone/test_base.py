@@ -65,20 +65,6 @@ def _last(backbone: Backbone, lengths: Tensor, new: int) -> Tensor:
     return torch.stack(found)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_repeated_and_reordered_rows_go_on_as_their_own(family: str):
-    backbone = bare(family)
-    ids, mask = padded(ROWS)
-    with torch.no_grad():
-        _, alone = backbone.prefill(ids, mask)
-        expected = backbone.step(torch.tensor([4, 5, 6, 7]), alone)
-        _, state = backbone.prefill(ids, mask)
-        state.repeat(2)  # rows 0 0 1 1 2 2 3 3
-        state.reorder_cache(torch.tensor([6, 1, 4, 3]))  # rows 3 0 2 1
-        logits = backbone.step(torch.tensor([7, 4, 6, 5]), state)
-    assert gap(logits, expected[[3, 0, 2, 1]]) < ATOL
-
-
 @pytest.mark.parametrize("after_first", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_kept_soft_tokens_are_input_embeddings(family: str, after_first: bool):

@@ -205,7 +205,7 @@ def test_decoding_goes_on_for_the_rows_it_began_with():
                 if not leave:
                     return [tenants.step(t, state) for t in steps][-1]
             with tenants.rows([None]):
-                state.reorder_cache(torch.tensor([1, 0]))
+                state.keep(torch.tensor([1, 0]))
                 return [tenants.step(t.flip(0), state) for t in steps][-1].flip(0)
 
     torch.testing.assert_close(run(leave=True), run(leave=False), atol=1e-5, rtol=0)

@@ -5,11 +5,10 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
-from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from iapt.backbone.base import Backbone
-from iapt.inference import generate
-from iapt.inference.generate import Decoder, decode_batch
+from iapt.inference.generate import decode_batch
+from tests.backbone import literal
 from tests.contract.subject import ATOL, Subject, gap, whole
 from tests.tiny import PAD, padded
 
@@ -60,31 +59,26 @@ def greedy_is_argmax_of_forward(subject: Subject) -> None:
         assert answer == expected
 
 
-class Uncached(Decoder):
-    """Reads everything anew for each token: what the cache must not be told from."""
-
-    def forward(
-        self, input_ids: Tensor, attention_mask: Any = None, **kwargs: Any
-    ) -> CausalLMOutputWithPast:
-        times = len(input_ids) // len(self._ids)
-        prompt, mask = (t.repeat_interleave(times, 0) for t in (self._ids, self._mask))
-        new = input_ids[:, 1:]
-        logits = self._backbone(
-            torch.cat([prompt, new], 1),
-            torch.cat([mask, torch.ones_like(new, dtype=torch.bool)], 1),
-            torch.cat([mask, torch.zeros_like(new, dtype=torch.bool)], 1),
-        )
-        return CausalLMOutputWithPast(logits=logits[:, -1:])
-
-
 def beams_need_no_cache(subject: Subject) -> None:
     """Three beams over the cache write what three beams without any cache write."""
     backbone, rows = subject.backbone, subject.instructions()
     subject.attach()
     eos = early_end(backbone, rows)
     found = new_tokens(backbone, rows, 3, eos)
-    with patch.object(generate, "Decoder", Uncached):
-        assert new_tokens(backbone, rows, 3, eos, "left") == found
+    with patch.object(literal, "Generating", literal.Uncached):
+        out = literal.Literal(backbone).generate(*padded(rows, "left"), 3, NEW, eos)
+    assert [_stripped(row, eos) for row in out.tolist()] == found
+
+
+def decoding_is_literal(subject: Subject) -> None:
+    """Packed weights, shared beams and our own search write what the long way writes."""
+    backbone, rows = subject.backbone, subject.instructions()
+    subject.attach()
+    for beams, eos in ((1, early_end(backbone, rows)), (3, early_end(backbone, rows)), (3, NEVER)):
+        out = literal.Literal(backbone).generate(*padded(rows), beams, NEW, eos)
+        for side in ("left", "right"):
+            found = new_tokens(backbone, rows, beams, eos, side)
+            assert [_stripped(row, eos) for row in out.tolist()] == found
 
 
 def batch_equals_alone(subject: Subject) -> None:
@@ -138,11 +132,11 @@ def cache_holds_text_and_soft_tokens(subject: Subject) -> None:
     ids, mask = padded(rows)
     with torch.no_grad():
         logits, state = backbone.prefill(ids, mask)
-        soft = [a + b for a, b in zip(state.prefix, state.kept, strict=True)]
+        soft = state.widths
         assert max(soft) == method.soft_tokens
         for new in range(3):
-            sizes = [layer.keys.shape[-2] for layer in state.cache.layers]
-            assert sizes == [ids.shape[1] + new + p for p in soft]
+            sizes = [keys.any(-1).any(1).sum(1).tolist() for keys in state.keys]  # columns in use
+            assert sizes == [[ids.shape[1] + new + p] * len(rows) for p in soft]
             assert state.lengths.tolist() == [len(row) + new for row in rows]
             logits = backbone.step(torch.tensor([5, 6, 7, 8]) + new, state)
     for row, text in enumerate(rows):
@@ -158,19 +152,19 @@ def leaves_no_state(subject: Subject) -> None:
     subject.attach()
     text = whole(subject.texts)
     first, logits = new_tokens(backbone, rows, 3, NEVER), text.logits(backbone)
-    run = backbone.family.run
+    block = backbone.family.block
 
     def fails(layer: int, *args: Any) -> Tensor:
         if layer == 2:
             raise KeyboardInterrupt
-        return run(layer, *args)
+        return block(layer, *args)
 
     for interrupted in (
         lambda: text.logits(backbone),
         lambda: new_tokens(backbone, rows, 3, NEVER),
     ):
         try:
-            with patch.object(backbone.family, "run", fails):
+            with patch.object(backbone.family, "block", fails):
                 interrupted()
         except KeyboardInterrupt:
             pass
@@ -181,6 +175,7 @@ def leaves_no_state(subject: Subject) -> None:
 CHECKS = (
     greedy_is_argmax_of_forward,
     beams_need_no_cache,
+    decoding_is_literal,
     batch_equals_alone,
     prompts_are_made_once,
     cache_holds_text_and_soft_tokens,

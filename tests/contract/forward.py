@@ -2,6 +2,7 @@
 
 import torch
 
+from tests.backbone.literal import Literal
 from tests.contract.subject import ATOL, EFFECT, Subject, gap, whole
 from tests.tiny import BOS, VOCAB, encoded, shared_backbone
 
@@ -22,6 +23,15 @@ def starts_neutral_or_says_not(subject: Subject) -> None:
         assert gap(with_method[real], bare[real]) > 0, (
             "neutral=False, but the fresh method changes nothing"
         )
+
+
+def forward_is_literal(subject: Subject) -> None:
+    """Our blocks and attention without a mask compute what Hugging Face's modules do under one."""
+    rows = whole(subject.texts)
+    subject.attach()
+    with torch.no_grad():
+        expected = Literal(subject.backbone).forward(rows.ids, rows.mask, rows.instruction)
+    assert gap(rows.logits(subject.backbone)[rows.mask], expected[rows.mask]) < ATOL
 
 
 def has_effect(subject: Subject) -> None:
@@ -190,6 +200,7 @@ def eager_equals_sdpa(subject: Subject) -> None:
 
 CHECKS = (
     starts_neutral_or_says_not,
+    forward_is_literal,
     has_effect,
     disabled_is_bare,
     detach_restores,

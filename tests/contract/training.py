@@ -6,12 +6,14 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from torch import Tensor
+from torch.nn import functional as F
 
 from iapt.methods.counts import sizes
 from iapt.methods.searched import serving_state
 from iapt.training.hparams import HParams
 from iapt.training.state import Run
 from iapt.training.step import Optimizer, arch_step, response, weight_parameters, weight_step
+from tests.backbone.literal import Literal
 from tests.contract.subject import ATOL, Subject, gap, whole
 from tests.saved import load_adapter, save_adapter
 from tests.tiny import EOS, data, new_backbone
@@ -69,6 +71,24 @@ def gradients(subject: Subject, seed: int, budget: int = 10**6) -> dict[str, Ten
     if method.arch_parameters():
         arch_step(subject.backbone, method, data(seed), ALL, budget)
     return {k: p.grad for k, p in method.named_parameters() if p.grad is not None}
+
+
+def gradients_are_literal(subject: Subject) -> None:
+    """They are what Hugging Face's own modules give under autograd."""
+    method = subject.attach()
+    parameters = list(method.parameters())
+    batch = data(1).batch(ALL)
+    found = torch.autograd.grad(
+        response(subject.backbone, batch, EOS).loss, parameters, allow_unused=True
+    )
+    logits = Literal(subject.backbone).forward(
+        batch.input_ids, batch.attention_mask, batch.instruction_mask
+    )
+    loss = F.cross_entropy(logits[:, :-1].transpose(1, 2), batch.labels[:, 1:], reduction="sum")
+    expected = torch.autograd.grad(loss, parameters, allow_unused=True)
+    for a, b in zip(found, expected, strict=True):
+        assert (a is None) == (b is None)
+        assert a is None or b is None or _relative(a, b) < ATOL
 
 
 def two_forwards_then_two_backwards(subject: Subject) -> None:
@@ -150,6 +170,7 @@ def _relative(a: Tensor, b: Tensor) -> float:
 
 CHECKS = (
     trains_only_itself,
+    gradients_are_literal,
     two_forwards_then_two_backwards,
     checkpointing_changes_no_gradient,
     micro_batches_change_no_gradient,

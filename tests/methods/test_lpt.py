@@ -106,8 +106,13 @@ def test_blocks_below_the_prompt_get_no_backward_pass():
     backbone, method = attached(backbone=new_backbone("llama"))
     assert method.layer == 2
     grads = []
-    for block in backbone.model.model.layers:
-        block.register_forward_hook(lambda module, args, out: grads.append(out.requires_grad))
+
+    def note(h: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        grads.append(out.requires_grad)
+        return out
+
+    for layer in range(backbone.dims.num_layers):
+        backbone.on_block(layer, note)
     ids = torch.tensor([encoded()[0].instruction])
     backbone(ids).sum().backward()
     assert grads == [False, False, True, True, True]

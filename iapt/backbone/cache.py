@@ -1,0 +1,136 @@
+"""What decoding carries from step to step: keys and values that beams share, and never move.
+
+A block's columns are [prefix | soft tokens | text | generated], allocated once.  The beams of a row
+read the first three kinds together, for they are the same for all.  Generated columns form a tree:
+every step adds one column for each beam, and `own` says which of them a beam descends from, so that
+reordering beams moves a few bools instead of the keys and values of every block.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from iapt.backbone.attention import merge_heads
+from iapt.backbone.stream import additive
+
+
+@dataclass
+class State:
+    """The decoding state of B rows with n beams each; a step feeds R = B * n tokens, beams adjacent.
+
+    Attributes:
+        mask: (B, T), real tokens of the instructions.
+        lengths: (B,), text tokens so far, generated ones included.
+        beams: n.
+        room: generated tokens there is room for; more is made when it is used up.
+        fed: generated tokens so far.
+        keys: per block (B, G, soft + T + n * room, K).
+        values: likewise.
+        widths: per block, its prefix and soft columns.
+        soft: per block, which of these a row has, (B, width); None if every row has all.
+        own: (B, n, n * room), which generated columns a beam sees.
+        rows: whom the rows belong to, where they belong to different methods (`tenants.py`).
+    """
+
+    mask: Tensor
+    lengths: Tensor
+    beams: int
+    room: int
+    fed: int = 0
+    keys: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    widths: list[int] = field(default_factory=list)
+    soft: list[Tensor | None] = field(default_factory=list)
+    rows: Any = None
+
+    def __post_init__(self) -> None:
+        self.own = self.mask.new_zeros(len(self.mask), self.beams, self.beams * self.room)
+        self._sights: dict[tuple[int, int], Tensor] = {}
+
+    # ---------------------------------------------------------------- filling
+
+    def store(self, keys: Tensor, values: Tensor, soft: Tensor | None) -> None:
+        """Take over the next block's keys and values (B, G, soft + T, K) of the prefill."""
+        self.widths.append(keys.shape[2] - self.mask.shape[1])
+        self.soft.append(soft)
+        self.keys.append(_longer(keys, self.beams * self.room))
+        self.values.append(_longer(values, self.beams * self.room))
+
+    def advance(self) -> None:
+        """Begin a step: every beam gets a new column."""
+        if self.fed == self.room:
+            more = self.beams * self.room
+            self.own = torch.cat([self.own, torch.zeros_like(self.own)], dim=-1)
+            self.keys = [_longer(t, more) for t in self.keys]
+            self.values = [_longer(t, more) for t in self.values]
+            self.room *= 2
+        n = self.beams
+        new = slice(self.fed * n, self.fed * n + n)
+        self.own[:, :, new] = torch.eye(n, dtype=torch.bool, device=self.own.device)
+        self.fed += 1
+        self._sights.clear()
+
+    # ---------------------------------------------------------------- reading
+
+    def positions(self, layer: int) -> Tensor:
+        """Rotary position (R, 1) of the tokens of this step in a block."""
+        soft = self.soft[layer]
+        place = self.lengths + (self.widths[layer] if soft is None else soft.sum(1))
+        return place.repeat_interleave(self.beams)[:, None]
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+        """Attention of one token a beam, q (R,H,1,K), k and v (R,G,1,K) -> (R,1,H*K); stores k and v."""
+        n, (groups, _, size) = self.beams, k.shape[1:]
+        end = self.widths[layer] + self.mask.shape[1] + self.fed * n
+        keys, values = self.keys[layer], self.values[layer]
+        keys[:, :, end - n : end] = k.view(-1, n, groups, size).transpose(1, 2)
+        values[:, :, end - n : end] = v.view(-1, n, groups, size).transpose(1, 2)
+        # A row's beams, and the heads that share a key/value head, are queries beside each other.
+        heads = q.view(-1, n, groups, q.shape[1] // groups, size).transpose(1, 2)
+        out = torch.nn.functional.scaled_dot_product_attention(
+            heads.flatten(2, 3),
+            keys[:, :, :end],
+            values[:, :, :end],
+            attn_mask=self._sight(layer, heads.shape[3], q.dtype),
+            scale=scale,
+        )
+        out = out.unflatten(2, (n, -1)).transpose(1, 2)  # (B, n, G, H/G, K)
+        return merge_heads(out.reshape(len(q), -1, 1, size))
+
+    def _sight(self, layer: int, times: int, dtype: torch.dtype) -> Tensor:
+        """Additive mask (B, 1, n * times, columns)."""
+        soft = self.soft[layer]
+        key = (self.widths[layer], id(soft))  # one mask serves all blocks of equal columns
+        if key not in self._sights:
+            if soft is None:
+                soft = self.mask.new_ones(len(self.mask), self.widths[layer])
+            front = torch.cat([soft, self.mask], dim=1)[:, None].expand(-1, self.beams, -1)
+            seen = torch.cat([front, self.own[:, :, : self.fed * self.beams]], dim=2)
+            self._sights[key] = additive(seen.repeat_interleave(times, 1)[:, None], dtype)
+        return self._sights[key]
+
+    # ---------------------------------------------------------------- choosing
+
+    def reorder(self, beams: Tensor) -> None:
+        """Let beam j of a row go on from its beam beams[row, j]; (B, n)."""
+        self.own = self.own.gather(1, beams[:, :, None].expand_as(self.own))
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows only."""
+        self.mask, self.lengths = self.mask[rows], self.lengths[rows]
+        self.own = self.own[rows]
+        self.keys = [t[rows] for t in self.keys]
+        self.values = [t[rows] for t in self.values]
+        # Blocks share these tensors, and must go on sharing them: masks are made once per tensor.
+        kept = {id(t): t[rows] for t in self.soft if t is not None}
+        self.soft = [t if t is None else kept[id(t)] for t in self.soft]
+        if self.rows is not None:
+            beams = torch.arange(self.beams, device=rows.device)
+            self.rows = self.rows.take((rows[:, None] * self.beams + beams).flatten())
+
+
+def _longer(t: Tensor, columns: int) -> Tensor:
+    """(B, G, C, K) with so many columns of zeros behind: never seen, but they must be finite."""
+    return torch.cat([t, t.new_zeros(*t.shape[:2], columns, t.shape[3])], dim=2)

@@ -1,0 +1,141 @@
+"""Frozen linear maps, packed once in the layout that the CPU's matrix kernels like best.
+
+A frozen weight never changes, so oneDNN may reorder it once instead of in every product, and maps
+that read the same input (q, k and v; gate and up) become one product.  With 3 to 24 rows, which is
+what a decoding step has, this is 1.3 to 3 times as fast as `F.linear`.
+
+Packing costs a second copy of the weights.  Models too large for that, other devices, other kinds of
+module (quantised ones, say) and passes that need gradients call their modules one by one.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+LARGEST_SHARE = 0.25  # of the machine's memory, for the packed copy
+ROWS_HINT = 16  # oneDNN chooses the layout for so many rows
+# With AVX2 the usual kernels are as good for one row and for many; with AVX-512 oneDNN's are better at any size.
+ROWS_AVX2 = (2, 128)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A weight or bias as it was when it was packed."""
+
+    tensor: Tensor
+    storage: int
+    version: int
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "Source":
+        """As it is now."""
+        return cls(tensor, tensor.data_ptr(), tensor._version)
+
+    def still(self, tensor: Tensor) -> bool:
+        """Whether this is the tensor, and nothing was written to it."""
+        now = (tensor.data_ptr(), tensor._version)
+        return self.tensor is tensor and (self.storage, self.version) == now
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One product that stands for several maps, and the tensors it was made from."""
+
+    weight: Tensor
+    bias: Tensor | None
+    sizes: list[int]
+    sources: list[Source]
+
+    def fresh(self, modules: tuple[nn.Module, ...]) -> bool:
+        """Whether the modules still hold the tensors, unchanged."""
+        now = _tensors(modules)
+        return len(now) == len(self.sources) and all(map(Source.still, self.sources, now))
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(..., in) -> (..., out) of each map."""
+        y = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return (y,) if len(self.sizes) == 1 else y.split(self.sizes, dim=-1)
+
+
+class Linears:
+    """Calls frozen linear modules, by packed weights where that is possible.
+
+    Args:
+        model: the modules belong to; its size decides whether a second copy is afforded.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._packed: dict[tuple[nn.Module, ...], Packed | None] = {}
+        self._affordable: bool | None = None
+        wide = "AVX512" in torch.backends.cpu.get_cpu_capability()
+        self._rows = (1, sys.maxsize) if wide else ROWS_AVX2
+
+    def __call__(self, x: Tensor, *modules: nn.Module) -> tuple[Tensor, ...]:
+        """Outputs of linear modules that read the same input (..., in); no hook of theirs is called."""
+        least, most = self._rows
+        worth = least <= x.numel() // x.shape[-1] <= most
+        if worth and not torch.is_grad_enabled() and x.device.type == "cpu":
+            if modules not in self._packed:
+                self._packed[modules] = self._pack(modules)
+            packed = self._packed[modules]
+            if packed is not None:
+                return packed(x)
+        return tuple(module.forward(x) for module in modules)
+
+    def refresh(self) -> None:
+        """Forget what was made of weights that have changed since (merged, moved, cast)."""
+        stale = [m for m, packed in self._packed.items() if packed and not packed.fresh(m)]
+        if stale or not self._packed:
+            self._affordable = None
+        for modules in stale:
+            del self._packed[modules]
+
+    def _pack(self, modules: tuple[nn.Module, ...]) -> Packed | None:
+        if self._affordable is None:
+            self._affordable = _affordable(self._model)
+        plain = all(type(module) in (nn.Linear, Conv1D) for module in modules)
+        if not (plain and self._affordable):
+            return None
+        weights = [_out_by_in(module) for module in modules]
+        biases = [b for m in modules if (b := getattr(m, "bias", None)) is not None]
+        if len(biases) not in (0, len(modules)):
+            return None
+        with torch.no_grad():
+            try:
+                packed = _reorder()(torch.cat(weights), ROWS_HINT)
+            except RuntimeError:  # a dtype that this CPU's oneDNN does not pack
+                return None
+            bias = torch.cat(biases) if biases else None
+        return Packed(packed, bias, [len(w) for w in weights], [*map(Source.of, _tensors(modules))])
+
+
+def _reorder() -> Callable[[Tensor, int], Tensor]:
+    reorder: Callable[[Tensor, int], Tensor] = torch.ops.mkldnn._reorder_linear_weight
+    return reorder
+
+
+def _affordable(model: nn.Module) -> bool:
+    if not (
+        torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    ):
+        return False
+    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return size <= LARGEST_SHARE * memory
+
+
+def _out_by_in(module: nn.Module) -> Tensor:
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    return weight.T if isinstance(module, Conv1D) else weight
+
+
+def _tensors(modules: tuple[nn.Module, ...]) -> list[Tensor]:
+    found = [getattr(module, name, None) for module in modules for name in ("weight", "bias")]
+    return [t for t in found if t is not None]
