@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from iapt.backbone.base import Backbone
     from iapt.methods.base import Method
     from iapt.results.frames import predictions, rows
-    from iapt.tenants import Tenants
-    from iapt.trained import TrainedModel, load_run
+    from iapt.trained.model import TrainedModel, load_run
+    from iapt.trained.tenants import Tenants
 
 _WHERE = {
     "Backbone": "iapt.backbone.base",
     "Method": "iapt.methods.base",
-    "Tenants": "iapt.tenants",
-    "TrainedModel": "iapt.trained",
-    "load_run": "iapt.trained",
+    "Tenants": "iapt.trained.tenants",
+    "TrainedModel": "iapt.trained.model",
+    "load_run": "iapt.trained.model",
     "predictions": "iapt.results.frames",
     "rows": "iapt.results.frames",
 }

@@ -12,17 +12,17 @@ import torch
 from pydantic import Field, TypeAdapter
 from pydantic import dataclasses as checked_dataclasses
 
-from iapt import building
 from iapt.backbone.dims import Dims
 from iapt.backbone.load import BackboneConfig
-from iapt.checking import STRICT, Count, Name, Text, checked, short
+from iapt.configuration import building
+from iapt.configuration.checking import STRICT, Count, Name, Text, checked, short
+from iapt.configuration.identity import digest, run_name, setting_of
+from iapt.configuration.plugins import Plugins
 from iapt.data.source import limited
 from iapt.data.template import check_system_template
 from iapt.errors import ConfigError, DataError, StorageError, closest
 from iapt.files import write_text
-from iapt.identity import digest, run_name, setting_of
 from iapt.methods.base import Method
-from iapt.plugins import Plugins
 from iapt.tasks.base import SPLITS, Example, Fetching, RowTask, Source, Split, Task
 from iapt.tasks.evaluate_metric import module_of
 from iapt.training.hparams import HParams

@@ -16,9 +16,8 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from iapt.adapters import describe
 from iapt.backbone.load import Loaded, check_access, load_backbone, load_tokenizer
-from iapt.checking import faults
+from iapt.configuration.checking import faults
 from iapt.data.encode import Encoded
 from iapt.data.tokens import Tokens
 from iapt.display import show_plan, show_prompt, show_result
@@ -49,6 +48,7 @@ from iapt.results.row import (
     write_row,
 )
 from iapt.tasks.base import SPLITS, Example, Scores, Split
+from iapt.trained.adapters import describe
 from iapt.training.loggers import RunLogger
 from iapt.training.loop import train
 from iapt.training.state import History, Run

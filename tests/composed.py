@@ -4,12 +4,12 @@ import copy
 from functools import cache
 from typing import Any
 
-from iapt.cli import configuration
+import iapt.cli.overrides
 
 
 @cache
 def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
-    return configuration.composed(overrides)
+    return iapt.cli.overrides.composed(overrides)
 
 
 def composed(*overrides: str) -> dict[str, Any]:

@@ -19,43 +19,28 @@ ROOT = Path(__file__).resolve().parents[1]
 
 RANKS = {
     "errors": 0,
-    "checking": 1,
     "files": 1,
-    "identity": 2,
-    "plugins": 2,
-    "building": 3,
-    "remote": 1.5,
-    "metrics": 2,
-    "backbone": 2,
-    "results": 2,
-    "tasks": 3,
-    "methods": 3,
-    "data": 4,
-    "judge": 5,
-    "training": 5,
-    "reporting": 5,
-    "provenance": 5,
-    "catalog": 5,
-    "inference": 6,
-    "plan": 6,
-    "display": 7,
-    "evaluation": 7,
-    "adapters": 7,
-    "trained": 8,
-    "tenants": 9,
-    "run": 9,
-    "cli": 10,
-    "__init__": 11,  # the public API, loaded lazily
+    **dict.fromkeys(("configuration", "remote"), 2),
+    **dict.fromkeys(("metrics", "backbone", "results"), 3),
+    **dict.fromkeys(("tasks", "methods"), 4),
+    "data": 5,
+    **dict.fromkeys(("judge", "training", "reporting", "provenance"), 6),
+    **dict.fromkeys(("inference", "plan"), 7),
+    **dict.fromkeys(("display", "evaluation"), 8),
+    "trained": 9,
+    "run": 10,
+    "cli": 11,
+    "__init__": 12,  # the public API, loaded lazily
 }
 
 # Which packages alone may import a library.
 ONLY_IN = {
     "transformers": {"backbone", "data", "inference"},
-    "hydra": {"run", "cli", "catalog"},
-    "omegaconf": {"run", "cli", "catalog"},
+    "hydra": {"run", "cli", "configuration"},
+    "omegaconf": {"run", "cli", "configuration"},
     "torch": {
         *("backbone", "methods", "data", "training", "inference"),
-        *("plan", "provenance", "adapters", "trained", "run", "cli"),
+        *("plan", "provenance", "trained", "run", "cli"),
     },
 }
 NEVER = {"pickle", "cloudpickle", "dill", "shelve", "marshal"}

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from iapt.configuration.plugins import Plugins
 from iapt.data.source import Sample
 from iapt.errors import ConfigError, DataError
 from iapt.plan import build, build_row_task, make_plan
-from iapt.plugins import Plugins
 from tests.composed import composed
 
 TINY = ("task=sst2", "backbone=tiny_llama", "device=cpu")

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
-from iapt.checking import STRICT, Count, checked
+from iapt.configuration.checking import STRICT, Count, checked
 from iapt.errors import ConfigError, closest
 
 FamilyName = Literal["llama", "gpt2", "gpt_neox"]

@@ -16,7 +16,7 @@ from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.backbone.embedded import digests, embedded_folder
 from iapt.backbone.family import Family
-from iapt.checking import STRICT, Name, Text, checked
+from iapt.configuration.checking import STRICT, Name, Text, checked
 from iapt.errors import BackboneError, ConfigError, closest
 from iapt.files import remembered_sha256
 from iapt.remote.repository import Repository

@@ -9,7 +9,7 @@ from iapt.cli.command import Command, Commands, Key, Words, boolean, one_of, who
 from iapt.errors import AdapterError, ConfigError
 
 if TYPE_CHECKING:
-    from iapt.trained import TrainedModel
+    from iapt.trained.model import TrainedModel
 
 DEVICE = Key("device", "cpu, cuda or cuda:N; auto takes a GPU where there is one", "auto")
 PLUGINS = Key(
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _load(words: Words) -> "TrainedModel":
-    from iapt.trained import load_run
+    from iapt.trained.model import load_run
 
     return load_run(
         words.names[0],
@@ -41,9 +41,9 @@ def _plugins(words: Words) -> list[str]:
 
 
 def _show(words: Words) -> None:
-    from iapt.adapters import find_run, read_saved
+    from iapt.configuration.plugins import Plugins
     from iapt.methods.searched import serving_state
-    from iapt.plugins import Plugins
+    from iapt.trained.adapters import find_run, read_saved
 
     folder = find_run(words.names[0])
     saved = read_saved(folder, Plugins.find(_plugins(words)))
@@ -181,9 +181,9 @@ def _export(words: Words) -> None:
 
 
 def _import(words: Words) -> None:
-    from iapt.adapters import import_peft
-    from iapt.catalog import entry
+    from iapt.configuration.catalog import entry
     from iapt.plan import device_named
+    from iapt.trained.adapters import import_peft
 
     if words["backbone"] is None:
         raise ConfigError("backbone: missing; name the model it was trained on, backbone=NAME.")

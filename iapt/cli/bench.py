@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iapt.cli.command import Command, Key, Words, some_of, whole
-from iapt.cli.configuration import composed, groups, prepare
+from iapt.cli.overrides import composed, groups, prepare
 
 if TYPE_CHECKING:
     from iapt.backbone.base import Backbone

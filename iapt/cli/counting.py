@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from iapt.cli import configuration
+from iapt.cli import overrides
 from iapt.errors import ConfigError
 
 
@@ -40,7 +40,7 @@ def count_entries() -> dict[str, dict[str, dict[str, Any]]]:
 
 def _entries(*groups: str) -> dict[str, Any]:
     """All entries of some groups, group -> name -> values, composed at once."""
-    known = configuration.groups()
+    known = overrides.groups()
     words = [f"+{group}@{group}.{name}={name}" for group in groups for name in known[group]]
-    entries = configuration.composed(words, name=None)
+    entries = overrides.composed(words, name=None)
     return {group: entries[group] for group in groups}

@@ -7,7 +7,7 @@ from typing import Any
 
 from iapt import __version__
 from iapt.cli.command import Command, Key, Words, guarded, one_of, whole
-from iapt.cli.configuration import check_keys, composed, groups, prepare
+from iapt.cli.overrides import check_keys, composed, groups, prepare
 from iapt.errors import ConfigError, DataError, closest
 from iapt.tasks.base import SPLITS
 
@@ -76,10 +76,10 @@ def _preview(arguments: Sequence[str]) -> None:
     config = _compose([a for a in arguments if a.partition("=")[0] not in own])
 
     from iapt.backbone.load import BackboneConfig, load_tokenizer
+    from iapt.configuration.plugins import Plugins
     from iapt.data.preview import preview
     from iapt.data.tokens import Tokens
     from iapt.plan import build
-    from iapt.plugins import Plugins
 
     plugins = Plugins.find(config.get("plugins"))
     task, source = build(config["task"], "task", plugins), build(config["data"], "data", plugins)

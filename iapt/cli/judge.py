@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _judge(words: Words) -> None:
     from tqdm import tqdm
 
-    from iapt.cli.configuration import composed
+    from iapt.cli.overrides import composed
     from iapt.files import write_json, write_lines, write_text
     from iapt.judge.answers import pair_answers, predictions_of
     from iapt.judge.comparison import averages, choose_case, judge_pairs, table3_rows, table9

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from iapt.cli.configuration import composed
+from iapt.cli.overrides import composed
 from iapt.tasks.base import Split
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iapt.cli.configuration import (
+from iapt.cli.overrides import (
     check_keys,
     composed,
     config_dirs,

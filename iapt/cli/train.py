@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iapt.cli.configuration import (
+from iapt.cli.overrides import (
     check_keys,
     config_dirs,
     plain,

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from iapt import __version__
-from iapt.catalog import PACKAGE
 from iapt.cli.command import guarded
-from iapt.cli.configuration import CONFIG_DIR, config_dirs, groups, summary
+from iapt.cli.overrides import CONFIG_DIR, config_dirs, groups, summary
+from iapt.configuration.catalog import PACKAGE
 from iapt.errors import ConfigError, StorageError, closest
 
 # Hydra's flags that we pass on, each with the values it may have; none: any value; an empty tuple: no value.

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from iapt.checking import faults
+from iapt.configuration.checking import faults
 from iapt.errors import AdapterError, DataError
 from iapt.files import read_json, replacing, write_json
 from iapt.methods.base import Method

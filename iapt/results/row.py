@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import to_jsonable_python
 
-from iapt.checking import faults
+from iapt.configuration.checking import faults
 from iapt.errors import DataError, closest
 from iapt.files import write_text
 

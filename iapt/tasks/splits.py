@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
-from iapt.checking import STRICT, Count, Text, checked
+from iapt.configuration.checking import STRICT, Count, Text, checked
 
 SPLIT_SEED = 0
 SLICE_SHARE = 10  # a slice gives at most one row in ten to dev

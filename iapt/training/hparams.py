@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from iapt.checking import STRICT, Count, Name, Positive, checked
+from iapt.configuration.checking import STRICT, Count, Name, Positive, checked
 from iapt.errors import ConfigError
 
 NotNegative = Annotated[float, Field(ge=0)]

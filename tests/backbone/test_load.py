@@ -17,7 +17,7 @@ from iapt.backbone.load import (
     load_tokenizer,
 )
 from iapt.backbone.tiny import tiny_tokenizer
-from iapt.cli.configuration import groups
+from iapt.cli.overrides import groups
 from iapt.errors import BackboneError, ConfigError
 from tests.composed import composed
 from tests.tiny import new_backbone, tiny_dims

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from iapt.backbone.dims import FAMILIES
 from iapt.backbone.tenants import SharedBackbone
-from iapt.cli.configuration import CONFIG_DIR, groups
+from iapt.cli.overrides import CONFIG_DIR, groups
 from iapt.errors import AdapterError
 from iapt.inference.generate import decode_batch
 from iapt.methods.base import Method

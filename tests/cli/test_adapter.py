@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from iapt import load_run
 from iapt.backbone.load import BackboneConfig, load_backbone
-from iapt.catalog import entry
 from iapt.cli.adapter import main
+from iapt.configuration.catalog import entry
 from tests.tiny_runs import tiny_run
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from iapt.cli import configuration
 from iapt.cli.counting import count_entries
 
 BACKBONE = """\
@@ -23,8 +22,8 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / group).mkdir()
     for name, kind in (("small", "hub"), ("small_tiny", "tiny")):
         (tmp_path / "backbone" / f"{name}.yaml").write_text(BACKBONE.format(kind=kind))
-    shutil.copy(configuration.CONFIG_DIR / "method" / "lora.yaml", tmp_path / "method")
-    monkeypatch.setattr(configuration, "CONFIG_DIR", tmp_path)
+    shutil.copy(overrides.CONFIG_DIR / "method" / "lora.yaml", tmp_path / "method")
+    monkeypatch.setattr(overrides, "CONFIG_DIR", tmp_path)
     return tmp_path
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from iapt import run as run_module
-from iapt.cli.configuration import groups
+from iapt.cli.overrides import groups
 from iapt.cli.sweep import SEEDS, main
 from iapt.errors import TrainingError
 

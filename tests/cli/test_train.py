@@ -9,7 +9,7 @@ import pytest
 
 from iapt import __version__
 from iapt import run as run_module
-from iapt.cli.configuration import CONFIG_DIR, check_keys, composed, groups, prepare, summary
+from iapt.cli.overrides import CONFIG_DIR, check_keys, composed, groups, prepare, summary
 from iapt.cli.train import main
 from iapt.data.source import Sample
 from iapt.plan import make_plan

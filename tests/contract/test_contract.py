@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import FAMILIES, Dims
-from iapt.cli.configuration import groups
+from iapt.cli.overrides import groups
 from iapt.methods.base import Method
 from iapt.methods.counts import count
 from iapt.plan import build_method

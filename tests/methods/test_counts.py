@@ -5,7 +5,7 @@ import torch
 import yaml
 
 from iapt.backbone.dims import Dims
-from iapt.cli.configuration import CONFIG_DIR, groups
+from iapt.cli.overrides import CONFIG_DIR, groups
 from iapt.methods.base import Method
 from iapt.methods.counts import count, sizes
 from iapt.methods.searched import adopt, serving_state

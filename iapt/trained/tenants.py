@@ -9,16 +9,16 @@ The texts are those that each adapter would give alone.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from iapt.adapters import Saved, find_run, read_saved
 from iapt.backbone.load import Loaded, load_backbone, load_tokenizer
 from iapt.backbone.tenants import SharedBackbone
+from iapt.configuration.plugins import Plugins
 from iapt.data.tokens import Tokens
 from iapt.errors import AdapterError, ConfigError
 from iapt.inference.generate import decode
 from iapt.methods.saved import Decoding
 from iapt.plan import device_named
-from iapt.plugins import Plugins
-from iapt.trained import decoding_with, encode_texts
+from iapt.trained.adapters import Saved, find_run, read_saved
+from iapt.trained.model import decoding_with, encode_texts
 
 
 class Tenants:

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from iapt.backbone.load import BackboneConfig, Loaded, load_backbone
-from iapt.catalog import entry, names
+from iapt.configuration.catalog import entry, names
+from iapt.configuration.plugins import Plugins
 from iapt.data.tokens import Tokens
 from iapt.errors import AdapterError, ConfigError, closest
 from iapt.files import read_json
@@ -30,7 +31,6 @@ from iapt.methods.saved import (
     save_adapter,
 )
 from iapt.plan import NO_PLUGINS, Plan, build_method
-from iapt.plugins import Plugins
 from iapt.provenance import versions
 
 PAPER_MAX_LENGTH = 2048

@@ -15,9 +15,9 @@ from pydantic import PydanticUserError, TypeAdapter
 from pydantic import dataclasses as checked_dataclasses
 from pydantic_core import SchemaError
 
-from iapt.checking import STRICT, checked, short
+from iapt.configuration.checking import STRICT, checked, short
+from iapt.configuration.plugins import Plugins
 from iapt.errors import ConfigError, closest
-from iapt.plugins import Plugins
 
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from iapt.configuration.plugins import Plugins
 from iapt.errors import ConfigError
-from iapt.plugins import Plugins
 
 
 @pytest.fixture(autouse=True)

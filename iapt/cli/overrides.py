@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iapt.catalog import CONFIG_DIR as CONFIG_DIR
-from iapt.catalog import NAMED
 from iapt.cli.command import (
     guarded as guarded,
 )  # the commands that are not Hydra's take it from there
+from iapt.configuration.catalog import CONFIG_DIR as CONFIG_DIR
+from iapt.configuration.catalog import NAMED
 from iapt.errors import ConfigError, closest
 
 if TYPE_CHECKING:
@@ -332,7 +332,7 @@ def _refuse_taken(group: str, file: Path, known: Sequence[str]) -> None:
 
 
 def _plugins(value: str, folders: Sequence[Path]) -> Iterator[str]:
-    from iapt.plugins import Plugins
+    from iapt.configuration.plugins import Plugins
 
     if value != "null":
         names = [word.strip(" '\"") for word in value.strip("[]").split(",")]

@@ -5,7 +5,7 @@ from typing import Any
 
 from iapt.errors import ConfigError, closest
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 # In a wheel the folder lies inside the package; in a checkout beside it, where people edit it.
 CONFIG_DIR = next(
     (p for p in (PACKAGE.parent / "configs", PACKAGE / "configs") if (p / "config.yaml").is_file()),

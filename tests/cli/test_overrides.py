@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from iapt.cli.configuration import (
+from iapt.cli.overrides import (
     check_keys,
     composed,
     config_dirs,

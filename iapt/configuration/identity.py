@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from iapt.checking import short
+from iapt.configuration.checking import short
 from iapt.errors import ConfigError
 
 LONGEST_NAME = 200  # bytes; file systems take 255, and the names of temporary files are longer

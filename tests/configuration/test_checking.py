@@ -8,7 +8,16 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
-from iapt.checking import STRICT, Count, Name, Positive, allowed_by, checked, faults, short
+from iapt.configuration.checking import (
+    STRICT,
+    Count,
+    Name,
+    Positive,
+    allowed_by,
+    checked,
+    faults,
+    short,
+)
 from iapt.errors import ConfigError
 
 

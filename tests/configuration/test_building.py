@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from iapt.building import build
+from iapt.configuration.building import build
+from iapt.configuration.plugins import Plugins
 from iapt.errors import ConfigError
 from iapt.methods.base import Method
-from iapt.plugins import Plugins
 from iapt.tasks.base import Source, Task
 from iapt.training.loggers import RunLogger
 

@@ -16,12 +16,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from iapt.adapters import Saved, find_run, read_saved
 from iapt.backbone.base import Backbone
 from iapt.backbone.load import Loaded, load_backbone, load_tokenizer
 from iapt.backbone.save import save_checkpoint
-from iapt.catalog import entry, names
-from iapt.checking import faults
+from iapt.configuration.catalog import entry, names
+from iapt.configuration.checking import faults
+from iapt.configuration.plugins import Plugins
 from iapt.data.encode import Encoded
 from iapt.data.source import Folder, limited
 from iapt.data.tokens import Tokens
@@ -33,8 +33,8 @@ from iapt.methods.merge import merge, unmerge
 from iapt.methods.peft_format import save_peft
 from iapt.methods.saved import Decoding
 from iapt.plan import build, device_named
-from iapt.plugins import Plugins
 from iapt.tasks.base import Example, Scores, Source, Split
+from iapt.trained.adapters import Saved, find_run, read_saved
 
 PLAIN = "{query}"
 

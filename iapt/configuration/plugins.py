@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
-from iapt.checking import short
+from iapt.configuration.checking import short
 from iapt.errors import ConfigError, closest
 from iapt.files import sha256_of
 

@@ -10,10 +10,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from iapt import load_run
-from iapt.adapters import find_run, import_peft, read_saved
 from iapt.backbone.load import BackboneConfig, load_backbone
-from iapt.catalog import entry
+from iapt.configuration.catalog import entry
 from iapt.errors import AdapterError
+from iapt.trained.adapters import find_run, import_peft, read_saved
 from tests.tiny_runs import tiny_run
 
 CPU = torch.device("cpu")
