@@ -150,7 +150,7 @@ class Plan:
             except (StorageError, OSError) as error:
                 reason = error.__cause__ or error
                 raise ConfigError(
-                    f"{key}={self.config[key]}: no folder that can be written ({reason})."
+                    f"{key}={self.config[key]}: the folder cannot be written ({reason})."
                 ) from error
 
 

@@ -4,12 +4,12 @@ import copy
 from functools import cache
 from typing import Any
 
-import iapt.cli.overrides
+import iapt.cli.composing
 
 
 @cache
 def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
-    return iapt.cli.overrides.composed(overrides)
+    return iapt.cli.composing.composed(overrides)
 
 
 def composed(*overrides: str) -> dict[str, Any]:

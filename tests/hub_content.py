@@ -14,7 +14,7 @@ import yaml
 
 from iapt.backbone.dims import Dims
 from iapt.backbone.tiny import tiny_model, tiny_tokenizer
-from iapt.cli.overrides import CONFIG_DIR
+from iapt.configuration.catalog import CONFIG_DIR
 from tests.hub_server import HubServer, git_id
 
 Row = dict[str, Any]

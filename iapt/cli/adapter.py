@@ -1,23 +1,21 @@
-"""`iapt-adapter`: use what a run trained, and exchange it with the peft library."""
+"""`iapt-adapter`: use a trained adapter, and exchange adapters with the peft library."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iapt.cli.command import Command, Commands, Key, Words, boolean, one_of, whole
+from iapt.cli.command import OWN_ENTRIES, Command, Commands, Key, Words, boolean, one_of, whole
+from iapt.cli.overrides import entry_or_file, plugin_files
 from iapt.errors import AdapterError, ConfigError
 
 if TYPE_CHECKING:
     from iapt.trained.model import TrainedModel
 
-DEVICE = Key("device", "cpu, cuda or cuda:N; auto takes a GPU where there is one", "auto")
-PLUGINS = Key(
-    "plugins", "modules outside iapt that the run's method or task lies in", "", shown="a,b"
-)
-CHECKPOINT = Key("checkpoint", "the backbone's folder or hub id, where it has moved", shown="PATH")
-LOADING = (DEVICE, PLUGINS, CHECKPOINT)
-RUN = "RUN is a run's folder, the beginning of its name where one run matches, or a saved adapter's folder."
+DEVICE = Key("device", "cpu, cuda or cuda:N; auto takes a GPU if there is one", "auto")
+CHECKPOINT = Key("checkpoint", "the backbone's folder or hub id, if it has moved", shown="PATH")
+LOADING = (DEVICE, CHECKPOINT, *OWN_ENTRIES)
+RUN = "RUN is a run's folder, the start of its name if only one run matches, or a saved adapter's folder."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +35,7 @@ def _load(words: Words) -> "TrainedModel":
 
 
 def _plugins(words: Words) -> list[str]:
-    return [name for name in str(words["plugins"]).split(",") if name]
+    return plugin_files(words["plugins"], words.folders)
 
 
 def _show(words: Words) -> None:
@@ -55,7 +53,7 @@ def _show(words: Words) -> None:
         **{f"trained {key}": repr(value)[1:-1] for key, value in config.trained.items()},
         "method": f"{config.method.get('name')} ({config.method['_target_']})",
         "numbers": ", ".join(f"{k}={v}" for k, v in numbers.items()),
-        "size": f"{sum(t.numel() for t in state.values()):,} numbers saved, "
+        "size": f"{sum(t.numel() for t in state.values()):,} parameters saved, "
         f"{sum(p.numel() for p in method.parameters()):,} of them trained",
         "backbone": f"{saved.backbone.name}, {saved.backbone.dtype}, revision {config.revision}, "
         f"fingerprint {config.backbone_fingerprint}",
@@ -81,7 +79,7 @@ def _score_of(folder: Path) -> str:
 
     file = folder / "scores.json"
     if not file.is_file():
-        return "none beside it"
+        return "none saved with it"
     try:
         found = TestScores.model_validate(read_json(file))
     except (DataError, ValidationError):
@@ -93,7 +91,7 @@ def _abilities(method: Any, dims: Any) -> dict[str, str]:
     from iapt.methods.merge import Mergeable
     from iapt.methods.peft_format import PeftCompatible
 
-    peft = "no, peft has no such method"
+    peft = "no, peft does not have this method"
     if isinstance(method, PeftCompatible):
         try:
             method.check_peft(dims)
@@ -102,7 +100,7 @@ def _abilities(method: Any, dims: Any) -> dict[str, str]:
             peft = f"no, {error}"
     merge = isinstance(method, Mergeable)
     return {
-        "merge": "yes" if merge else "no, what it does is no change of the backbone's weights",
+        "merge": "yes" if merge else "no, its effect is not a change of the backbone's weights",
         "export to peft": peft,
         "tenants": "yes",
     }
@@ -115,7 +113,7 @@ def _generate(words: Words) -> None:
     if not texts:
         texts = [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not texts:
-        raise ConfigError("no text: write it behind RUN, give file=FILE, or pipe lines in.")
+        raise ConfigError("no text: write it after RUN, give file=FILE, or pipe lines in.")
     model = _load(words)
     options = {k: words[k] for k in ("num_beams", "max_new_tokens", "rendered")}
     if words["bare"]:
@@ -138,7 +136,8 @@ def _evaluate(words: Words) -> None:
     from iapt.files import write_json
 
     model = _load(words)
-    asked = {k: words[k] for k in ("task", "data", "split", "limit", "num_beams")}
+    asked = {k: words[k] for k in ("data", "split", "limit", "num_beams")}
+    asked["task"] = words["task"] and entry_or_file("task", words["task"], words.folders)
     if words["bare"]:
         with model.bare():
             found = model.evaluate(**asked)
@@ -168,7 +167,7 @@ def _merge(words: Words) -> None:
     from iapt.backbone.save import check_new
 
     out = Path(words.names[1]).expanduser()
-    check_new(out)  # before minutes are spent on loading
+    check_new(out)  # before loading, which takes minutes
     _load(words).save_merged(out)
     print(
         f"written: {words.names[1]}/ (transformers.AutoModelForCausalLM.from_pretrained loads it)"
@@ -187,7 +186,7 @@ def _import(words: Words) -> None:
 
     if words["backbone"] is None:
         raise ConfigError("backbone: missing; name the model it was trained on, backbone=NAME.")
-    backbone = entry("backbone", words["backbone"])
+    backbone = entry("backbone", entry_or_file("backbone", words["backbone"], words.folders))
     if words["checkpoint"] is not None:
         backbone |= {"kind": "hub", "checkpoint": words["checkpoint"], "revision": None}
     source, out = (Path(word).expanduser() for word in words.names)
@@ -203,28 +202,28 @@ def _command(verb: str, usage: str, purpose: str, count: int | None, *keys: Key)
     return Command(f"iapt-adapter {verb}", usage, purpose, None, at_least, count, keys, RUN)
 
 
-BARE = Key("bare", "the frozen backbone alone, for comparison", False, boolean)
+BARE = Key("bare", "use the frozen backbone alone, for comparison", False, boolean)
 BEAMS = Key("num_beams", "beam size", None, whole(1), "the run's")
 
 COMMANDS = Commands(
     "iapt-adapter",
-    "Use what a run trained: look at it, write text, score other data, fold it into the weights, exchange it with "
-    "the peft library.",
+    "Use what a run trained: inspect it, generate text, score other data, fold it into the weights, exchange it "
+    "with the peft library.",
     {
         "show": (
-            _command("show", "RUN", "what was trained, its score, its tensors, what it can do", 1, PLUGINS),
+            _command("show", "RUN", "what was trained, its score, its tensors, what it can do", 1, *OWN_ENTRIES),
             _show,
         ),
         "generate": (
             _command(
                 "generate",
                 'RUN ["TEXT" ...] [key=value ...]',
-                "an answer to each text, which is put into the chat template",
+                "an answer to each text, placed in the chat template",
                 None,
-                Key("file", "texts, one a line; without texts and file they are read from stdin", shown="FILE"),
+                Key("file", "texts, one per line; without texts and file, stdin", shown="FILE"),
                 BEAMS,
-                Key("max_new_tokens", "longest answer", None, whole(1), "the run's"),
-                Key("rendered", "the texts are whole instructions, template included", False, boolean),
+                Key("max_new_tokens", "the longest answer", None, whole(1), "the run's"),
+                Key("rendered", "the texts already contain the chat template", False, boolean),
                 BARE,
                 *LOADING,
             ),
@@ -239,7 +238,7 @@ COMMANDS = Commands(
                 Key("task", "an entry of configs/task/ or a YAML file", None, str, "the run's"),
                 Key("data", "sample, hub or a folder of rows", None, str, "the run's"),
                 Key("split", "train, dev or test", "test", one_of("train", "dev", "test")),
-                Key("limit", "at most so many examples", None, whole(1), "the run's"),
+                Key("limit", "the most examples to score", None, whole(1), "the run's"),
                 Key("out", "a folder for predictions.jsonl and scores.json", shown="FOLDER"),
                 BEAMS,
                 BARE,
@@ -252,18 +251,19 @@ COMMANDS = Commands(
             _merge,
         ),
         "export": (
-            _command("export", "RUN OUT", "a folder that the peft library loads", 2, *LOADING),
+            _command("export", "RUN OUT", "a folder that the peft library can load", 2, *LOADING),
             _export,
         ),
         "import": (
             _command(
                 "import",
                 "PEFT_FOLDER OUT backbone=NAME",
-                "a saved adapter of ours from one that peft trained",
+                "a saved adapter in our format, from one that peft trained",
                 2,
                 Key("backbone", "an entry of configs/backbone/, or a YAML file", shown="NAME"),
                 CHECKPOINT,
                 DEVICE,
+                OWN_ENTRIES[0],
             ),
             _import,
         ),

@@ -1,7 +1,7 @@
-"""`iapt-bench`: decoding and training speed, ours beside the usual libraries, as ratios of one run.
+"""`iapt-bench`: the speed of decoding and training beside that of the usual libraries, in one run.
 
-decode   bare, each method, transformers' `generate` bare and over a peft LoRA (Table 4's shape)
-train    one optimizer step of each method beside transformers' Trainer over a peft LoRA, same rows
+decode   bare, each method, transformers' `generate` bare and over a peft LoRA (the layout of Table 4)
+train    one optimizer step of each method beside transformers' Trainer over a peft LoRA, on the same rows
 """
 
 import sys
@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iapt.cli.command import Command, Key, Words, some_of, whole
-from iapt.cli.overrides import composed, groups, prepare
+from iapt.cli.command import OWN_ENTRIES, Command, Key, Words, some_of, whole
+from iapt.cli.composing import from_words
+from iapt.cli.overrides import groups, prepare
 
 if TYPE_CHECKING:
     from iapt.backbone.base import Backbone
@@ -19,24 +20,25 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="iapt-bench",
     usage="[key=value ...]",
-    purpose="Speed and memory of decoding and training, ours beside peers, as ratios.",
+    purpose="Measure the speed and memory of decoding and training, ours and other libraries', as ratios.",
     at_most=0,
     keys=[
-        Key("what", "decode: tokens per second; train: seconds of a step", ("decode", "train"),
+        Key("what", "decode: tokens per second; train: seconds per step", ("decode", "train"),
             some_of("decode", "train")),
         Key("backbone", "an entry of configs/backbone/", "smollm2_135m"),
-        Key("task", "an entry of configs/task/; its rows are trained on", "boolq"),
-        Key("data", "where the rows are", "sample"),
+        Key("task", "an entry of configs/task/, whose rows train the methods", "boolq"),
+        Key("data", "the data: sample, hub or a folder", "sample"),
         Key("methods", "entries of configs/method/, or all", ("lora", "iapt"), some_of()),
         Key("beams", "beam sizes, 1 to 16", ("1", "3"), some_of(*map(str, range(1, 17)))),
-        Key("instruction_tokens", "tokens read (Appendix G)", 274, whole(1)),
-        Key("new_tokens", "tokens decoded (Appendix G)", 32, whole(1)),
-        Key("batch", "examples a step", 8, whole(1)),
-        Key("steps", "training steps a turn", 3, whole(1)),
-        Key("repeats", "turns", 5, whole(1)),
-        Key("warmup", "turns before the first one that counts", 1, whole()),
+        Key("instruction_tokens", "length of the instruction (Appendix G)", 274, whole(1)),
+        Key("new_tokens", "length of the answer (Appendix G)", 32, whole(1)),
+        Key("batch", "examples per step", 8, whole(1)),
+        Key("steps", "training steps per repeat", 3, whole(1)),
+        Key("repeats", "timed repeats", 5, whole(1)),
+        Key("warmup", "repeats before timing starts", 1, whole()),
         Key("device", "auto, cpu, cuda or cuda:N", "auto"),
-        Key("out", "a file BACKBONE.json is written there", "results/bench"),
+        Key("out", "the folder for BACKBONE.json", "results/bench"),
+        *OWN_ENTRIES,
     ],
     notes="The paper's Table 4 (a GPU): iapt-bench backbone=llama2_7b what=decode\n"
     "Every method's training step: iapt-bench what=train methods=all task=sst2",
@@ -51,12 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _bench(words: Words) -> None:
     settings = dict(words.values)
     if settings["methods"] == ("all",):
-        settings["methods"] = tuple(groups()["method"])
-    chosen = [f"{key}={settings[key]}" for key in ("backbone", "task", "data")]
-    chosen = prepare([*chosen, f"device={settings['device']}"])
-    prepare(
-        [f"method={','.join(settings['methods'])}"]
-    )  # refuses unknown names before torch is imported
+        settings["methods"] = tuple(groups(words.folders)["method"])
+    chosen = [f"{key}={settings[key]}" for key in ("backbone", "task", "data", "device")]
+    # Refuses unknown names before it imports torch.
+    prepare(words.overrides(*chosen, f"method={','.join(settings['methods'])}"))
 
     import torch
 
@@ -65,15 +65,22 @@ def _bench(words: Words) -> None:
     from iapt.plan import make_plan
     from iapt.provenance import git_state, utc_now, versions
 
-    plans = {name: make_plan(composed([*chosen, f"method={name}"])) for name in settings["methods"]}
+    plans = {
+        name: make_plan(from_words(words.overrides(*chosen, f"method={name}")))
+        for name in settings["methods"]
+    }
     plan = next(iter(plans.values()))
     tokenizer = load_tokenizer(plan.backbone)
     backbone = load_backbone(plan.backbone, plan.device).backbone
     print(
-        f"{plan.backbone.name} on {plan.device}; medians of {settings['repeats']} turns, one after the other"
+        f"{plan.backbone.name} on {plan.device}; medians of {settings['repeats']} repeats, taken in turn"
     )
     about = {
-        "settings": {k: v for k, v in settings.items() if k not in ("what", "out")},
+        "settings": {
+            k: v
+            for k, v in settings.items()
+            if k not in ("what", "out", *(key.name for key in OWN_ENTRIES))
+        },
         "device": str(plan.device),
         "threads": torch.get_num_threads(),
         "git": git_state(),
@@ -86,7 +93,7 @@ def _bench(words: Words) -> None:
             kinds[what](settings, plans, tokenizer, backbone) | about | {"created": utc_now()}
         )
     path = Path(settings["out"]) / f"{settings['backbone']}.json"
-    if path.is_file():  # the other half of an earlier measurement stays, with its own settings
+    if path.is_file():  # keeps the other half of an earlier measurement, with its own settings
         report = read_json(path) | report
     write_json(path, report)
     print(f"\nwritten: {path}")
@@ -95,7 +102,7 @@ def _bench(words: Words) -> None:
 def _decode(
     settings: dict[str, Any], plans: "dict[str, Plan]", tokenizer: Any, backbone: "Backbone"
 ) -> dict[str, Any]:
-    """Tokens per second of one instruction (Appendix G)."""
+    """Measure tokens per second on one instruction (Appendix G)."""
     import torch
 
     from iapt.inference.contenders import decoding
@@ -140,7 +147,7 @@ def _decode(
 def _train(
     settings: dict[str, Any], plans: "dict[str, Plan]", tokenizer: Any, backbone: "Backbone"
 ) -> dict[str, Any]:
-    """Seconds of one optimizer step on the same rows."""
+    """Measure seconds per optimizer step on the same rows."""
     from statistics import median
 
     from tqdm import tqdm
@@ -167,7 +174,7 @@ def _train(
                 bar.set_postfix_str(name)
                 seconds[name].append(contender())
                 bar.update()
-    print(f"\ntrain {steps} steps of {batch} examples, {sum(data.sizes)} tokens in all")
+    print(f"\ntrain {steps} steps of {batch} examples, {sum(data.sizes)} tokens in total")
     peer = median(seconds[PEER_TRAINER])
     rows = [
         {"what": name, "seconds_per_step": median(taken), "speed_to_trainer_peft": peer / median(taken),

@@ -1,21 +1,25 @@
-"""How the commands that are not Hydra's read their words: `name name key=value key=value`.
+"""The command line of every command that does not hand its words to Hydra: `name name key=value key=value`.
 
 A command declares its words once; parsing, checking, `--help`, `--version` and the exit code follow
-from the declaration.  Nothing heavy is imported here: `--help` must answer at once.
+from the declaration.  Nothing heavy is imported here, because `--help` must answer at once.
 """
 
 import math
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from iapt import __version__
+from iapt.configuration.catalog import CONFIG_DIR
 from iapt.errors import ConfigError, IaptError, closest, without_passwords
 
 Read = Callable[[str], Any]
+HELP = {"-h", "--help", "help"}
+FLAG = "--config-dir"
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,9 @@ class Key:
     Attributes:
         name: the key.
         about: what it does, for `--help`.
-        default: the value when the word is not given.
-        read: text -> value; raises ValueError with what is allowed ("a whole number from 1").
-        shown: the value part in `--help`, such as `FOLDER`; the default by default.
+        default: the value when the word is absent.
+        read: text -> value; raises ValueError saying what is allowed ("a whole number from 1").
+        shown: the value in `--help`, such as `FOLDER`; the default value unless given.
     """
 
     name: str
@@ -39,20 +43,37 @@ class Key:
 
 @dataclass(frozen=True)
 class Words:
-    """A command line, checked.
+    """A checked command line.
 
     Attributes:
         names: the words without `=`, in order.
-        values: every declared key, given or default.
-        given: keys that stood on the command line.
+        values: the value of every declared key, given or default.
+        given: the keys on the command line.
+        others: words of `iapt-train`, for a command that takes them too.
     """
 
     names: tuple[str, ...]
     values: Mapping[str, Any]
     given: frozenset[str]
+    others: tuple[str, ...] = ()
 
     def __getitem__(self, key: str) -> Any:
         return self.values[key]
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders of `--config-dir`."""
+        return tuple(self.values.get(FLAG, ()))
+
+    def overrides(self, *words: str) -> list[str]:
+        """Return words as `iapt-train` takes them, with this line's `--config-dir` and `plugins=`."""
+        plugins = ",".join(self.values.get("plugins") or ())
+        return [
+            *(f"{FLAG}={folder}" for folder in self.folders),
+            *([f"plugins={plugins}"] if plugins else []),
+            *self.others,
+            *words,
+        ]
 
 
 @dataclass(frozen=True)
@@ -63,10 +84,12 @@ class Command:
         name: as typed, `iapt-table`.
         usage: what follows it, `NAME [NAME ...] [key=value ...]`.
         purpose: one or two sentences.
-        names: the words that may stand without `=`, and what each does; empty allows any (folders, texts).
-        at_least: how many of them there must be, and `at_most` how many there may be (None: any number).
+        names: the allowed words without `=`, and what each does; None allows any (folders, texts).
+        at_least: the fewest such words.
+        at_most: the most such words; None is no limit.
         keys: its `key=value` words.
-        notes: further paragraphs of `--help`: examples, what comes out.
+        notes: further paragraphs of `--help`, such as examples.
+        takes_others: any other word belongs to `iapt-train` and is passed on.
     """
 
     name: str
@@ -77,6 +100,7 @@ class Command:
     at_most: int | None = None
     keys: Sequence[Key] = ()
     notes: str = ""
+    takes_others: bool = False
 
     def help(self) -> str:
         """The page that `--help` prints."""
@@ -97,14 +121,20 @@ class Command:
         """
         keys = {key.name: key for key in self.keys}
         names: list[str] = []
+        others: list[str] = []
         given: dict[str, Any] = {}
+        if FLAG in keys:
+            folders, arguments = config_dirs(arguments)
+            given |= {FLAG: folders} if folders else {}
         for argument in arguments:
             key, equals, text = argument.partition("=")
-            if argument.startswith("-"):
+            if self.takes_others and key not in keys:
+                others.append(argument)
+            elif argument.startswith("-"):
                 raise ConfigError(
                     f"{argument}: no such flag; {self.name} --help lists what there is."
                 )
-            if not equals or (key not in keys and not self.names and not key.isidentifier()):
+            elif not equals or (key not in keys and not self.names and not key.isidentifier()):
                 names.append(self._name(argument))
             elif key not in keys:
                 allowed = ", ".join(keys) or "none"
@@ -125,19 +155,18 @@ class Command:
                 f"{self.name}: got {len(names)} of {self.usage}; {self.name} --help explains."
             )
         defaults = {key.name: key.default for key in self.keys}
-        return Words(tuple(dict.fromkeys(names)) if self.names else tuple(names), defaults | given,
-                     frozenset(given))  # fmt: skip
+        return Words(
+            tuple(dict.fromkeys(names) if self.names else names),
+            defaults | given,
+            frozenset(given),
+            tuple(others),
+        )
 
     def main(self, run: Callable[[Words], None], arguments: Sequence[str] | None = None) -> int:
-        """Parse, run, and turn what happens into an exit code: 0, 2 for a wrong word, 1 for a failure."""
+        """Answer `--help` and `--version`, or parse and run; returns the exit code (see `guarded`)."""
         words = list(sys.argv[1:] if arguments is None else arguments)
-        if {"-h", "--help", "help"} & set(words) or (not words and self.at_least):
-            print(self.help(), end="")
-            return 0
-        if "--version" in words:
-            print(f"{self.name} {__version__}")
-            return 0
-        return guarded(lambda: run(self.parse(words)))
+        asked = ["--help"] if not words and self.at_least else words
+        return answer(self.name, asked, self.help, lambda: run(self.parse(words)))
 
     def _name(self, word: str) -> str:
         if self.names and word not in self.names:
@@ -155,60 +184,67 @@ class Commands:
     Attributes:
         name: as typed.
         purpose: one or two sentences.
-        verbs: by first word, what it takes and what carries it out.
-        notes: further paragraphs of `--help`.
+        verbs: first word -> what it takes, and the function that carries it out.
     """
 
     name: str
     purpose: str
     verbs: Mapping[str, tuple[Command, Callable[[Words], None]]]
-    notes: str = ""
 
     def help(self) -> str:
         """The page that `--help` prints."""
         lines = [f"Usage: {self.name} COMMAND ...", "", *textwrap.wrap(self.purpose, 100), ""]
         rows = [(f"{verb} {command.usage}", command.purpose) for verb, (command, _) in self.verbs.items()]  # fmt: skip
         lines += ["Commands:", *_columns(rows), "", f"`{self.name} COMMAND --help` says more."]
-        return "\n".join([*lines, *(["", self.notes.strip("\n")] if self.notes else [])]) + "\n"
+        return "\n".join(lines) + "\n"
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Hand the other words to the command that the first one names; returns the exit code."""
-        words = list(sys.argv[1:] if arguments is None else arguments)
-        verb, rest = (words[0], words[1:]) if words else ("--help", [])
-        if verb in ("-h", "--help", "help"):
-            print(self.help(), end="")
-            return 0
-        if verb == "--version":
-            print(f"{self.name} {__version__}")
-            return 0
-        if verb not in self.verbs:
-            known = ", ".join(self.verbs)
-            print(
-                f"error: {self.name} {verb}: unknown command; there are {known}.{closest(verb, self.verbs)}",
-                file=sys.stderr,
-            )
-            return 2
-        command, run = self.verbs[verb]
-        return command.main(run, rest)
+        verb, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+        if verb in self.verbs:
+            command, run = self.verbs[verb]
+            return command.main(run, rest)
+        return answer(self.name, [verb], self.help, lambda: self._unknown(verb))
+
+    def _unknown(self, verb: str) -> None:
+        known = ", ".join(self.verbs)
+        raise ConfigError(
+            f"{self.name} {verb}: unknown command; allowed are {known}.{closest(verb, self.verbs)}"
+        )
+
+
+def answer(
+    name: str, words: Sequence[str], page: Callable[[], str], run: Callable[[], None]
+) -> int:
+    """Answer `--help` and `--version`, or run; returns the exit code (see `guarded`)."""
+    if HELP & set(words):
+        return guarded(lambda: print(page(), end=""))
+    if "--version" in words:
+        return guarded(lambda: print(f"{name} {__version__}"))
+    return guarded(run)
 
 
 def guarded(command: Callable[[], None]) -> int:
-    """Run a command; our own errors become one message without a traceback. Returns the exit code."""
-    if hasattr(sys.stdout, "reconfigure"):  # a terminal that has no dash shows a question mark
+    """Run a command; an `IaptError` becomes one message without a traceback.
+
+    Returns:
+        The exit code: 0, 1 for a failure, 2 for a wrong word or setting, 130 after an interrupt.
+    """
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal without the character shows a question mark
         sys.stdout.reconfigure(errors="replace")
     try:
         command()
         sys.stdout.flush()
-    except BrokenPipeError:  # piped into head; keep Python from writing again when it ends
+    except BrokenPipeError:  # piped into head; keep Python from writing again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except IaptError as error:
         print(f"error: {without_passwords(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
+        print("interrupted; the same command resumes at the last checkpoint.", file=sys.stderr)
         return 130
     except Exception as error:
-        # Grammar of overrides, interpolations: Hydra and OmegaConf say what is wrong with a word.
+        # Hydra and OmegaConf explain what is wrong with an override or an interpolation.
         if type(error).__module__.split(".")[0] not in ("hydra", "omegaconf"):
             raise
         print(f"error: {error}", file=sys.stderr)
@@ -217,7 +253,7 @@ def guarded(command: Callable[[], None]) -> int:
 
 
 def whole(least: int = 0) -> Read:
-    """A reader of whole numbers from `least` on."""
+    """Return a reader of whole numbers from `least`."""
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < least:
@@ -228,7 +264,7 @@ def whole(least: int = 0) -> Read:
 
 
 def number(least: float = 0.0) -> Read:
-    """A reader of finite numbers from `least` on."""
+    """Return a reader of finite numbers from `least`."""
 
     def read(text: str) -> float:
         try:
@@ -250,7 +286,7 @@ def boolean(text: str) -> bool:
 
 
 def one_of(*allowed: str) -> Read:
-    """A reader of one of these words."""
+    """Return a reader of one of these words."""
 
     def read(text: str) -> str:
         if text not in allowed:
@@ -261,7 +297,7 @@ def one_of(*allowed: str) -> Read:
 
 
 def some_of(*allowed: str) -> Read:
-    """A reader of words with commas between; with nothing allowed named, any words."""
+    """Return a reader of comma-separated words; without arguments any word is allowed."""
 
     def read(text: str) -> tuple[str, ...]:
         return tuple(one_of(*allowed)(t) if allowed else t for t in text.split(","))
@@ -270,20 +306,54 @@ def some_of(*allowed: str) -> Read:
 
 
 def or_null(read: Read) -> Read:
-    """A reader that also takes `null` (or `none`), as None."""
+    """Return a reader that also takes `null` (or `none`) for None."""
     return lambda text: None if text.lower() in ("null", "none") else read(text)
 
 
-def _columns(rows: Any) -> list[str]:
+def config_dirs(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Take `--config-dir DIR` (also `-cd DIR`, `--config-dir=DIR`) out of a command line.
+
+    Returns:
+        The folders as absolute paths, and the other words.
+
+    Raises:
+        ConfigError: a flag without a folder.
+    """
+    folders, rest, given = [], [], iter(words)
+    for word in given:
+        flag, equals, value = word.partition("=")
+        if flag not in (FLAG, "-cd"):
+            rest.append(word)
+            continue
+        value = value if equals else next(given, "")
+        if not value:
+            raise ConfigError(f"{word}: no folder; write {FLAG} DIR.")
+        folders.append(Path(value).expanduser().resolve())
+    return list(dict.fromkeys(f for f in folders if f != CONFIG_DIR)), rest
+
+
+# How every command takes entries of your own: a command declares these two keys.
+OWN_ENTRIES = (
+    Key(FLAG, "a folder with entries of your own, such as method/NAME.yaml", (), shown="FOLDER"),
+    Key("plugins", "the modules that these entries name", (), some_of(), "a,b"),
+)
+
+
+def hanging(head: str, about: str, width: int) -> list[str]:
+    """Wrap a description beside its head, further lines indented."""
+    first, *more = textwrap.wrap(about, width - len(head)) or [""]
+    return [(head + first).rstrip(), *(" " * len(head) + line for line in more)]
+
+
+def _columns(rows: Iterable[tuple[str, str]]) -> list[str]:
     lines = []
     for left, about in rows:
-        wrapped = textwrap.wrap(about, 78) or [""]
         head = f"  {left:<20} "
         if len(head) > 23:
             lines.append(head.rstrip())
             head = " " * 23
-        lines += [head + wrapped[0], *(" " * 23 + line for line in wrapped[1:])]
-    return [line.rstrip() for line in lines]
+        lines += hanging(head, about, 101)
+    return lines
 
 
 def _text(default: Any) -> str:

@@ -1,79 +1,59 @@
 """`iapt-data`: look at prompts, fetch released data sets, check what was fetched."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from iapt import __version__
-from iapt.cli.command import Command, Key, Words, guarded, one_of, whole
-from iapt.cli.overrides import check_keys, composed, groups, prepare
-from iapt.errors import ConfigError, DataError, closest
+from iapt.cli.command import OWN_ENTRIES, Command, Commands, Key, Words, one_of, whole
+from iapt.cli.composing import from_words
+from iapt.cli.overrides import groups, prepare
+from iapt.errors import ConfigError, DataError
 from iapt.tasks.base import SPLITS
 
 PREVIEW = Command(
     name="iapt-data preview",
     usage="task=TASK [key=value ...]",
     purpose="Print the first prompts of a split with their token borders, and the lengths of the whole split. "
-    "Every word of iapt-train is taken too: data=FOLDER, backbone=NAME, task.template=...",
+    "Takes every word of iapt-train too: data=FOLDER, backbone=NAME, task.template=...",
+    takes_others=True,
     keys=[
         Key("n", "prompts to print", 3, whole(1)),
         Key("split", "train, dev or test", "train", one_of(*SPLITS)),
-        Key("max_length", "tokens of prompt and response together", 2048, whole(1)),
+        Key("max_length", "the most tokens of prompt and response together", 2048, whole(1)),
     ],
 )
 FETCH = Command(
     name="iapt-data fetch",
     usage="task=TASK[,TASK ...] [out=FOLDER]",
     purpose="Download the releases pinned in configs/task/ to FOLDER/<data set>/ with a SHA-256 manifest. "
-    "What is there and whole is left alone.",
+    "Data sets that are there and intact stay as they are.",
     at_most=0,
     keys=[
         Key(
             "task",
-            "tasks with commas between, or all for every data set with a release",
+            "comma-separated tasks, or all for every data set with a release",
             shown="TASK",
         ),
-        Key("out", "where to; default: where data=hub looks for them", shown="FOLDER"),
+        Key("out", "the folder; default: where data=hub looks", shown="FOLDER"),
+        *OWN_ENTRIES,
     ],
 )
 VERIFY = Command(
     name="iapt-data verify",
     usage="[FOLDER]",
     purpose="Compare every data set in FOLDER with its manifest; needs no network. Without FOLDER: where data=hub "
-    "looks for them.",
+    "looks.",
     at_most=1,
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"preview": PREVIEW, "fetch": FETCH, "verify": VERIFY}
-    asked_for_help = bool({"-h", "--help", "help"} & set(words[1:]))
-    if words and words[0] == "preview" and not asked_for_help:
-        return guarded(lambda: _preview(words[1:]))
-    if words and words[0] in commands:
-        return commands[words[0]].main(_fetch if words[0] == "fetch" else _verify, words[1:])
-    if not words or {"-h", "--help", "help"} & set(words):
-        print("\n".join(command.help() for command in commands.values()), end="")
-        return 0
-    if words == ["--version"]:
-        print(f"iapt-data {__version__}")
-        return 0
-    return guarded(lambda: _unknown(words[0], commands))
+    return COMMANDS.main(arguments)
 
 
-def _unknown(word: str, commands: Mapping[str, Command]) -> None:
-    raise ConfigError(
-        f"iapt-data {word}: must be one of {', '.join(commands)}.{closest(word, commands)}"
-    )
-
-
-def _preview(arguments: Sequence[str]) -> None:
-    own = {key.name for key in PREVIEW.keys}
-    words = PREVIEW.parse([a for a in arguments if a.partition("=")[0] in own])
-    config = _compose([a for a in arguments if a.partition("=")[0] not in own])
+def _preview(words: Words) -> None:
+    config = from_words(words.overrides())
 
     from iapt.backbone.load import BackboneConfig, load_tokenizer
     from iapt.configuration.plugins import Plugins
@@ -83,9 +63,8 @@ def _preview(arguments: Sequence[str]) -> None:
 
     plugins = Plugins.find(config.get("plugins"))
     task, source = build(config["task"], "task", plugins), build(config["data"], "data", plugins)
-    task.examples(
-        words["split"], source
-    )  # the rows first: a tokenizer may have to be made or fetched
+    # The rows come first, because a tokenizer may have to be made or fetched.
+    task.examples(words["split"], source)
     backbone = BackboneConfig.from_mapping(config["backbone"])
     tokens = Tokens(
         tokenizer=load_tokenizer(backbone),
@@ -99,19 +78,22 @@ def _preview(arguments: Sequence[str]) -> None:
 def _fetch(words: Words) -> None:
     if not words["task"]:
         raise ConfigError(
-            "iapt-data fetch: which? Such as: iapt-data fetch task=boolq,sst2 out=data"
+            "iapt-data fetch: name the tasks, such as iapt-data fetch task=boolq,sst2 out=data"
         )
     everything = words["task"] == "all"
-    names = groups()["task"] if everything else words["task"].split(",")
-    prepare([f"task={','.join(names)}"])  # refuses unknown names before anything is fetched
+    names = groups(words.folders)["task"] if everything else words["task"].split(",")
+    # Refuses unknown names before it fetches anything.
+    prepare(words.overrides(f"task={','.join(names)}"))
 
+    from iapt.configuration.plugins import Plugins
     from iapt.data.hub import Hub
     from iapt.plan import build_row_task
 
     hub = Hub(words["out"])
     done: set[str] = set()
     for name in names:
-        task = build_row_task(_compose([f"task={name}"])["task"])
+        config = from_words(words.overrides(f"task={name}"))
+        task = build_row_task(config["task"], Plugins.find(config.get("plugins")))
         releases = task.releases()
         if not releases and not everything:
             raise DataError(f"task={name} has no release in configs/task/{name}.yaml to fetch.")
@@ -134,15 +116,16 @@ def _verify(words: Words) -> None:
     for folder in folders:
         faults = verify(folder)
         bad += bool(faults)
-        print(f"{folder.name}: {'; '.join(faults) or 'whole'}")
+        print(f"{folder.name}: {'; '.join(faults) or 'intact'}")
     if bad:
         raise DataError(f"{bad} of {len(folders)} data sets in {root} are not as fetched.")
 
 
-def _compose(words: Sequence[str]) -> dict[str, Any]:
-    prepared = prepare(words)
-    check_keys(prepared)
-    return composed(prepared)
+COMMANDS = Commands(
+    "iapt-data",
+    "Look at prompts, fetch released data sets, check what was fetched.",
+    {"preview": (PREVIEW, _preview), "fetch": (FETCH, _fetch), "verify": (VERIFY, _verify)},
+)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`iapt-judge`: two runs' answers to MT-Bench, compared by a judge model (Appendix C.7, E)."""
+"""`iapt-judge`: a judge model compares two runs' answers to MT-Bench (Appendices C.7 and E)."""
 
 import os
 import re
@@ -24,7 +24,7 @@ COMMAND = Command(
     at_least=2,
     at_most=2,
     keys=[
-        Key("swap", "ask in both orders and average, which cancels any favour to the first answer",
+        Key("swap", "ask in both orders and average, which cancels position bias",
             False, boolean),
         Key("turns", "first: judge the first turn, as the paper's prompt does; both: the whole dialogue",
             "first", one_of("first", "both")),
@@ -34,20 +34,20 @@ COMMAND = Command(
         Key("base_url", "any OpenAI-compatible endpoint; default: $OPENAI_BASE_URL, else OpenAI's. The key "
             "comes from $OPENAI_API_KEY; neither it nor a password in the address is written anywhere"),
         Key("temperature", "null leaves it to the endpoint", 0.0, or_null(number())),
-        Key("max_tokens", "of a reply; null leaves it to the endpoint", 1024, or_null(whole())),
+        Key("max_tokens", "the longest reply; null leaves it to the endpoint", 1024, or_null(whole())),
         Key("retries", "after 429, 5xx or a cut connection, waiting longer each time", 6, whole()),
         Key("timeout", "seconds for one request", 120.0, number()),
-        Key("usd_per_million_input", "price of tokens, for the cost in the report", None, or_null(number())),
-        Key("usd_per_million_output", "the same for the reply's tokens", None, or_null(number())),
+        Key("usd_per_million_input", "price of prompt tokens, for the cost in the report", None, or_null(number())),
+        Key("usd_per_million_output", "price of reply tokens", None, or_null(number())),
         Key("case", "Table 9's query; default: the paper's own, else the largest difference", "", shown="ID"),
-        Key("names", "what to call the systems; default: the runs' methods", None, some_of(), "A,B"),
-        Key("rows", "the two runs' result rows there get the judge's score, so that `make table3` finds it; "
-            "none leaves them alone", "results/rows", or_null(str)),
-        Key("out", "a folder RUN_A--vs--RUN_B is made there", "results/judge"),
-        Key("cache", "the replies; default: judge/ under $IAPT_CACHE or ~/.cache/iapt", None, shown="FOLDER"),
+        Key("names", "names for the systems; default: the runs' methods", None, some_of(), "A,B"),
+        Key("rows", "the folder whose rows of the two runs get the judge's score, so that `make table3` finds it; "
+            "none changes no row", "results/rows", or_null(str)),
+        Key("out", "the folder for RUN_A--vs--RUN_B/", "results/judge"),
+        Key("cache", "the folder of replies; default: judge/ in $IAPT_CACHE or ~/.cache/iapt", None, shown="FOLDER"),
     ],
-    notes="Every reply is kept on disk: after a crash, or to add swap=true, give the command again and nothing "
-    "is paid twice.",
+    notes="The cache keeps every reply: after a crash, or to add swap=true, repeat the command and pay for nothing "
+    "twice.",
 )  # fmt: skip
 
 _GPT4 = re.compile(r"(?:^|/)gpt-4(?:-|$)", re.IGNORECASE)  # gpt-4, gpt-4-0613, openai/gpt-4-turbo
@@ -62,20 +62,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _judge(words: Words) -> None:
     from tqdm import tqdm
 
-    from iapt.cli.overrides import composed
+    from iapt.configuration.catalog import entry
     from iapt.files import write_json, write_lines, write_text
     from iapt.judge.answers import pair_answers, predictions_of
     from iapt.judge.comparison import averages, choose_case, judge_pairs, table3_rows, table9
     from iapt.plan import build_row_task
     from iapt.tasks.instruction import MTBench
 
-    # Whatever can be wrong is found before a reply is paid for, the folders before the key.
+    # Check everything before paying for a reply, and the folders before the key.
     runs = [Path(name).expanduser() for name in words.names]
     for run in runs:
         predictions_of(run)
     names = _names(runs, words["names"])
     endpoint = endpoint_from(words.values, os.environ)
-    task = build_row_task(composed([], "task/mt_bench")["task"])
+    task = build_row_task(entry("task", "mt_bench"))
     assert isinstance(task, MTBench)
     examples = task.examples("test", _source(runs[0], words["data"]))
     pairs = pair_answers(runs[0], runs[1], task, examples, 2 if words["turns"] == "both" else 1)
@@ -118,10 +118,10 @@ def _judge(words: Words) -> None:
 
 
 def endpoint_from(values: Mapping[str, Any], environment: Mapping[str, str]) -> "Endpoint":
-    """Return the endpoint, from the command line and then the environment.
+    """Return the endpoint; the command line comes before the environment.
 
     Raises:
-        ConfigError: there is no key for OpenAI's own endpoint, or the address is not one.
+        ConfigError: OpenAI's own endpoint has no key, or the address is not a URL.
     """
     from iapt.files import cache_root
     from iapt.judge.endpoint import Endpoint, EndpointSettings, split_address
@@ -132,7 +132,7 @@ def endpoint_from(values: Mapping[str, Any], environment: Mapping[str, str]) -> 
     key = environment.get("OPENAI_API_KEY", "")
     if not key and base_url.rstrip("/") == OPENAI:
         raise ConfigError(
-            "OPENAI_API_KEY is not set; set it, or give base_url= of an endpoint that needs no key."
+            "OPENAI_API_KEY is not set; set it, or give the base_url= of an endpoint that needs no key."
         )
     settings = EndpointSettings(
         model=values["model"] or environment.get("IAPT_JUDGE_MODEL") or "gpt-4",
@@ -147,7 +147,7 @@ def endpoint_from(values: Mapping[str, Any], environment: Mapping[str, str]) -> 
 
 
 def _source(run: Path, data: str | None) -> "Folder":
-    """Return where the questions are: as given, or as the first run had them."""
+    """Return the source of the questions: as given, or the first run's."""
     from iapt.data.hub import Hub
     from iapt.data.source import Folder, Sample
 
@@ -155,11 +155,11 @@ def _source(run: Path, data: str | None) -> "Folder":
     if data is None:
         described = _config(run).get("data")
         described = described if isinstance(described, dict) else {}
-        # Compared with what is known, and never imported: the file may be anybody's.
+        # The target is compared with known names and never imported: the file is untrusted.
         data, root = _SOURCES.get(str(described.get("_target_"))), described.get("root")
-        if data is None:  # of a folder, a run keeps the name and the fingerprint, not where it lay
+        if data is None:  # a run records the name and fingerprint of a folder, not its path
             raise ConfigError(
-                f"{run} had data={str(described.get('name', '(not said)'))!r}, and does not say where that lies; give "
+                f"{run} used data={str(described.get('name', '(unknown)'))!r} and does not record its path; give "
                 "data=sample, data=hub or data=<folder>."
             )
     if data == "hub":
@@ -168,7 +168,7 @@ def _source(run: Path, data: str | None) -> "Folder":
 
 
 def _config(run: Path) -> dict[str, Any]:
-    """Return the configuration that a run left in its folder, or nothing if it cannot be read."""
+    """Return the configuration in a run's folder, or an empty one if it cannot be read."""
     from iapt.files import read_json
 
     try:
@@ -179,7 +179,7 @@ def _config(run: Path) -> dict[str, Any]:
 
 
 def _names(runs: Sequence[Path], given: Sequence[str] | None) -> tuple[str, str]:
-    """Return what to call the systems: as given, else the methods if they differ, else the folders."""
+    """Return the systems' names: those given, else the methods if they differ, else the folders."""
     if given is not None:
         if len(given) != 2 or not all(name.strip() for name in given):
             raise ConfigError(f"names={','.join(given)}: give two, such as names=AdaLoRA,IAPT.")
@@ -207,7 +207,7 @@ def _label(run: Path) -> str:
 
 
 def _cost(usage: "Usage", words: Words) -> float | None:
-    """Return what the replies of this call cost in USD, or None where a price is not known."""
+    """Return the cost of this call's replies in USD, or None if a price is unknown."""
     prices = words["usd_per_million_input"], words["usd_per_million_output"]
     if None in prices:
         return None
@@ -215,7 +215,7 @@ def _cost(usage: "Usage", words: Words) -> float | None:
 
 
 def _show(result: Mapping[str, Any]) -> None:
-    """Print scores, queries left out, tokens and cost."""
+    """Print scores, omitted queries, tokens and cost."""
     judge, usage, rows = result["judge"], result["usage"], result["rows"]
     for row in rows:
         score = "-" if row["avg_score"] is None else f"{row['avg_score']:.2f}"
@@ -225,9 +225,9 @@ def _show(result: Mapping[str, Any]) -> None:
     cost = "cost unknown" if usage["usd"] is None else f"USD {usage['usd']:.4f}"
     print(
         f"{judge['model']} judged {rows[0]['n']} queries; {rows[0]['n_unparsed']} are left out, with "
-        f"{judge['replies_unparsed']} replies that could not be read\n"
-        f"{usage['requests']} replies asked for ({usage['prompt_tokens']} + {usage['completion_tokens']} "
-        f"tokens, {cost}), {usage['cached']} found on disk"
+        f"{judge['replies_unparsed']} replies that could not be parsed\n"
+        f"{usage['requests']} new replies ({usage['prompt_tokens']} + {usage['completion_tokens']} "
+        f"tokens, {cost}), {usage['cached']} from the cache"
     )
 
 
@@ -235,7 +235,7 @@ def _update_rows(folder: Path, result: Mapping[str, Any]) -> None:
     """Add the scores to the two runs' result rows, under `scores.details` and `judge`."""
     from iapt.results.row import read_row, write_row
 
-    # Table 3's column is GPT-4's score; another judge's (gpt-4o is one) must not be taken for it.
+    # Table 3's column is GPT-4's score; another judge's, such as gpt-4o's, must not pass for it.
     metric = "gpt-4" if _GPT4.search(result["judge"]["model"]) else "judge"
     if result["judge"]["turns"] == "both":
         metric += "-both-turns"
@@ -243,14 +243,14 @@ def _update_rows(folder: Path, result: Mapping[str, Any]) -> None:
         name = f"{scored['run_id']}.json"
         path = next(iter(sorted(folder.rglob(name))), None) if folder.is_dir() else None
         if path is None or scored["avg_score"] is None:
-            print(f"{folder} has no {name}, or there is no score: no result row was changed.")
+            print(f"{folder} has no {name}, or there is no score: no result row changed.")
             continue
         row = read_row(path)
         details = {**row.scores.details, metric: scored["avg_score"]}
         judge = {**result["judge"], "n": scored["n"], "n_unparsed": scored["n_unparsed"]}
         scores = row.scores.model_copy(update={"details": details})
         write_row(path.parent, row.model_copy(update={"scores": scores, "judge": judge}))
-        print(f"{path}: scores.details has {metric} now")
+        print(f"{path}: added {metric} to scores.details")
 
 
 if __name__ == "__main__":

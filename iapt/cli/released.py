@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 
-from iapt.cli.overrides import composed
+from iapt.configuration.catalog import entry
 from iapt.tasks.base import Split
 
 
 def released_splits(names: Iterable[str]) -> dict[str, tuple[dict[Split, int], str]]:
-    """Return for each task the rows of its splits and how they are made; reads no data.
+    """Return the sizes of each task's splits, and a sentence on how they are made; reads no data.
 
     Args:
         names: tasks of configs/task/.
@@ -16,6 +16,6 @@ def released_splits(names: Iterable[str]) -> dict[str, tuple[dict[Split, int], s
 
     found = {}
     for name in names:
-        task = build_row_task(composed([], f"task/{name}")["task"])
+        task = build_row_task(entry("task", name))
         found[name] = task.released_sizes(), task.split_rule.sentence()
     return found

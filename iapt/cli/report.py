@@ -1,4 +1,4 @@
-"""``iapt-report``: one self-contained HTML file of all result rows."""
+"""`iapt-report`: one self-contained HTML file of all result rows."""
 
 import sys
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ COMMAND = Command(
     "iapt-report",
     "[key=value ...]",
     "Write one HTML file (no script, no external file) with every cell of all result rows, the dev curves "
-    "and, where run folders are given, samples of predictions and the failed runs.",
+    "and, with runs=FOLDER, sample predictions and the failed runs.",
     names={},
     at_most=0,
     keys=(
-        Key("rows", f"result rows, read with subfolders (default {ROWS})", shown="FOLDER"),
-        Key("runs", "run folders, for predictions and failures; without it, neither", shown="FOLDER"),
-        Key("samples", "predictions shown per cell, wrong ones first", 5, whole()),
+        Key("rows", f"the folder of result rows, with its subfolders (default {ROWS})", shown="FOLDER"),
+        Key("runs", "the folder of run folders, for predictions and failures", shown="FOLDER"),
+        Key("samples", "predictions to show per cell, wrong ones first", 5, whole()),
         Key("out", "the file to write", Path("results/report.html"), Path),
     ),
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """`iapt-sweep`: a grid of runs over seeds 0-4, through Hydra's multirun and any of its launchers.
 
-Every cell is planned before the first one runs.  Finished cells are skipped, so the same command again
-fills gaps; a failed run does not stop the others and is named at the end.
+The sweep plans every cell before it runs the first.  It skips finished cells, so repeating the command
+fills the gaps; a failed run does not stop the others and is listed at the end.
 """
 
 import itertools
@@ -12,18 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iapt.cli.overrides import (
-    check_keys,
-    composed,
-    config_dirs,
-    grid_of,
-    groups,
-    plain,
-    prepare,
-    quoted,
-    split_argument,
-)
-from iapt.cli.words import HydraCommand, Line, made_folder, run_hydra
+from iapt.cli.command import config_dirs
+from iapt.cli.composing import check_keys, composed, grid_of, plain
+from iapt.cli.hydra_command import HydraCommand, Line, made_folder, run_hydra
+from iapt.cli.overrides import groups, prepare, quoted, split_argument
 from iapt.errors import ConfigError, IaptError
 from iapt.files import read_json, write_json
 
@@ -34,11 +26,11 @@ if TYPE_CHECKING:
 
 COMMAND = HydraCommand(
     "iapt-sweep",
-    "run a grid (comma-separated values) over seeds 0-4; resumes.",
+    "run a grid of comma-separated values over seeds 0-4; repeat it to resume.",
     (
         "iapt-sweep task=boolq,sst2 method=iapt,lora",
         "iapt-sweep task=boolq method=all seed=0",
-        "iapt-sweep task=boolq method=all dry_run=true   # the cells: which are finished, which are left",
+        "iapt-sweep task=boolq method=all dry_run=true   # list the cells, finished or left",
         "iapt-sweep task=boolq method=iapt hydra/launcher=submitit_slurm",
     ),
 )
@@ -68,7 +60,7 @@ def _sweep(line: Line) -> None:
     next(iter(plans.values())).check_folders()
     folder = _folder(prepared)
     run_hydra(_job, ["--multirun", *prepared, f"hydra.sweep.dir={quoted(str(folder))}"])
-    # Every job left its status in the sweep's folder, whichever machine it ran on.
+    # Every job leaves its status in the sweep's folder, whichever machine it ran on.
     states = [
         read_json(p) for p in sorted(folder.glob("*/status.json"), key=lambda p: int(p.parent.name))
     ]
@@ -77,17 +69,17 @@ def _sweep(line: Line) -> None:
     for state in failed:
         print(f"  failed: {state['run']}\n    {state['error']}")
     if failed:
-        raise IaptError("some runs failed; the same command again runs only those.")
+        raise IaptError("some runs failed; repeat the command to run only those.")
     print(
         "Tables: iapt-table summary (all settings), iapt-table table1 (the paper's setting only)."
     )
 
 
 def _plans(grid: dict[str, list[str]]) -> "dict[str, Plan]":
-    """Plan each cell of a grid, by its words; of the seeds only the first, unless the run is dry.
+    """Plan each cell of a grid, under its words; unless the run is dry, for the first seed only.
 
     Raises:
-        ConfigError: cells that cannot run, each mistake once.
+        ConfigError: some cells cannot run; each mistake is listed once.
     """
     from tqdm import tqdm
 
@@ -117,7 +109,7 @@ def _plans(grid: dict[str, list[str]]) -> "dict[str, Plan]":
 
 
 def _show(plans: "dict[str, Plan]") -> None:
-    """Print the cells of a dry run and what is left of them."""
+    """Print the cells of a dry run, finished or left."""
     left = 0
     for plan in plans.values():
         done = (Path(plan.config["rows"]) / f"{plan.run_id}.json").is_file()
@@ -128,7 +120,7 @@ def _show(plans: "dict[str, Plan]") -> None:
 
 
 def _job(config: "DictConfig") -> None:
-    """One run of the grid; never raises, so that the others go on."""
+    """Run one cell of the grid; never raises, so that the other cells run too."""
     import traceback
 
     from hydra.core.hydra_config import HydraConfig
@@ -143,7 +135,7 @@ def _job(config: "DictConfig") -> None:
 
         row = run(plain(config, hydra.runtime.choices))
         state["run"] = row.run_id if row else name
-    except Exception as error:  # noqa: BLE001  # named at the end; the traceback is in the run's failed.txt
+    except Exception as error:  # noqa: BLE001  # listed at the end; the traceback is in the run's failed.txt
         state |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
         if not isinstance(error, IaptError):
             traceback.print_exc()
@@ -158,7 +150,7 @@ def _expand(word: str, known: dict[str, list[str]]) -> str:
 
 
 def _folder(prepared: Sequence[str]) -> Path:
-    """A folder of this sweep alone, also beside one that starts in the same second."""
+    """Make a folder for this sweep alone, even if another starts in the same second."""
     given = dict(split_argument(p) for p in prepared)
     if given.get("hydra.sweep.dir"):
         return made_folder("hydra.sweep.dir", Path(str(given["hydra.sweep.dir"])))

@@ -1,12 +1,13 @@
-"""``iapt-table``: print and write the paper's tables, the summary of all rows and the claims."""
+"""`iapt-table`: print and write the paper's tables, the summary of all rows and the claims."""
 
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iapt.cli.command import Command, Key, Words, or_null
+from iapt.cli.command import OWN_ENTRIES, Command, Key, Words, or_null
 from iapt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,20 +21,20 @@ NAMES = {
     "table1": "GLUE and question answering, all methods of the paper",
     "table2": "E2E, GSM8K and WikiSQL",
     "table3": "instruction tuning, judged on MT-Bench",
-    "table4": "speed and memory of decoding, as iapt-bench has measured them",
+    "table4": "speed and memory of decoding, as iapt-bench measured them",
     "table5": "variants of IAPT",
     "table6": "sizes of the data sets, from configs/task/",
     "table7": "activation functions",
     "table8": "two smaller backbones",
-    "figure2": "scores over the parameter budget, with drawings (SVG)",
-    "figure3": "scores over the prompt length, with a drawing (SVG)",
-    "params": "sizes of every method on every backbone: the paper's column, ours under its rule, trained, stored, "
-    "active at decode. Needs no rows: the methods are built without weights",
-    "rates": "learning rates tried: what each method reaches at each, and the best by dev loss",
-    "summary": "every cell of whatever rows there are, one section per setting",
+    "figure2": "scores against the parameter budget, with drawings (SVG)",
+    "figure3": "scores against the prompt length, with a drawing (SVG)",
+    "params": "parameters of every method on every backbone: the paper's column, ours under its rule, trained, "
+    "stored, active at decode. Needs no rows, because it builds the methods without weights",
+    "rates": "learning rates tried: each method's score at each rate, and its best rate by dev loss",
+    "summary": "every cell of all rows, one section per setting",
     "claims": "each claim of the paper: reproduced, contradicted, undecided or not run",
 }
-OTHER_SETTING = ("backbone", "hparams", "data")  # keys for claims alone
+OTHER_SETTING = ("backbone", "hparams", "data")  # keys for claims only
 COMMAND = Command(
     "iapt-table",
     "NAME [NAME ...] [key=value ...]",
@@ -41,16 +42,17 @@ COMMAND = Command(
     names={**NAMES, "all": "all of these"},
     at_least=1,
     keys=(
-        Key("rows", f"result rows, read with subfolders (default {ROWS})", shown="FOLDER"),
-        Key("out", "where files go; out=none writes nothing", Path("results/tables"), or_null(Path)),
-        Key("setting", "show this setting (start of its hash) where rows of several exist", "", shown="HASH"),
-        Key("backbone", "claims only: hold the claims against rows of another backbone"),
+        Key("rows", f"the folder of result rows, with its subfolders (default {ROWS})", shown="FOLDER"),
+        Key("out", "the folder for the files; out=none writes nothing", Path("results/tables"), or_null(Path)),
+        Key("setting", "the setting to show (start of its hash) if the rows have several", "", shown="HASH"),
+        Key("backbone", "claims only: test the claims on rows of another backbone"),
         Key("hparams", "claims only: of another preset", "paper"),
         Key("data", "claims only: of other data", "hub"),
+        *(replace(key, about=f"params only: {key.about}") for key in OWN_ENTRIES),
     ),
     notes="Tables 1 to 8 and the figures show our median beside the paper's value, what is missing and the\n"
-    "command that runs it. They take rows of the paper's own setting alone: hparams=paper, data=hub, no\n"
-    "limit, the table's backbone. Methods that the paper does not have stand at the end of a table.\n\n"
+    "command that runs it. They use only rows of the paper's own setting: hparams=paper, data=hub, no\n"
+    "limit, the table's backbone. Methods that the paper does not have come last.\n\n"
     "  iapt-table claims backbone=smollm2_135m hparams=quick data=sample",
 )  # fmt: skip
 
@@ -64,9 +66,11 @@ def _run(words: Words) -> None:
     names = list(NAMES) if "all" in words.names else list(words.names)
     if names != ["claims"] and words.given.intersection(OTHER_SETTING):
         raise ConfigError(
-            "backbone=, hparams= and data= go with claims alone; the paper's tables take only rows "
+            "backbone=, hparams= and data= work with claims only; the paper's tables use only rows "
             "of the paper's setting, and summary shows every setting"
         )
+    if "params" not in names and words.given.intersection(key.name for key in OWN_ENTRIES):
+        raise ConfigError("--config-dir and plugins= work with params only; rows need neither.")
 
     from iapt.reporting.choose import Scope
     from iapt.reporting.spec import MAIN_BACKBONE
@@ -83,11 +87,11 @@ def _run(words: Words) -> None:
             f"setting={scope.setting}: no row has it; the rows have {', '.join(known) or 'none'}"
         )
     for number, name in enumerate(names):
-        document, drawings = _build(name, rows, cells, messages, scope)
+        document, drawings = _build(name, rows, cells, messages, scope, words)
         if number:
             print()
         _show(document, drawings, words["out"])
-    shown_apart = {"summary", "rates"} & set(names)  # these show several settings side by side
+    shown_apart = {"summary", "rates"} & set(names)  # they show several settings side by side
     for warning in warnings if shown_apart else [*warnings, *messages]:
         print(f"warning: {warning}", file=sys.stderr)
 
@@ -98,6 +102,7 @@ def _build(
     cells: "Sequence[Cell]",
     messages: Sequence[str],
     scope: "Scope",
+    words: Words,
 ) -> "tuple[Document, dict[str, str]]":
     from iapt.reporting import claims, figures, quantities, rates, spec, summary, tables
 
@@ -110,7 +115,7 @@ def _build(
     if name == "params":
         from iapt.cli.counting import count_entries  # builds methods: torch and Hydra
 
-        return quantities.params_table(count_entries()), {}
+        return quantities.params_table(count_entries(words.folders, words["plugins"])), {}
     if name == "table4":
         return quantities.efficiency_table(Path(BENCH) / f"{spec.MAIN_BACKBONE}.json"), {}
     if name == "table6":
@@ -145,7 +150,7 @@ def _show(document: "Document", drawings: dict[str, str], out: Path | None) -> N
 
 
 def load_rows(folder: str | None) -> "tuple[list[Row], list[str]]":
-    """Read the rows under a folder; the default folder may be absent, a named one may not.
+    """Read the rows under a folder; only the default folder may be absent.
 
     Raises:
         ConfigError: The named folder does not exist.

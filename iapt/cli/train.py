@@ -6,15 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iapt.cli.overrides import (
-    check_keys,
-    config_dirs,
-    plain,
-    prepare,
-    refuse_grid,
-    split_argument,
-)
-from iapt.cli.words import HydraCommand, Line, made_folder, run_hydra
+from iapt.cli.command import config_dirs
+from iapt.cli.composing import check_keys, plain
+from iapt.cli.hydra_command import HydraCommand, Line, made_folder, run_hydra
+from iapt.cli.overrides import prepare, refuse_grid, split_argument
 from iapt.errors import IaptError
 
 if TYPE_CHECKING:
@@ -22,7 +17,7 @@ if TYPE_CHECKING:
 
 COMMAND = HydraCommand(
     "iapt-train",
-    "train one method on one task, decode the test set, write one row.",
+    "train one method on one task, decode the test split, write one result row.",
     (
         "iapt-train task=boolq method=iapt",
         "iapt-train task=sst2 method=lora hparams.max_steps=100 data=<folder>",
@@ -31,7 +26,7 @@ COMMAND = HydraCommand(
         "iapt-train task=<path>/my_task.yaml method=lora",
     ),
 )
-KEPT = ("task", "method", "variant", "seed", "plugins")  # of a command in the paper's setting
+KEPT = ("task", "method", "variant", "seed", "plugins")  # keys that the paper's setting leaves open
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +51,7 @@ def _train(line: Line) -> None:
 
         try:
             rows.append(run(plain(config, HydraConfig.get().runtime.choices)))
-        except IaptError as error:  # Hydra would print a report of its own above ours
+        except IaptError as error:  # Hydra would print its own report above ours
             failures.append(error)
 
     run_hydra(task, [*line.shows, *prepared])
@@ -67,7 +62,7 @@ def _train(line: Line) -> None:
 
 
 def _further(words: Sequence[str]) -> str:
-    """Commands that go on from this run: its other seeds, and the paper's setting."""
+    """Return the commands that follow this run: its other seeds, and the paper's setting."""
     folders, keys = config_dirs(words)
     flags = [part for folder in folders for part in ("--config-dir", str(folder))]
     grid = [w for w in keys if split_argument(w)[0] not in ("seed", "force")]

@@ -1,8 +1,21 @@
 """Words of a command line are checked against the command's declaration."""
 
+from pathlib import Path
+
 import pytest
 
-from iapt.cli.command import Command, Key, Words, boolean, number, one_of, or_null, some_of, whole
+from iapt.cli.command import (
+    OWN_ENTRIES,
+    Command,
+    Key,
+    Words,
+    boolean,
+    number,
+    one_of,
+    or_null,
+    some_of,
+    whole,
+)
 from iapt.errors import ConfigError, DataError
 
 COMMAND = Command(
@@ -85,3 +98,25 @@ def test_help_version_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None
     assert COMMAND.main(run, ["red", "loud=true"]) == 1
     assert COMMAND.main(run, ["green"]) == 2
     assert "error: no such row" in capsys.readouterr().err
+
+
+def test_folders_and_plugins_of_the_users_own_become_words_of_iapt_train(tmp_path: Path) -> None:
+    command = Command(
+        "iapt-toy", "", "Play.", keys=[Key("n", "how many", 1, whole()), *OWN_ENTRIES]
+    )
+    words = command.parse(["--config-dir", str(tmp_path), "plugins=a,b", "n=2"])
+    assert words.folders == (tmp_path.resolve(),)
+    given = [f"--config-dir={tmp_path.resolve()}", "plugins=a,b"]
+    assert words.overrides("task=boolq") == [*given, "task=boolq"]
+    assert command.parse([]).overrides("task=boolq") == ["task=boolq"]
+    assert "--config-dir=FOLDER" in command.help()
+    with pytest.raises(ConfigError, match="--config-dir: no folder; write --config-dir DIR"):
+        command.parse(["--config-dir"])
+
+
+def test_a_command_may_pass_on_the_words_that_it_does_not_know() -> None:
+    command = Command(
+        "iapt-toy", "", "Play.", keys=[Key("n", "how many", 1, whole())], takes_others=True
+    )
+    words = command.parse(["task=boolq", "n=2", "--config-dir", "here"])
+    assert (words["n"], words.overrides()) == (2, ["task=boolq", "--config-dir", "here"])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from iapt.cli import composing, overrides
 from iapt.cli.counting import count_entries
 
 BACKBONE = """\
@@ -23,7 +24,8 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, kind in (("small", "hub"), ("small_tiny", "tiny")):
         (tmp_path / "backbone" / f"{name}.yaml").write_text(BACKBONE.format(kind=kind))
     shutil.copy(overrides.CONFIG_DIR / "method" / "lora.yaml", tmp_path / "method")
-    monkeypatch.setattr(overrides, "CONFIG_DIR", tmp_path)
+    for module in (overrides, composing):
+        monkeypatch.setattr(module, "CONFIG_DIR", tmp_path)
     return tmp_path
 
 
@@ -52,3 +54,15 @@ def test_a_formula_that_names_nothing_known_is_told_in_the_methods_line(configs:
     counts = count_entries()["small"]
     assert "method.size='L * rnk': 'rnk' is not one of" in counts["odd"]["refused"]
     assert counts["lora"]["counted"]
+
+
+def test_methods_of_the_users_own_are_counted_too(configs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    (folder / "method").mkdir(parents=True)
+    (folder / "method" / "twice.yaml").write_text("_target_: twice.Twice\nrank: 2\n")
+    (folder / "twice.py").write_text(
+        "from iapt.methods.lora import LoRA\n\nclass Twice(LoRA):\n    pass\n"
+    )
+    counts = count_entries([folder], ["twice"])["small"]
+    assert set(counts) == {"lora", "twice"}
+    assert counts["twice"]["trained"][0] * 2 == counts["lora"]["trained"][0]

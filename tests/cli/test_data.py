@@ -69,7 +69,7 @@ def test_each_command_has_its_page(capsys):
         (["preview", "task=boolq", "n=0"], "n=0: must be a whole number from 1"),
         (["preview", "task=boolq", "split=tset"], "Did you mean 'test'"),
         (["preview", "task=boolq", "task.template=x"], "has no {field}"),
-        (["fetch"], "which? Such as: iapt-data fetch task=boolq"),
+        (["fetch"], "name the tasks, such as iapt-data fetch task=boolq"),
         (["fetch", "task=boolq", "seed=1"], "unknown key 'seed'; allowed are task, out"),
         (["fetch", "task=boollq"], "there is no such task"),
         (["verify", "a", "b"], "got 2 of [FOLDER]"),
@@ -109,7 +109,7 @@ def test_verify_tells_whole_from_changed(capsys, monkeypatch, tmp_path):
     for name in ("one", "two"):
         hub.fetch({"kind": "hub"}, name, tmp_path / "data" / name)
     assert main(["verify", str(tmp_path / "data")]) == 0
-    assert capsys.readouterr().out == "one: whole\ntwo: whole\n"
+    assert capsys.readouterr().out == "one: intact\ntwo: intact\n"
     (tmp_path / "data" / "two" / "train.jsonl").write_text("{}\n", "utf-8")
     assert main(["verify", str(tmp_path / "data")]) == 1
     captured = capsys.readouterr()

@@ -277,7 +277,7 @@ def test_openai_itself_needs_a_key(
             [RUN_A, "data", "data=data"],
             "data has no predictions.jsonl; give the folder of a finished",
         ),
-        ([RUN_A, RUN_B], "had data='folder:data', and does not say where that lies; give data="),
+        ([RUN_A, RUN_B], "used data='folder:data' and does not record its path; give data="),
         ([RUN_A, RUN_B, "data=hub"], "mt_bench is not in .*iapt-data fetch"),
         ([RUN_A, RUN_B, "data=missing"], "data folder missing does not exist"),
     ],

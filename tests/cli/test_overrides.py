@@ -4,18 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from iapt.cli.overrides import (
-    check_keys,
-    composed,
-    config_dirs,
-    from_words,
-    grid_of,
-    groups,
-    prepare,
-    quoted,
-    summary,
-)
-from iapt.cli.words import flags_and_words
+from iapt.cli.command import config_dirs
+from iapt.cli.composing import check_keys, composed, from_words, grid_of
+from iapt.cli.hydra_command import flags_and_words
+from iapt.cli.overrides import groups, prepare, quoted, summary
 from iapt.errors import ConfigError
 
 METHOD = "# Mine.\n_target_: my_methods.Mine\nrank: 3\n"
@@ -100,13 +92,13 @@ def test_a_file_is_an_entry(outside: Path):
         (["method=nothing.yaml"], r"method=nothing\.yaml: cannot be read"),
         (["method=bad.yaml"], r"method=bad\.yaml: not YAML .*line 1"),
         (["method=list.yaml"], r"method=list\.yaml: must hold key: value lines"),
-        (["method=lora.yaml"], r"lora\.yaml: there is a method 'lora' already; rename the file"),
-        (["method=./mine"], r"method=\./mine: there is no such method.*A file's name ends in \.yaml"),
-        (["--config-dir", "nothing"], r"--config-dir .*nothing: is no folder with some of"),
-        (["--config-dir", "."], r"--config-dir .*here: has none of the folders backbone, data"),
-        (["--config-dir", "taken"], r"taken/task/boolq\.yaml: there is a task 'boolq' already"),
+        (["method=lora.yaml"], r"lora\.yaml: there is already a method 'lora'; rename the file"),
+        (["method=./mine"], r"method=\./mine: there is no such method.*The name of a file ends in \.yaml"),
+        (["--config-dir", "nothing"], r"--config-dir .*nothing: is not a folder with some of"),
+        (["--config-dir", "."], r"--config-dir .*here: has none of the subfolders backbone, data"),
+        (["--config-dir", "taken"], r"taken/task/boolq\.yaml: there is already a task 'boolq'"),
         (["plugins=my_method"], r"plugins=my_method: no such module in"),
-        (["hydra.searchpath=[x]"], r"given by --config-dir"),
+        (["hydra.searchpath=[x]"], r"give further folders of entries with --config-dir"),
     ],
 )  # fmt: skip
 def test_a_mistake_about_something_outside_is_named(words: list[str], message: str, outside: Path):
@@ -134,8 +126,8 @@ def test_plugins_are_looked_for_in_each_config_dir_then_here(outside: Path):
     [
         (["seed=1", "task=boolq", "seed=2"], r"seed: given twice \(seed=1 and seed=2\)"),
         (["+experiment=paper", "experiment=lr_grid"], "experiment: given twice"),
-        (["~seed"], r"~seed: a run needs all its settings"),
-        (["~task"], r"~task: a run needs all its settings"),
+        (["~seed"], r"~seed: a run needs every setting"),
+        (["~task"], r"~task: a run needs every setting"),
         (["~hparams.lr"], r"~hparams\.lr: a run needs"),
         (["--resolve"], "--resolve: no such flag"),
     ],
@@ -153,7 +145,7 @@ def test_the_choice_that_lacks_a_key_is_named():
 
 
 def test_a_number_of_thousands_of_digits_is_told_in_a_line():
-    with pytest.raises(ConfigError, match="put odd characters in quotes"):
+    with pytest.raises(ConfigError, match="quote special characters"):
         grid_of([f"seed={'9' * 5000}"])
 
 

@@ -78,7 +78,7 @@ def test_a_failing_run_is_named_and_the_others_go_on(
     assert ["method.rank=5" in line for line in failed] == [False, True]
     assert "TrainingError: the loss is nan" in said.out
     assert "ZeroDivisionError: not one of ours" in said.out
-    assert "the same command again runs only those" in said.err
+    assert "repeat the command to run only those" in said.err
 
 
 def test_a_second_sweep_reports_its_own_runs(
@@ -196,7 +196,7 @@ def test_a_folder_that_cannot_be_made_is_named_before_the_first_run(
 ):
     Path("file").write_text("")
     assert main([*TINY, f"{key}=file/below"]) == 2
-    assert f"error: {key}=file/below: no folder that can be" in capsys.readouterr().err
+    assert f"error: {key}=file/below: the folder cannot be made" in capsys.readouterr().err
     assert jobs == []
 
 

@@ -164,7 +164,7 @@ def test_a_broken_file_is_a_warning_on_stderr(
         (["table1", "out=a", "out=b"], "given twice"),
         (["rows=."], "got 0 of NAME"),
         (["table1", "rows=/no/such/folder"], "no such folder"),
-        (["table1", "backbone=gpt2_large"], "go with claims alone"),
+        (["table1", "backbone=gpt2_large"], "work with claims only"),
         (["table1", "rows=.", "out=none", "setting=zzz"], "setting=zzz: no row has it"),
     ],
 )

@@ -9,7 +9,8 @@ import pytest
 
 from iapt import __version__
 from iapt import run as run_module
-from iapt.cli.overrides import CONFIG_DIR, check_keys, composed, groups, prepare, summary
+from iapt.cli.composing import check_keys, composed
+from iapt.cli.overrides import CONFIG_DIR, groups, prepare, summary
 from iapt.cli.train import main
 from iapt.data.source import Sample
 from iapt.plan import make_plan
@@ -176,7 +177,7 @@ def test_a_folder_that_cannot_be_made_is_named_before_any_model(
     Path("file").write_text("")
     code, said = answer(capsys, *TINY, f"{key}=file/below")
     assert code == 2
-    assert said.startswith(f"error: {key}=file/below: no folder that can be")
+    assert said.startswith(f"error: {key}=file/below: the folder cannot be")
     assert main([*TINY, "dry_run=true", "out=file/below"]) == 0  # which writes nothing
 
 

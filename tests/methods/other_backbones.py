@@ -6,7 +6,7 @@ import torch
 import yaml
 
 from iapt.backbone.dims import Dims
-from iapt.cli.overrides import CONFIG_DIR
+from iapt.configuration.catalog import CONFIG_DIR
 from iapt.methods.base import Method
 from iapt.plan import build_method
 

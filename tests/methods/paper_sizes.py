@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from iapt.backbone.dims import Dims
-from iapt.cli.overrides import CONFIG_DIR
+from iapt.configuration.catalog import CONFIG_DIR
 from iapt.methods.base import Method
 from iapt.methods.counts import sizes
 from iapt.methods.size_formula import SizeFormula

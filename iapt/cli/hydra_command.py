@@ -1,22 +1,20 @@
-"""What `iapt-train` and `iapt-sweep` share: the flags they take, their `--help`, the call of Hydra."""
+"""What `iapt-train` and `iapt-sweep` share: their flags, their `--help`, and the call of Hydra."""
 
 import os
 import re
 import sys
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from iapt import __version__
-from iapt.cli.command import guarded
-from iapt.cli.overrides import CONFIG_DIR, config_dirs, groups, summary
+from iapt.cli.command import answer, config_dirs, hanging
+from iapt.cli.overrides import CONFIG_DIR, groups, summary
 from iapt.configuration.catalog import PACKAGE
 from iapt.errors import ConfigError, StorageError, closest
 
-# Hydra's flags that we pass on, each with the values it may have; none: any value; an empty tuple: no value.
+# The flags that we pass on to Hydra, with their allowed values; None allows any value, () allows none.
 SHOWING: dict[str, tuple[str, ...] | None] = {
     "--cfg": ("job", "hydra", "all"),
     "--package": None,
@@ -24,22 +22,23 @@ SHOWING: dict[str, tuple[str, ...] | None] = {
     "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
 }
 SHORT = {"-c": "--cfg", "-p": "--package", "-i": "--info", "-h": "--help", "help": "--help"}
+WIDTH = 118  # characters of a line of `--help`
 FLAGS = (*SHOWING, "--config-dir", "--help", "--version")
 LAUNCHERS = {
-    "basic": ("", "one after the other, in this process"),
-    "joblib": ("hydra_joblib_launcher", "several at once on this machine"),
-    "submitit_local": ("hydra_submitit_launcher", "each in a process of its own"),
-    "submitit_slurm": ("hydra_submitit_launcher", "a Slurm job each"),
+    "basic": ("", "one run after another, in this process"),
+    "joblib": ("hydra_joblib_launcher", "several runs at once on this machine"),
+    "submitit_local": ("hydra_submitit_launcher", "each run in its own process"),
+    "submitit_slurm": ("hydra_submitit_launcher", "one Slurm job per run"),
 }
 
 
 @dataclass(frozen=True)
 class Line:
-    """A command line, taken apart.
+    """A command line in two parts.
 
     Attributes:
         words: `key=value` words and `--config-dir`, as given.
-        shows: flags with which Hydra shows something and runs nothing.
+        shows: flags that make Hydra show something and run nothing.
     """
 
     words: list[str]
@@ -52,7 +51,7 @@ class HydraCommand:
 
     Attributes:
         name: as typed, `iapt-train`.
-        purpose: what it does, in a sentence.
+        purpose: what it does, in one sentence.
         examples: command lines for `--help`.
     """
 
@@ -63,53 +62,55 @@ class HydraCommand:
     def main(self, run: Any, arguments: Sequence[str] | None) -> int:
         """Answer `--help` and `--version`, or run; returns the exit code."""
         words = list(sys.argv[1:] if arguments is None else arguments)
-        if not words or {"-h", "--help", "help"} & set(words):
-            return guarded(lambda: print(self.help(words)))
-        if "--version" in words:
-            print(f"{self.name} {__version__}")
-            return 0
-        return guarded(lambda: run(flags_and_words(words)))
+        return answer(
+            self.name,
+            words or ["--help"],
+            lambda: self.help(words),
+            lambda: run(flags_and_words(words)),
+        )
 
     def help(self, words: Sequence[str] = ()) -> str:
-        """The page of groups, entries and examples, with those of `--config-dir`."""
+        """Return the page of groups, entries and examples; `--config-dir` in `words` adds its entries."""
         folders, _ = config_dirs(words)
         lines = [f"Usage: {self.name} key=value ...", "", f"{self.name}: {self.purpose}", ""]
-        lines.append("Groups (choose with group=entry, or with task=<path>.yaml):")
+        lines.append(
+            "Groups (choose an entry with group=entry, or your own file with task=<path>.yaml):"
+        )
         for group, entries in groups(folders).items():
             lines.append(f"  {group}")
             for entry in entries:
                 if (group, entry) != ("variant", "none"):
-                    lines += _columns(f"    {entry:<18} ", summary(group, entry, folders))
-        lines += ["", "Numbers of a run (hparams.KEY=VALUE; the paper's values):"]
+                    lines += hanging(f"    {entry:<18} ", summary(group, entry, folders), WIDTH)
+        lines += ["", "Hyperparameters (hparams.KEY=VALUE; shown are the paper's values):"]
         for key, value, about in _numbers():
-            lines += _columns(f"  {f'{key}={value}':<30} ", about)
+            lines += hanging(f"  {f'{key}={value}':<30} ", about, WIDTH)
         lines += ["", "Launchers of iapt-sweep (hydra/launcher=NAME):"]
         for launcher, (package, about) in LAUNCHERS.items():
             there = not package or _installed(package)
             note = "" if there else f" (needs pip install {package.replace('_', '-')})"
-            lines += _columns(f"  {launcher:<18} ", about + note)
+            lines += hanging(f"  {launcher:<18} ", about + note, WIDTH)
         return "\n".join(
-            [*lines, "", *_OTHERS, "", "Examples:", *(f"  {e}" for e in self.examples)]
+            [*lines, "", *_OTHERS, "", "Examples:", *(f"  {e}" for e in self.examples), ""]
         )
 
 
 _OTHERS = """Other words:
-  seed=3  limit.train=200  device=cpu  data=<folder>     a seed, fewer examples, a device, your rows
-  method.rank=8  task.num_beams=1                        any number of an entry
-  out=<folder>  rows=<folder>                            where runs and their rows go
-  dry_run=true  force=true                               show the plan and stop; run a finished run again
-  plugins=<module>  --config-dir <folder>                methods and tasks of your own, and their YAML
+  seed=3  limit.train=200  device=cpu  data=<folder>     seed, fewer examples, device, your own rows
+  method.rank=8  task.num_beams=1                        any value of an entry
+  out=<folder>  rows=<folder>                            where runs and their result rows go
+  dry_run=true  force=true                               show the plan and stop; repeat a finished run
+  plugins=<module>  --config-dir <folder>                your own methods and tasks, and their YAML files
 Flags:
   --cfg job [--resolve] [--package method]               show the configuration and stop
-  --info [defaults|searchpath|...]                       how it was put together
+  --info [defaults|searchpath|...]                       show how it was composed
   --version  --help""".splitlines()
 
 
 def flags_and_words(words: Sequence[str]) -> Line:
-    """Take Hydra's flags out of a command line.
+    """Separate Hydra's flags from the other words of a command line.
 
     Raises:
-        ConfigError: an unknown flag, a value that it does not take, or one that does nothing alone.
+        ConfigError: a flag is unknown, has a value that it does not take, or does nothing on its own.
     """
     rest, shows, left = list[str](), list[str](), list(words)
     while left:
@@ -143,10 +144,10 @@ def flags_and_words(words: Sequence[str]) -> Line:
 
 
 def run_hydra(task: object, words: Sequence[str]) -> None:
-    """Let Hydra compose and call `task`; our errors pass through instead of being printed by Hydra."""
+    """Let Hydra compose the configuration and call `task`; our errors pass through Hydra unprinted."""
     import hydra
 
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own report and exits
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints its own report and exits
     before = sys.argv
     sys.argv = [before[0], *words]
     try:
@@ -156,7 +157,7 @@ def run_hydra(task: object, words: Sequence[str]) -> None:
 
 
 def made_folder(key: str, folder: Path) -> Path:
-    """Make a folder that the user asked for.
+    """Make a folder that the user named.
 
     Raises:
         ConfigError: it cannot be made; the message names the key.
@@ -164,17 +165,17 @@ def made_folder(key: str, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, StorageError) as error:
-        raise ConfigError(f"{key}={folder}: no folder that can be made ({error}).") from error
+        raise ConfigError(f"{key}={folder}: the folder cannot be made ({error}).") from error
     return folder
 
 
 def _is_value(word: str, flag: str) -> bool:
-    """Whether a word after a flag is the flag's value; `--info task=boolq` gives none."""
+    """Say whether the word after a flag is its value; in `--info task=boolq` it is not."""
     return not word.startswith("-") and not (flag == "--info" and "=" in word)
 
 
 def _numbers() -> list[tuple[str, str, str]]:
-    """Key, the paper's value and meaning of each hparam; read as text, since an import takes time."""
+    """Return key, paper's value and meaning of each hyperparameter, read as text: an import takes time."""
     preset = (CONFIG_DIR / "hparams" / "paper.yaml").read_text(encoding="utf-8")
     source = (PACKAGE / "training" / "hparams.py").read_text(encoding="utf-8")
     values = re.findall(r"^(\w+): *([^#\n]*?) *(?:#.*)?$", preset, re.MULTILINE)
@@ -187,8 +188,3 @@ def _installed(package: str) -> bool:
         return find_spec(f"hydra_plugins.{package}") is not None
     except ImportError:
         return False
-
-
-def _columns(head: str, about: str) -> list[str]:
-    first, *more = textwrap.wrap(about, 118 - len(head)) or [""]
-    return [(head + first).rstrip(), *(" " * len(head) + line for line in more)]
