@@ -13,7 +13,7 @@ PREVIEW = 40  # tokens shown at each end of a long instruction
 
 
 def show_plan(plan: Plan, sizes: Mapping[Split, int]) -> None:
-    """What will run, before anything heavy is loaded."""
+    """Print what will run, before anything heavy is loaded."""
     h, n = plan.hparams, sizes["train"]
     variant = f" ({plan.cell['variant']})" if plan.cell["variant"] else ""
     limits = "".join(f", limit.{k}={v}" for k, v in plan.config["limit"].items() if v is not None)
@@ -31,7 +31,7 @@ def show_plan(plan: Plan, sizes: Mapping[Split, int]) -> None:
 
 
 def show_prompt(example: Encoded, tokenizer: Any) -> None:
-    """One encoded example, a middle dot at each token border, a double bar where the response starts."""
+    """Print one encoded example, with a middle dot between tokens and a double bar before the response."""
     pieces = [tokenizer.decode([t]) for t in example.instruction]
     if len(pieces) > 2 * PREVIEW:
         hidden = len(pieces) - 2 * PREVIEW
@@ -43,14 +43,14 @@ def show_prompt(example: Encoded, tokenizer: Any) -> None:
 
 
 def show_result(row: Row, row_file: Path, folder: Path) -> None:
-    """Score, dev summary, and where everything was written."""
+    """Print the score, a summary of the dev curve, and where the files are."""
     scores, dev, seconds = row.scores, row.dev, row.seconds
     first = dev.curve[0] if dev.curve else DevPoint(step=0)
     print(
         f"""
   test {scores.metric} {scores.value:.1f} on {scores.n} examples ({scores.n_unparsed} outputs could not be parsed)
-  dev  loss {_number(dev.best_loss, 4)}, accuracy {_number(dev.best_accuracy, 1)} % at step {dev.best_step} of {row.steps}; before training {_number(first.loss, 4)}, {_number(first.accuracy, 1)} %; commonest answer {_number(dev.majority_accuracy, 1)} %
-  time {_number(seconds.total)} s in all: {_number(seconds.per_step, 2)} s a step, {_number(seconds.eval)} s evaluating, {_number(seconds.test)} s decoding; peak memory {_number(row.peak_memory_mib)} MiB
+  dev  loss {_number(dev.best_loss, 4)}, accuracy {_number(dev.best_accuracy, 1)} % at step {dev.best_step} of {row.steps}; before training {_number(first.loss, 4)}, {_number(first.accuracy, 1)} %; most common answer {_number(dev.majority_accuracy, 1)} %
+  time {_number(seconds.total)} s in total: {_number(seconds.per_step, 2)} s per step, {_number(seconds.eval)} s evaluating, {_number(seconds.test)} s decoding; peak memory {_number(row.peak_memory_mib)} MiB
   row  {row_file}
   run  {folder}/ (config, dev curve, predictions, adapter)
 """,
@@ -59,5 +59,5 @@ def show_result(row: Row, row_file: Path, folder: Path) -> None:
 
 
 def _number(value: float | None, digits: int = 0) -> str:
-    """A measurement, or a dash where the row has none (a loss that diverged)."""
+    """Format a measurement, or a dash where the row has none (a loss that diverged)."""
     return "–" if value is None else f"{value:,.{digits}f}"

@@ -3,10 +3,10 @@
 IaptError
 ├── ConfigError    a setting is wrong; found before any model is loaded
 ├── DataError      a data file or split is missing, malformed or too small
-├── BackboneError  a checkpoint cannot be loaded or does not do what is asked of it
-├── AdapterError   a saved adapter does not fit, or a method cannot do what is asked
-├── TrainingError  training cannot go on (a non-finite loss, a broken checkpoint)
-├── MetricError    a metric was called with inputs that cannot be scored
+├── BackboneError  a checkpoint cannot be loaded, or lacks what a method needs
+├── AdapterError   a saved adapter does not fit, or its method cannot do what was asked
+├── TrainingError  training cannot continue (a non-finite loss, a broken checkpoint)
+├── MetricError    a metric received inputs that it cannot score
 ├── StorageError   a file cannot be written (a full disk, a folder without permission)
 └── JudgeError     the judge endpoint failed for good
 """
@@ -29,23 +29,23 @@ class DataError(IaptError, ValueError):
 
 
 class BackboneError(IaptError, RuntimeError):
-    """A backbone cannot be loaded, or lacks what a method asks of it."""
+    """A backbone cannot be loaded, or lacks what a method needs."""
 
 
 class AdapterError(IaptError, ValueError):
-    """A saved adapter does not fit, or a method cannot do what was asked (named in the message)."""
+    """A saved adapter does not fit, or its method cannot do what was asked; the message says which."""
 
 
 class TrainingError(IaptError, RuntimeError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class MetricError(IaptError, ValueError):
-    """A metric got inputs that cannot be scored."""
+    """A metric received inputs that it cannot score."""
 
 
 class StorageError(IaptError, OSError):
-    """A file cannot be written; the message names it and why."""
+    """A file cannot be written; the message names it and the reason."""
 
 
 class JudgeError(IaptError, RuntimeError):
@@ -59,5 +59,5 @@ def closest(value: str, allowed: Iterable[str]) -> str:
 
 
 def without_passwords(text: str) -> str:
-    """Return a message with user and password of every address in it (`http://user:pw@host`) made `***`."""
+    """Return a message with user and password masked as `***` in every URL (`http://user:pw@host`)."""
     return re.sub(r"(?<=://)\S*@", "***@", text)

@@ -1,4 +1,4 @@
-"""From examples to a score: encode, decode, parse, score. A run and a saved adapter share it.
+"""From examples to a score: encode, decode, parse, score, for a run and for a saved adapter alike.
 
 examples -> instructions -> tokens -> texts -> answers -> Scores
 """
@@ -23,10 +23,10 @@ class Evaluation:
     """A decoded and scored split.
 
     Attributes:
-        examples: those asked, further turns of a conversation included.
-        outputs: what the model wrote for each.
-        parsed: the answer found in each output; None where there is none.
-        scores: of all of them.
+        examples: the examples asked, with the further turns of a conversation.
+        outputs: the model's output for each.
+        parsed: the answer found in each output, or None.
+        scores: the scores over all examples.
     """
 
     examples: list[Example]
@@ -35,7 +35,7 @@ class Evaluation:
     scores: Scores
 
     def write_predictions(self, path: Path) -> None:
-        """Write one JSON line an example: id, output, parsed, references.
+        """Write one JSON line per example: id, output, parsed, references.
 
         Raises:
             StorageError: the file cannot be written.
@@ -50,7 +50,7 @@ class Evaluation:
 
 
 def encode_to_learn(task: Task, examples: Sequence[Example], tokens: Tokens) -> list[Encoded]:
-    """Instructions with their responses; kept in the cache, since every seed needs them again.
+    """Encode instructions with their responses, and cache the tokens for other seeds.
 
     Raises:
         DataError: a response alone does not fit.
@@ -63,13 +63,13 @@ def encode_to_learn(task: Task, examples: Sequence[Example], tokens: Tokens) -> 
 def encode_to_decode(
     template: str, examples: Sequence[Example], tokens: Tokens, max_new_tokens: int
 ) -> list[Encoded]:
-    """Instructions alone, cut where needed to leave room for the longest answer, not for the gold one.
+    """Encode instructions alone, truncated if needed to leave room for the longest answer, not the gold one.
 
     Args:
-        template: the task's, filled with each example's fields.
+        template: the task's template, which each example's fields fill.
         examples: what to ask.
         tokens: how the backbone reads text.
-        max_new_tokens: the longest answer.
+        max_new_tokens: the length of the longest answer.
     """
     rendered = [replace(render(e, template, tokens.template), response="") for e in examples]
     room = tokens.max_length - max_new_tokens + 1  # the empty response is one end token
@@ -86,16 +86,16 @@ def evaluate(
     num_beams: int,
     batch_tokens: int,
 ) -> Evaluation:
-    """Decode examples, ask what follows from the answers (MT-Bench's second turn), score everything.
+    """Decode examples, ask the follow-up questions (MT-Bench's second turn), score everything.
 
     Args:
-        task: parses and scores.
-        examples: what is asked.
-        encoded: the same, of `encode_to_decode`.
+        task: parses and scores the outputs.
+        examples: what to ask.
+        encoded: the examples' tokens from `encode_to_decode`.
         backbone: with the method attached, or bare.
         tokens: how the backbone reads text.
-        num_beams: 1 is greedy search.
-        batch_tokens: tokens that go through the backbone at once.
+        num_beams: the number of beams; 1 is greedy search.
+        batch_tokens: the most tokens in one batch.
     """
 
     def texts(instructions: Sequence[Encoded]) -> list[str]:

@@ -1,8 +1,8 @@
-"""The one place that touches the disk with care: whole or not at all, and on the disk before it counts.
+"""Reading and writing files safely: a write is atomic, and on the disk before it counts.
 
 A reader sees the old file or the new one, never half of one; a crash, a full disk or a second process
-leaves at most a hidden temporary file behind.  Lines of JSON are read strictly, so that a damaged file
-is named with its line instead of being half understood.
+leaves at most a hidden temporary file behind.  JSON Lines are read strictly: an error names the damaged
+line, and nothing is guessed.
 """
 
 import codecs
@@ -20,37 +20,35 @@ from typing import Any
 
 from iapt.errors import DataError, StorageError
 
-FORM = "The file needs one JSON object a line."
-CLOCK_TICK_SECONDS = 0.1  # ten times the coarsest clock that a local file system uses
+FORM = "The file needs one JSON object per line."
+CLOCK_TICK_SECONDS = 0.1  # ten times the tick of the coarsest local file system
 
 
 def cache_root() -> Path:
-    """Where files that can be made again are kept: `$IAPT_CACHE`, `$XDG_CACHE_HOME/iapt` or `~/.cache/iapt`."""
+    """Return the folder of the cache: `$IAPT_CACHE`, `$XDG_CACHE_HOME/iapt` or `~/.cache/iapt`."""
     try:
         if os.environ.get("IAPT_CACHE"):
             return Path(os.environ["IAPT_CACHE"]).expanduser()
         return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "iapt"
-    except (
-        RuntimeError
-    ):  # no $HOME, and no home in the password file: a place where nothing can be kept
+    except RuntimeError:  # there is no home folder, so return a place where nothing can be stored
         return Path(os.devnull) / "iapt"
 
 
 @cache
 def note(text: str) -> None:
-    """Tell the user, once, what goes on differently than planned; on standard error."""
+    """Print a note for the user on standard error, once per process."""
     print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[bool]:
-    """Keep other processes of ours out of a folder while the block runs; the system frees it after a kill.
+    """Keep other iapt processes out of a folder while the block runs; a kill releases the lock.
 
     Args:
-        folder: an existing folder; nothing is written into it.
+        folder: an existing folder; the lock writes nothing into it.
 
     Yields:
-        Whether the lock is held. False where the system or the file system has none.
+        Whether the lock is held; False if the system or the file system has no locks.
     """
     try:
         import fcntl  # absent on Windows
@@ -64,7 +62,7 @@ def locked(folder: Path) -> Iterator[bool]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            note(f"waiting for another process that is at work in {folder}.")
+            note(f"waiting for another process to finish in {folder}.")
             fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError:  # some network file systems
             held = False
@@ -75,15 +73,15 @@ def locked(folder: Path) -> Iterator[bool]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary file beside `path`; when the block ends well it takes the place of `path`.
+    """Yield a temporary file beside `path` that replaces `path` when the block succeeds.
 
-    The name is private to this process and this call, so that two runs never write into each other's.
-    Missing parent folders are made.  Nothing changes if the block raises.
+    The name is private to this process and this call, so two runs never write to each other's file.
+    Missing parent folders are made.  If the block raises, nothing changes.
 
     Raises:
         StorageError: the disk is full, or the folder cannot be made or written.
     """
-    # The leading dot and the .tmp ending keep a file that a crash left out of every "*.json" pattern.
+    # The leading dot and the .tmp suffix hide a file left by a crash from every "*.json" pattern.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,9 +98,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file as UTF-8, whole or not at all.
+    """Write a text file as UTF-8, atomically.
 
-    Characters that UTF-8 cannot hold (lone surrogates in a model's output) become ``?``.
+    Characters that UTF-8 cannot encode (lone surrogates in a model's output) become ``?``.
 
     Raises:
         StorageError: the file cannot be written.
@@ -115,7 +113,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON; what JSON has no form for is written as its text.
+    """Write a value as indented JSON; a value without a JSON form is written as text.
 
     Raises:
         StorageError: the file cannot be written.
@@ -124,7 +122,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_lines(path: Path, values: Iterable[Any]) -> int:
-    """Write one JSON value a line, as they come; return how many.
+    """Write one JSON value per line as they arrive; returns their number.
 
     Raises:
         StorageError: the file cannot be written.
@@ -155,11 +153,11 @@ def read_json(path: Path) -> Any:
 
 
 def read_lines(path: Path, bad: list[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the objects of a JSON Lines file with their 1-based line numbers; blank lines are passed over.
+    """Yield the objects of a JSON Lines file with their 1-based line numbers; blank lines are skipped.
 
     Args:
         path: the file.
-        bad: where given, a line that is not a JSON object is passed over too, and its fault added here.
+        bad: if given, a line that is not a JSON object is skipped too, and its fault is added here.
 
     Raises:
         DataError: the file cannot be read, or a line is not a JSON object; the message names the line.
@@ -174,7 +172,7 @@ def read_lines(path: Path, bad: list[str] | None = None) -> Iterator[tuple[int, 
 def parse_lines(
     lines: Iterable[bytes], name: str, bad: list[str] | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Do what `read_lines` does with lines from elsewhere, such as an archive, under a name for messages."""
+    """Yield objects as `read_lines` does, from other lines such as an archive's; messages use `name`."""
     for number, line in enumerate(lines, start=1):
         text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
         if not text.strip():
@@ -190,7 +188,7 @@ def parse_lines(
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, as hex.
+    """Return the SHA-256 of a file, as hex digits.
 
     Raises:
         DataError: the file cannot be read.
@@ -206,9 +204,9 @@ def sha256_of(path: Path) -> str:
 
 
 def remembered_sha256(path: Path) -> str:
-    """`sha256_of`, computed once: a record in the cache answers while the file's size and times stay the same.
+    """Return `sha256_of` a file, from a record in the cache while the file's size and times are unchanged.
 
-    A change of content changes the file's ctime, which no program can set back. Where the cache cannot be
+    Changing the content changes the file's ctime, which no program can reset. If the cache cannot be
     written, the digest is computed each time.
 
     Raises:
@@ -226,7 +224,7 @@ def remembered_sha256(path: Path) -> str:
         if known["state"] == state and isinstance(known["sha256"], str):
             return known["sha256"]
     digest = sha256_of(path)
-    # Two writes within one tick of the file system's clock look the same, so a new file is not remembered yet.
+    # Two writes within one tick of the file system's clock look alike, so a new file is not recorded yet.
     if time.time() - stat.st_ctime > CLOCK_TICK_SECONDS:
         with suppress(StorageError):
             write_json(record, {"path": str(path), "state": state, "sha256": digest})
@@ -234,7 +232,7 @@ def remembered_sha256(path: Path) -> str:
 
 
 def git_blob_id(path: Path) -> str:
-    """The id that git gives to a file of this content.
+    """Return git's id of a file with this content.
 
     Raises:
         DataError: the file cannot be read.
@@ -249,7 +247,7 @@ def git_blob_id(path: Path) -> str:
 def _object(line: bytes, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number)
-        if b"\\u" in line:  # an escape may stand for half a character, which no text can hold
+        if b"\\u" in line:  # an escape may be half of a surrogate pair, which UTF-8 cannot encode
             json.dumps(row, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"{where}: not UTF-8 text ({error}). {FORM}") from error
@@ -267,7 +265,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(row) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the field {twice!r} is there twice")
+        raise ValueError(f"the field {twice!r} occurs twice")
     return row
 
 
@@ -276,8 +274,8 @@ def _no_number(name: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name itself survive a power cut, where the system can."""
-    with suppress(OSError):  # not every file system lets a folder be opened
+    """Make the new name survive a power cut, where the system can."""
+    with suppress(OSError):  # some file systems cannot open a folder
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

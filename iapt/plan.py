@@ -1,25 +1,26 @@
-"""From a configuration to a checked plan: every mistake found before a model is loaded.
+"""From a configuration to a checked plan: finds every mistake before a model is loaded.
 
-This file and `run.py` are the only ones below the commands that see a configuration.
+Below the commands, only this file and `run.py` see a whole configuration.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, overload
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, TypeAdapter
 from pydantic import dataclasses as checked_dataclasses
 
+from iapt.backbone.device import device_named
 from iapt.backbone.dims import Dims
 from iapt.backbone.load import BackboneConfig
-from iapt.configuration import building
 from iapt.configuration.checking import STRICT, Count, Name, Text, checked, short
 from iapt.configuration.identity import digest, run_name, setting_of
 from iapt.configuration.plugins import Plugins
 from iapt.data.source import limited
 from iapt.data.template import check_system_template
+from iapt.entries import build_logger, build_method, build_source, build_task
 from iapt.errors import ConfigError, DataError, StorageError, closest
 from iapt.files import write_text
 from iapt.methods.base import Method
@@ -28,11 +29,8 @@ from iapt.tasks.evaluate_metric import module_of
 from iapt.training.hparams import HParams
 from iapt.training.loggers import RunLogger
 
-DEVICES = ("auto", "cpu", "cuda")
 # Settings that say where a run goes, not what it computes.
 OUTSIDE = ("out", "rows", "force", "dry_run", "logger", "device")
-KINDS: dict[str, type[Any]] = {"task": Task, "data": Source, "logger": RunLogger, "method": Method}
-NO_PLUGINS = Plugins()
 
 Limited = Annotated[
     Count | None,
@@ -44,7 +42,7 @@ _PLUGINS: TypeAdapter[Listed] = TypeAdapter(Listed, config=STRICT)
 
 @checked_dataclasses.dataclass(frozen=True, config=STRICT)
 class Limit:
-    """At most this many examples of each split; None is all."""
+    """The most examples of each split; None is all."""
 
     train: Limited
     dev: Limited
@@ -53,10 +51,10 @@ class Limit:
 
 @checked_dataclasses.dataclass(frozen=True, config=STRICT)
 class Settings:
-    """The top level of a configuration; `task`, `method`, `data` and `logger` are checked by what they build.
+    """The top level of a configuration; building `task`, `method`, `data` and `logger` checks those four.
 
     Attributes:
-        plugins: modules that a `_target_` may lie in beside `iapt`: names, or paths of .py files.
+        plugins: modules beside `iapt` that a `_target_` may lie in: names, or paths of .py files.
     """
 
     task: dict[str, Any]
@@ -65,7 +63,7 @@ class Settings:
     hparams: HParams
     data: dict[str, Any]
     logger: dict[str, Any]
-    seed: Annotated[int, Field(ge=0, lt=2**32)]  # what every generator takes
+    seed: Annotated[int, Field(ge=0, lt=2**32)]  # the range of every random generator
     limit: Limit
     device: Text
     out: Text
@@ -78,7 +76,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything about a run that can be known without its weights."""
+    """Everything that is known about a run before it loads weights."""
 
     config: dict[str, Any]
     cell: dict[str, Any]
@@ -97,14 +95,14 @@ class Plan:
     trainable: int
 
     def method(self) -> Method:
-        """A freshly initialised method; draws from torch's random state."""
+        """Return a freshly initialised method; draws from torch's random state."""
         return build_method(self.config["method"], self.backbone.dims, self.plugins)
 
     def examples(self) -> dict[Split, list[Example]]:
-        """The three splits, limited as configured.
+        """Return the three splits, limited as configured.
 
         Raises:
-            DataError: the source lacks a split; the message says what is there.
+            DataError: the source lacks a split; the message lists those that it has.
         """
         return {
             split: limited(self.task.examples(split, self.source), self.config["limit"][split])
@@ -112,10 +110,10 @@ class Plan:
         }
 
     def sizes(self) -> dict[Split, int]:
-        """How many examples each split has; of released data that is not here yet, how many it will have.
+        """Return the number of examples in each split, also of released data that is not fetched yet.
 
         Raises:
-            DataError: as `examples`; also where nothing says how large a data set is before it is fetched.
+            DataError: as `examples`; also if nothing gives the size of a data set before it is fetched.
         """
         task = self.task
         if (
@@ -127,17 +125,17 @@ class Plan:
         released = task.released_sizes()
         for split in SPLITS:
             if split not in task.split_rule.splits() and split not in released:
-                task.examples(split, self.source)  # says that there is none, before it fetches
+                task.examples(split, self.source)  # raises before it fetches, if there is none
             if split not in released:
                 raise DataError(
-                    f"task.sizes of {task.name} does not say how many rows make its {split} split. Add it, "
+                    f"task.sizes of {task.name} does not give the number of rows in its {split} split. Add it, "
                     "or fetch the data first (iapt-data fetch)."
                 )
         limit = self.config["limit"]
         return {split: min(released[split], limit[split] or released[split]) for split in SPLITS}
 
     def check_folders(self) -> None:
-        """Make the folders that the run writes into, and write to them, before hours are spent.
+        """Make the run's folders and try to write to them, before hours of training.
 
         Raises:
             ConfigError: `out` or `rows` cannot be made or written.
@@ -155,7 +153,7 @@ class Plan:
 
 
 class _Faults:
-    """Collects the messages of all checks, so that one try shows every mistake."""
+    """Collects the messages of all checks, so that one attempt shows every mistake."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -174,12 +172,12 @@ class _Faults:
 
 
 def make_plan(config: dict[str, Any]) -> Plan:
-    """Check a resolved configuration and build all that needs no weights.
+    """Check a resolved configuration and build everything that needs no weights.
 
     Raises:
-        ConfigError: naming every field, its value, what is allowed.
+        ConfigError: naming every wrong field, its value and what is allowed.
     """
-    if isinstance(config.get("method"), Mapping):  # a formula for counting is no part of what runs
+    if isinstance(config.get("method"), Mapping):  # the counting formula does not affect a run
         config = config | {"method": {k: v for k, v in config["method"].items() if k != "size"}}
     faults = _Faults()
     with faults:
@@ -192,17 +190,17 @@ def make_plan(config: dict[str, Any]) -> Plan:
         plugins = Plugins.find(listed)
     if plugins is not None:
         with faults:
-            task = build(_entry(config, "task"), "task", plugins)
+            task = build_task(_entry(config, "task"), plugins)
         with faults:
-            source = build(_entry(config, "data"), "data", plugins)
+            source = build_source(_entry(config, "data"), plugins)
         with faults:
-            logger = build(_entry(config, "logger"), "logger", plugins)
+            logger = build_logger(_entry(config, "logger"), plugins)
         with faults, torch.device("meta"):
             dims = Dims.from_mapping(_entry(config, "backbone").get("dims", {}))
             method = build_method(_entry(config, "method"), dims, plugins)
     if config.get("variant") and any(line.startswith("method.") for line in faults.lines):
         faults.lines.append(
-            f"variant={config['variant']}: changes values of the method that it belongs to; is it meant for "
+            f"variant={config['variant']}: changes values of its own method; is it meant for "
             f"method={_entry(config, 'method').get('name')}?"
         )
     faults.tell()
@@ -229,9 +227,9 @@ def make_plan(config: dict[str, Any]) -> Plan:
         "variant": settings.variant,
     }
     identity = {k: v for k, v in config.items() if k not in (*OUTSIDE, "plugins")}
-    if not named:  # the same rows are the same data wherever the folder lies
+    if not named:  # the same rows are the same data, wherever the folder is
         identity["data"] = {"name": data_name, "fingerprint": task.fingerprint(source)}
-    # The code of a plugin is part of what a run computes; where the file lies is not.
+    # A plugin's code determines what a run computes; the place of its file does not.
     targets = [config[group].get("_target_") for group in ("task", "method", "data")]
     used = plugins.used_by(*targets, module_of(config["task"].get("metric")))
     if used:
@@ -257,60 +255,8 @@ def make_plan(config: dict[str, Any]) -> Plan:
     )
 
 
-def build_method(config: Mapping[str, Any], dims: Dims, plugins: Plugins = NO_PLUGINS) -> Method:
-    """Build a method: `_target_` with the entry's own numbers, and the backbone's sizes."""
-    values = {k: v for k, v in config.items() if k not in ("name", "tuned", "size")}
-    method = building.build(values, "method", Method, plugins, dims=dims)
-    assert isinstance(method, Method)
-    return method
-
-
-@overload
-def build(
-    config: Mapping[str, Any], group: Literal["task"], plugins: Plugins = NO_PLUGINS
-) -> Task: ...
-@overload
-def build(
-    config: Mapping[str, Any], group: Literal["data"], plugins: Plugins = NO_PLUGINS
-) -> Source: ...
-@overload
-def build(
-    config: Mapping[str, Any], group: Literal["logger"], plugins: Plugins = NO_PLUGINS
-) -> RunLogger: ...
-def build(config: Mapping[str, Any], group: str, plugins: Plugins = NO_PLUGINS) -> Any:
-    """Build a task, a source of data or a logger from its entry of the configuration.
-
-    Args:
-        config: the entry, with its `_target_`.
-        group: "task", "data" or "logger".
-        plugins: modules that the target may lie in beside `iapt`.
-
-    Raises:
-        ConfigError: the target is not allowed, not there or of another kind, or does not take one of
-            the values; all are named.
-    """
-    names = ("name",) if group == "task" else ()
-    # A task's metric may be a module of the user's as well; other targets do not take `modules`.
-    return building.build(config, group, KINDS[group], plugins, names=names, modules=plugins)
-
-
-def build_row_task(config: Mapping[str, Any], plugins: Plugins = NO_PLUGINS) -> RowTask:
-    """Build a task whose data sets can be fetched and counted.
-
-    Raises:
-        ConfigError: as `build`; also for a task that is not over rows of a data set.
-    """
-    task = build(config, "task", plugins)
-    if not isinstance(task, RowTask):
-        raise ConfigError(
-            f"task._target_={config['_target_']!r}: has no data set to fetch or count; derive it from "
-            "iapt.tasks.base.RowTask."
-        )
-    return task
-
-
 def _entry(config: Mapping[str, Any], group: str) -> Mapping[str, Any]:
-    """An entry as far as it is one; what else stands there is told by `Settings`."""
+    """Return an entry, and refuse a value that is not a mapping before it is built."""
     entry = config.get(group)
     if not isinstance(entry, Mapping):
         raise ConfigError(
@@ -336,7 +282,7 @@ def _check_parameters(method: Method, hparams: HParams) -> None:
         raise ConfigError(
             "\n".join(
                 f"hparams.lr_by_name.{key}: no parameter of {type(method).__name__} has this in its name; "
-                f"their names are made of {', '.join(parts)}.{closest(key, parts)}"
+                f"the parts of their names are {', '.join(parts)}.{closest(key, parts)}"
                 for key in unknown
             )
         )
@@ -359,22 +305,3 @@ def _check_room(method: Method, hparams: HParams, task: Task, backbone: Backbone
             f"hparams.max_length and {backbone.name} leave. Give a smaller one, such as "
             f"task.max_new_tokens={max_length // 4}."
         )
-
-
-def device_named(name: str) -> torch.device:
-    """The device that a name means; "auto" is a GPU where there is one.
-
-    Raises:
-        ConfigError: no such name, or no such device.
-    """
-    if name not in DEVICES and not (name.startswith("cuda:") and name[5:].isdecimal()):
-        raise ConfigError(
-            f"device={name!r}: allowed are {', '.join(DEVICES)}, cuda:N.{closest(name, DEVICES)}"
-        )
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(
-            f"device={name}: torch {torch.__version__} sees no CUDA device; use device=cpu."
-        )
-    return torch.device(name)

@@ -1,4 +1,4 @@
-"""Where a number came from: versions, commit, memory, time."""
+"""Where a result comes from: versions, commit, memory, time."""
 
 import gc
 import resource
@@ -26,7 +26,7 @@ LIBRARIES = (
 
 
 def versions() -> dict[str, str]:
-    """Versions of iapt, Python and the libraries that can change a number."""
+    """Return the versions of iapt, Python and the libraries that can change a result."""
     found = {"iapt": iapt.__version__, "python": sys.version.split()[0]}
     for name in LIBRARIES:
         try:
@@ -37,7 +37,7 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of the checkout this package runs from, and whether it has changes; nulls outside one."""
+    """Return the commit of this package's checkout and whether it is dirty; None for both outside one."""
     here = Path(iapt.__file__).parent
 
     def git(*words: str) -> str:
@@ -48,7 +48,10 @@ def git_state() -> dict[str, Any]:
 
     try:
         if not git("ls-files", "--error-unmatch", "errors.py"):
-            return {"commit": None, "dirty": None}  # installed, or inside somebody else's checkout
+            return {
+                "commit": None,
+                "dirty": None,
+            }  # installed, or inside another project's checkout
         return {
             "commit": git("rev-parse", "HEAD"),
             "dirty": bool(git("status", "--porcelain", "--", "*.py", "*.yaml")),
@@ -58,19 +61,19 @@ def git_state() -> dict[str, Any]:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start measuring peak memory: on a CUDA device, or of this process where Linux allows it."""
+    """Start measuring peak memory: of a CUDA device, or of this process where Linux allows it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
-    gc.collect()  # what an earlier run of a sweep left is not this run's
+    gc.collect()  # memory left by an earlier run of a sweep does not count
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): sets the high-water mark to now
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """Peak MiB: allocated on the CUDA device, or resident of this process on CPU.
+    """Return peak memory in MiB: allocated on the CUDA device, or this process's resident set on a CPU.
 
-    The CPU's counts since `reset_peak_memory` on Linux, since the process began elsewhere.
+    On a CPU the peak counts from `reset_peak_memory` on Linux, and from the start of the process elsewhere.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
@@ -82,5 +85,5 @@ def peak_memory_mib(device: torch.device) -> float:
 
 
 def utc_now() -> str:
-    """The time, as in 2026-01-31T09:00:00Z."""
+    """Return the time, formatted as 2026-01-31T09:00:00Z."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -2,7 +2,7 @@
 
     config -> plan -> examples -> tokens -> backbone + method -> train -> decode -> parse, score -> row
 
-What each joint leaves in the run folder is named in the README.
+docs/engine.md lists the files of a run's folder.
 """
 
 import time
@@ -64,12 +64,12 @@ def run(config: dict[str, Any]) -> Row | None:
         config: a resolved configuration (plain dicts).
 
     Returns:
-        The row, also when it was there already (then nothing runs, unless `force`); None after a dry
-        run.
+        The row; an existing row is returned without running anything, unless `force` is set. None
+        after a dry run.
 
     Raises:
-        IaptError: something is wrong with the configuration, data, backbone or numbers, or the file
-            that should hold the finished row is damaged.
+        IaptError: the configuration, data, backbone or numbers are wrong, or the file of the finished
+            row is damaged.
     """
     started = time.perf_counter()
     plan = make_plan(config)
@@ -84,7 +84,7 @@ def run(config: dict[str, Any]) -> Row | None:
         show_plan(plan, plan.sizes())
         return None
     plan.check_folders()
-    check_access(plan.backbone)  # before a data set is fetched in vain
+    check_access(plan.backbone)  # before a data set is fetched for nothing
     examples = plan.examples()
     show_plan(plan, {split: len(examples[split]) for split in SPLITS})
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def run(config: dict[str, Any]) -> Row | None:
 
 
 def _finished(row_file: Path) -> Row:
-    """Read the row that lies where this run's belongs."""
+    """Read the row in this run's place."""
     try:
         return read_row(row_file)
     except DataError as error:
@@ -177,9 +177,9 @@ def _run(
             seconds_test=now - test_started,
             seconds_total=now - started,
         )
-    except ValidationError as error:  # a score above 100 from a metric of the user's, say
+    except ValidationError as error:  # such as a score above 100 from the user's own metric
         said = "\n".join(faults(error, error.title))
-        raise DataError(f"the run gave no result row that could be kept:\n{said}") from error
+        raise DataError(f"the run gave no valid result row:\n{said}") from error
     write_json(folder / "scores.json", row.scores.model_dump())
     return row
 
@@ -200,16 +200,16 @@ def row_of(
     """Build the row of a finished run.
 
     Args:
-        plan: what ran.
+        plan: the plan of the run.
         examples: the examples of each split.
-        encoded: their tokens, which know what was cut off.
+        encoded: their tokens, with the number of truncated ones.
         loaded: the backbone.
-        method: as training left it.
-        history: of the training.
-        scores: on the test split.
-        num_beams: that the test split was decoded with.
-        seconds_test: for decoding and scoring the test split.
-        seconds_total: for the whole run.
+        method: the trained method.
+        history: the history of training.
+        scores: the scores on the test split.
+        num_beams: the beams that decoded the test split.
+        seconds_test: time to decode and score the test split.
+        seconds_total: time of the whole run.
     """
     return Row(
         status="finished",
@@ -277,7 +277,7 @@ def row_of(
 
 
 def _majority(examples: Sequence[Example]) -> float:
-    """Percentage that answering the commonest response everywhere would get."""
+    """Return the accuracy, in percent, of always giving the most common response."""
     counts: dict[str, int] = {}
     for e in examples:
         counts[e.response] = counts.get(e.response, 0) + 1
@@ -285,7 +285,7 @@ def _majority(examples: Sequence[Example]) -> float:
 
 
 def _in_short(structure: dict[str, Any]) -> dict[str, Any]:
-    """A found structure's single values; the whole of it is in the run's structure.json."""
+    """Return a structure's single values; the run's structure.json has all of it."""
     return {k: v for k, v in structure.items() if not isinstance(v, dict | list | tuple)}
 
 

@@ -25,12 +25,13 @@ RANKS = {
     **dict.fromkeys(("tasks", "methods"), 4),
     "data": 5,
     **dict.fromkeys(("judge", "training", "reporting", "provenance"), 6),
-    **dict.fromkeys(("inference", "plan"), 7),
-    **dict.fromkeys(("display", "evaluation"), 8),
-    "trained": 9,
-    "run": 10,
-    "cli": 11,
-    "__init__": 12,  # the public API, loaded lazily
+    **dict.fromkeys(("inference", "entries"), 7),
+    "plan": 8,
+    **dict.fromkeys(("display", "evaluation"), 9),
+    "trained": 10,
+    "run": 11,
+    "cli": 12,
+    "__init__": 13,  # the public API, loaded lazily
 }
 
 # Which packages alone may import a library.

@@ -65,7 +65,7 @@ def test_a_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
     ("text", "wrong"),
     [
         (b'{"a": 1}\n[1]\n', "line 2: a list, not an object"),
-        (b'{"a": 1, "a": 2}\n', "line 1: not JSON .the field 'a' is there twice"),
+        (b'{"a": 1, "a": 2}\n', "line 1: not JSON .the field 'a' occurs twice"),
         (b'{"a": NaN}\n', "line 1: not JSON .NaN is not a JSON value"),
         (b'{"a": "\xff"}\n', "line 1: not UTF-8 text"),
         (b'\n{"a": "\\ud800"}\n', "line 2: half of a surrogate pair"),

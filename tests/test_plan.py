@@ -8,8 +8,9 @@ import pytest
 
 from iapt.configuration.plugins import Plugins
 from iapt.data.source import Sample
+from iapt.entries import build_row_task, build_source, build_task
 from iapt.errors import ConfigError, DataError
-from iapt.plan import build, build_row_task, make_plan
+from iapt.plan import make_plan
 from tests.composed import composed
 
 TINY = ("task=sst2", "backbone=tiny_llama", "device=cpu")
@@ -114,7 +115,7 @@ WRONG: list[tuple[tuple[str, ...], dict[str, Any], str]] = [
         r"data\._target_='os\.system': must lie in iapt",
     ),
     (("task._target_=builtins.dict",), {}, r"task\._target_='builtins\.dict': must lie in iapt"),
-    (("method._target_=iapt.cli.train.main",), {}, r"method\._target_=.*is no class"),
+    (("method._target_=iapt.cli.train.main",), {}, r"method\._target_=.*is not a class"),
     (("logger=wandb", "logger.mode=foo"), {}, r"logger\.mode='foo': allowed are offline, online"),
     (("method._target_=5",), {}, r"method\._target_=5: must be the dotted name"),
     (("method.name=null",), {}, r"method\.name=None: must be a name for files"),
@@ -262,7 +263,7 @@ def test_a_task_needs_the_verbs_and_for_fetching_a_data_set(tmp_path: Path):
     (tmp_path / "toys.py").write_text(DUCK)
     plugins = Plugins.find(str(tmp_path / "toys.py"))
     entry = {"_target_": "toys.Duck", "name": "duck"}
-    assert callable(build(entry, "task", plugins).parse)
+    assert callable(build_task(entry, plugins).parse)
     with pytest.raises(ConfigError, match=r"task\._target_='toys\.Duck': has no data set to fetch"):
         build_row_task(entry, plugins)
     assert build_row_task(config()["task"]).released_sizes()["dev"] == 1000
@@ -300,12 +301,12 @@ def test_limits_take_a_part_of_each_split():
 
 
 def test_building_passes_values_and_names_all_that_is_wrong(tmp_path: Path):
-    folder = build(
-        {"_target_": "iapt.data.source.Folder", "path": str(tmp_path), "name": "x"}, "data"
+    folder = build_source(
+        {"_target_": "iapt.data.source.Folder", "path": str(tmp_path), "name": "x"}
     )
     assert folder.name == "x"
     with pytest.raises(ConfigError) as caught:
-        build({"_target_": "iapt.data.source.Folder", "name": 3, "nmae": "."}, "data")
+        build_source({"_target_": "iapt.data.source.Folder", "name": 3, "nmae": "."})
     assert str(caught.value).splitlines() == [
         "data.path: missing; it must be text.",
         "data.name=3: must be text or null.",

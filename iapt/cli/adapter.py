@@ -180,8 +180,8 @@ def _export(words: Words) -> None:
 
 
 def _import(words: Words) -> None:
+    from iapt.backbone.device import device_named
     from iapt.configuration.catalog import entry
-    from iapt.plan import device_named
     from iapt.trained.adapters import import_peft
 
     if words["backbone"] is None:

@@ -27,8 +27,8 @@ def count_entries(
     from tqdm import tqdm
 
     from iapt.backbone.dims import Dims
+    from iapt.entries import build_method
     from iapt.methods.counts import count
-    from iapt.plan import build_method
 
     trusted = Plugins.find(plugins, folders)
     entries = _entries(folders, "backbone", "method")

@@ -59,10 +59,10 @@ def _preview(words: Words) -> None:
     from iapt.configuration.plugins import Plugins
     from iapt.data.preview import preview
     from iapt.data.tokens import Tokens
-    from iapt.plan import build
+    from iapt.entries import build_source, build_task
 
     plugins = Plugins.find(config.get("plugins"))
-    task, source = build(config["task"], "task", plugins), build(config["data"], "data", plugins)
+    task, source = build_task(config["task"], plugins), build_source(config["data"], plugins)
     # The rows come first, because a tokenizer may have to be made or fetched.
     task.examples(words["split"], source)
     backbone = BackboneConfig.from_mapping(config["backbone"])
@@ -87,7 +87,7 @@ def _fetch(words: Words) -> None:
 
     from iapt.configuration.plugins import Plugins
     from iapt.data.hub import Hub
-    from iapt.plan import build_row_task
+    from iapt.entries import build_row_task
 
     hub = Hub(words["out"])
     done: set[str] = set()

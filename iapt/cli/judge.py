@@ -63,10 +63,10 @@ def _judge(words: Words) -> None:
     from tqdm import tqdm
 
     from iapt.configuration.catalog import entry
+    from iapt.entries import build_row_task
     from iapt.files import write_json, write_lines, write_text
     from iapt.judge.answers import pair_answers, predictions_of
     from iapt.judge.comparison import averages, choose_case, judge_pairs, table3_rows, table9
-    from iapt.plan import build_row_task
     from iapt.tasks.instruction import MTBench
 
     # Check everything before paying for a reply, and the folders before the key.

@@ -12,7 +12,7 @@ def released_splits(names: Iterable[str]) -> dict[str, tuple[dict[Split, int], s
     Args:
         names: tasks of configs/task/.
     """
-    from iapt.plan import build_row_task
+    from iapt.entries import build_row_task
 
     found = {}
     for name in names:

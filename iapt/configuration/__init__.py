@@ -1,0 +1,1 @@
+"""Entries of the configuration: found, checked, named and built into objects."""

@@ -1,7 +1,7 @@
-"""From an entry of the configuration to an object: `_target_`, resolved safely, called with checked values.
+"""From an entry of the configuration to an object: resolves `_target_` safely and calls it with checked values.
 
-No file can make this package import a module: a target lies in `iapt` or in a module that the user named
-with `plugins=`; any other is refused before an import.
+No file can make this package import a module: a target must lie in `iapt` or in a module that the user
+names with `plugins=`; any other target is refused before an import.
 """
 
 import importlib
@@ -34,16 +34,16 @@ def build(
     """Call an entry's `_target_` with its other values.
 
     Args:
-        entry: `_target_` and arguments by name; other keys that begin and end with `_` mean nothing.
-        where: name of the entry for messages, such as "method".
+        entry: `_target_` and arguments by name; other keys that begin and end with `_` are ignored.
+        where: the name of the entry for messages, such as "method".
         kind: what the target must be: a base class, or a protocol whose methods it must have.
-        plugins: modules that targets may lie in beside `iapt`.
-        names: keys that describe the entry; they are passed on where the target takes them.
-        extra: arguments that are no part of the configuration, passed on likewise.
+        plugins: modules beside `iapt` that targets may lie in.
+        names: keys that describe the entry, passed on only if the target takes them.
+        extra: arguments from outside the configuration, passed on only if the target takes them.
 
     Raises:
-        ConfigError: the target is not allowed, not there or of another kind, or does not take one of
-            the values; all such values are named.
+        ConfigError: the target is not allowed, does not exist or is of another kind, or does not take
+            some of the values, which the message lists.
     """
     target = resolve(entry.get("_target_"), where, kind, plugins)
     values = {k: v for k, v in entry.items() if not (k.startswith("_") and k.endswith("_"))}
@@ -56,7 +56,7 @@ def build(
         for name, p in parameters.items()
         if name not in extra and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
     }
-    # A class may give its base class what that requires, so only its own are asked for.
+    # A class may supply what its base class requires, so only its own parameters are mandatory.
     needed = {n for n in asked if n in own and parameters[n].default is inspect.Parameter.empty}
     made = checked(_adapter(target.__name__, asked, needed, takes_all), values, where)
     arguments = {key: getattr(made, key) for key in values}
@@ -67,7 +67,7 @@ def build(
 
 
 def resolve(target: object, where: str, kind: type[Any], plugins: Plugins) -> type[Any]:
-    """Find the class that a dotted name stands for; see `build`."""
+    """Find the class with a dotted name; see `build`."""
     said = f"{where}._target_={short(target)}"
     if not isinstance(target, str) or not DOTTED.fullmatch(target):
         raise ConfigError(f"{said}: must be the dotted name of a class, module.Class.")
@@ -87,15 +87,15 @@ def resolve(target: object, where: str, kind: type[Any], plugins: Plugins) -> ty
         near = closest(name, [n for n, v in vars(module).items() if isinstance(v, type)])
         raise ConfigError(f"{said}: {module_name} has no {name!r}.{near}")
     if not isinstance(found, type):
-        raise ConfigError(f"{said}: is no class, so it is no {kind.__name__}.")
+        raise ConfigError(f"{said}: is not a class, so it is not a {kind.__name__}.")
     protocol = getattr(kind, "_is_protocol", False)
     if not protocol and not issubclass(found, kind):
         raise ConfigError(
-            f"{said}: is no {kind.__name__}; derive it from {kind.__module__}.{kind.__name__}."
+            f"{said}: is not a {kind.__name__}; derive it from {kind.__module__}.{kind.__name__}."
         )
     lacking = [m for m in _verbs(kind) if not callable(getattr(found, m, None))]
     if protocol and lacking:
-        raise ConfigError(f"{said}: is no {kind.__name__}; it has no {', no '.join(lacking)}.")
+        raise ConfigError(f"{said}: is not a {kind.__name__}; it has no {', no '.join(lacking)}.")
     return found
 
 
@@ -106,7 +106,7 @@ def _verbs(kind: type[Any]) -> list[str]:
 def _adapter(
     name: str, asked: Mapping[str, Any], needed: set[str], takes_all: bool
 ) -> TypeAdapter[Any]:
-    """What checks the arguments of a class: a dataclass with one field for each."""
+    """Make the checker of a class's arguments: a dataclass with a field for each."""
     config = STRICT.copy()
     config["extra"] = "allow" if takes_all else "forbid"
     config["arbitrary_types_allowed"] = True
@@ -121,21 +121,24 @@ def _adapter(
 
     try:
         return shape(asked)
-    except (PydanticUserError, SchemaError):  # annotations beyond pydantic: only names are checked
+    except (
+        PydanticUserError,
+        SchemaError,
+    ):  # pydantic cannot check these annotations, so check only the names
         return shape(dict.fromkeys(asked, Any))
 
 
 def _signature(
     target: type[Any],
 ) -> tuple[dict[str, inspect.Parameter], dict[str, Any], set[str]]:
-    """Parameters, annotations, and which are the class's own.
+    """Return a class's parameters, their annotations, and the names of those that are its own.
 
-    What a class hands on by `**` is looked up in its base classes.
+    Parameters that a class passes on with `**` come from its base classes.
     """
     layers: list[Callable[..., Any]] = [
         vars(c)["__init__"]
         for c in target.__mro__[:-1]
-        # nn.Module is declared to take anything, and then refuses it.
+        # nn.Module's signature takes anything, and its code then refuses it.
         if "__init__" in vars(c) and not c.__module__.startswith("torch.")
     ]
     parameters: dict[str, inspect.Parameter] = {}
@@ -145,7 +148,7 @@ def _signature(
         found = dict(inspect.signature(layer).parameters)
         try:
             types = get_type_hints(layer, include_extras=True)
-        except (NameError, TypeError):  # names that exist for type checkers only
+        except (NameError, TypeError):  # some names exist for type checkers only
             types = {}
         found.pop("self", None)
         own = own or set(found)

@@ -1,4 +1,4 @@
-"""The entries that ship with the package: configs/<group>/<name>.yaml, and files of the same form."""
+"""The entries of the package, configs/<group>/<name>.yaml, and the user's files of the same form."""
 
 from pathlib import Path
 from typing import Any
@@ -6,29 +6,29 @@ from typing import Any
 from iapt.errors import ConfigError, closest
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# In a wheel the folder lies inside the package; in a checkout beside it, where people edit it.
+# In a wheel the folder is inside the package; in a checkout it is beside it, where people edit it.
 CONFIG_DIR = next(
     (p for p in (PACKAGE.parent / "configs", PACKAGE / "configs") if (p / "config.yaml").is_file()),
     PACKAGE / "configs",
 )
-# Groups whose entries have a name; one that leaves it out is called as its file.
+# The groups whose entries have a name; an entry without one takes its file's.
 NAMED = ("task", "method", "backbone", "hparams")
 
 
 def names(group: str) -> list[str]:
-    """The entries of a group, such as every method."""
+    """Return the names of a group's entries, such as all methods."""
     return sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
 
 
 def entry(group: str, name: str) -> dict[str, Any]:
-    """One entry as plain values.
+    """Return one entry as plain values.
 
     Args:
         group: a folder of configs/, such as "task".
         name: one of `names(group)`, or the path of a YAML file of the same form.
 
     Raises:
-        ConfigError: there is no such entry or file, or it is not a mapping.
+        ConfigError: there is no such entry or file, or the file is not a mapping.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException

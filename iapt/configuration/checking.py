@@ -1,7 +1,7 @@
-"""What pydantic finds wrong, in this package's words: field, value, what is allowed, the nearest match.
+"""Validation with pydantic, and error messages in our words: field, value, what is allowed, nearest match.
 
-Values are checked as JSON, strictly: configurations, rows and saved files hold nothing else.  A list may
-become a tuple, but no text becomes a number, true is not 1, and every number is finite.
+Values are checked strictly, as JSON, because configurations, rows and saved files hold nothing else.  A
+list may become a tuple, but no text becomes a number, true is not 1, and every number is finite.
 """
 
 import json
@@ -25,7 +25,7 @@ STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
-# Part of the name of a run's folder and row, and so nothing that a file system refuses.
+# A part of the name of a run's folder and row, so it must suit every file system.
 Name = Annotated[
     str,
     Field(
@@ -38,7 +38,7 @@ Name = Annotated[
     ),
 ]
 
-# Where no schema is at hand: the kind of pydantic's error, without its ending, in our words.
+# Without a schema: what is allowed, by the kind of pydantic's error without its suffix.
 _ALLOWED = {
     "bool": "true or false",
     "datetime": "a time in ISO 8601, such as 2026-01-31T09:00:00Z",
@@ -67,11 +67,11 @@ def checked(kind: "type[T] | TypeAdapter[T]", values: object, where: str = "") -
 
     Args:
         kind: a pydantic model or dataclass, or an adapter of any annotation.
-        values: what JSON can hold.
-        where: name of the values, such as "hparams", that faults begin with.
+        values: JSON values.
+        where: the name of the values, such as "hparams", which begins each message.
 
     Raises:
-        ConfigError: with every fault, one a line.
+        ConfigError: listing every fault, one per line.
     """
     adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
     try:
@@ -86,14 +86,14 @@ def faults(
     model: "type[Any] | TypeAdapter[Any] | None" = None,
     values: object = None,
 ) -> list[str]:
-    """Say what a validation found, one line for each field.
+    """Describe the faults that a validation found, one line per field.
 
     Args:
         error: what pydantic raised.
-        where: what stands before each field, such as ``hparams`` or ``iapt.yaml: hparams``.
-        model: what was validated; with it a line says all that its field allows, and an unknown key
-            gets its nearest match.
-        values: what was validated; with it a line shows the whole value of its field.
+        where: the prefix of each field, such as ``hparams`` or ``iapt.yaml: hparams``.
+        model: the model that validated; with it a line lists everything that its field allows, and an
+            unknown key gets its nearest match.
+        values: the validated values; with them a line shows the whole value of its field.
 
     Returns:
         Lines such as ``hparams.lr=-1: must be a positive number.``
@@ -111,7 +111,7 @@ def faults(
 
 
 def short(value: object) -> str:
-    """A value for an error message: at most about 60 characters, control characters escaped."""
+    """Shorten a value for an error message: about 60 characters at most, control characters escaped."""
     form = reprlib.Repr()
     form.maxstring = form.maxother = form.maxlong = 60
     form.maxlevel = 2
@@ -122,7 +122,7 @@ def short(value: object) -> str:
 
 
 def allowed_by(part: Schema, schema: Schema) -> str:
-    """Say in words what a part of a JSON schema allows, such as "a whole number >= 1 or null"."""
+    """Put into words what a part of a JSON schema allows, such as "a whole number >= 1 or null"."""
     part = _resolved(part, schema)
     if "allowed" in part:
         return str(part["allowed"])
@@ -159,7 +159,7 @@ def _line(name: str, value: object, fault: ErrorDetails, part: Schema, schema: S
         return f"{name}: missing{f'; it must be {allowed_by(part, schema)}' if part else ''}."
     if kind in ("value_error", "assertion_error"):
         words = str(context["error"]).rstrip(".")
-        # A validator of several fields names the one that is wrong.
+        # A validator of several fields names the wrong one itself.
         inner = isinstance(value, Mapping) and re.match(r"[\w.]+[=:]", words)
         return f"{name}{'.' if inner and name else '' if inner else f'{shown}: '}{words}."
     if kind == "json_invalid":
@@ -185,14 +185,14 @@ def _schema_of(model: "type[Any] | TypeAdapter[Any] | None") -> Schema:
 
 
 class _Lenient(GenerateJsonSchema):
-    """Describes what JSON can hold and passes over the rest, such as an instance of a class."""
+    """Describes JSON values, and passes over everything else, such as an instance of a class."""
 
     def handle_invalid_for_json_schema(self, schema: CoreSchema, error_info: str) -> dict[str, Any]:
         return {"allowed": "another value"}
 
 
 def _place(schema: Schema, location: Sequence[Step]) -> tuple[tuple[Step, ...], Schema]:
-    """Follow an error's location into a schema, as far as it names fields and not members of a union."""
+    """Follow an error's location into a schema, until it names a member of a union instead of a field."""
     if not schema:
         return tuple(location), {}
     part, path = _resolved(schema, schema), list[Step]()
@@ -206,7 +206,7 @@ def _place(schema: Schema, location: Sequence[Step]) -> tuple[tuple[Step, ...], 
 
 
 def _inner(part: Schema, step: Step, schema: Schema) -> Schema | None:
-    """The schema of one step below."""
+    """Return the schema one step below."""
     for each in _members(part, schema):
         if isinstance(step, int):
             found = each.get("items")
@@ -218,7 +218,7 @@ def _inner(part: Schema, step: Step, schema: Schema) -> Schema | None:
 
 
 def _members(part: Schema, schema: Schema) -> list[Schema]:
-    """The schema itself, or the one member that it has beside null; a wider union has no fields."""
+    """Return the schema itself, or its one member beside null; a wider union has no fields."""
     members = [_resolved(p, schema) for p in part.get("anyOf", ()) if p.get("type") != "null"]
     return [part] if not members else members if len(members) == 1 else []
 
@@ -251,6 +251,6 @@ def _at(values: Any, path: Sequence[Step]) -> Any:
 
 
 def _step(step: Step) -> str:
-    """One step of a path; names come from a file and may hold anything."""
+    """Format one step of a path; names come from a file and may contain anything."""
     plain = isinstance(step, int) or (step.isprintable() and len(step) < 60)
     return str(step) if plain else short(step)

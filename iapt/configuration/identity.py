@@ -1,4 +1,4 @@
-"""What a run is called, and what makes two runs the same, of one cell, or comparable."""
+"""A run's name, and the hashes that make two runs the same, of one cell, or comparable."""
 
 import hashlib
 import json
@@ -8,14 +8,14 @@ from typing import Any
 from iapt.configuration.checking import short
 from iapt.errors import ConfigError
 
-LONGEST_NAME = 200  # bytes; file systems take 255, and the names of temporary files are longer
+LONGEST_NAME = 200  # bytes; file systems allow 255, and temporary files have longer names
 
 
 def run_name(cell: Mapping[str, Any], config_hash: str) -> str:
-    """The name of a run's folder and row.
+    """Return the name of a run's folder and row.
 
     Raises:
-        ConfigError: a part of it cannot stand in a file's name, or the whole is too long.
+        ConfigError: a part of the name is not allowed in a file name, or the name is too long.
     """
     variant = f"--{cell['variant']}" if cell["variant"] else ""
     data = str(cell["data"])
@@ -37,13 +37,13 @@ def run_name(cell: Mapping[str, Any], config_hash: str) -> str:
     if len(run_id.encode()) > LONGEST_NAME:
         raise ConfigError(
             f"run {short(run_id)}: its name has {len(run_id.encode())} bytes of at most {LONGEST_NAME}; give "
-            "shorter names to task, backbone, method, hparams or the folder of data."
+            "shorter names to task, backbone, method, hparams or the data folder."
         )
     return run_id
 
 
 def setting_of(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """What must agree for methods to be comparable: all but seed, task, method and its tuned rates."""
+    """Return what must agree for methods to be comparable: all but seed, task, method and its tuned rates."""
     own = ("seed", "task", "method", "variant", "plugins")
     kept = {k: v for k, v in identity.items() if k not in own}
     rates = ("lr", "lr_by_name", "arch_lr", "arch_every")
@@ -51,5 +51,5 @@ def setting_of(identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def digest(value: Any) -> str:
-    """16 hex digits of a value that JSON can hold; the order of keys does not matter."""
+    """Hash a JSON value to 16 hex digits; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""Modules of the user's own that hold methods, tasks, sources or loggers: `plugins=my_methods`.
+"""The user's own modules, which hold methods, tasks, sources or loggers: `plugins=my_methods`.
 
-Finding one imports nothing.  It is imported when a `_target_` lies in it, with its folder and the current
-folder on the module search path for that import alone.
+Finding a module does not import it.  It is imported when a `_target_` lies in it, with its folder and the
+current folder on the module search path during that import only.
 """
 
 import importlib
@@ -18,7 +18,7 @@ from iapt.configuration.checking import short
 from iapt.errors import ConfigError, closest
 from iapt.files import sha256_of
 
-# What was imported from where, so that another plugin of the same name, or an edited one, is read anew.
+# The file and digest of each imported module, so that an edited one, or another of its name, is reloaded.
 _LOADED: dict[str, tuple[Path, str]] = {}
 
 
@@ -27,7 +27,7 @@ class Plugins:
     """The modules that the user named.
 
     Attributes:
-        files: module name -> its file; of a package, the `__init__.py`.
+        files: module name -> its file, which is `__init__.py` for a package.
     """
 
     files: dict[str, Path] = field(default_factory=dict)
@@ -38,10 +38,10 @@ class Plugins:
 
         Args:
             words: names of modules, or paths of .py files and of packages.
-            folders: where to look for names, before the current folder and the installed modules.
+            folders: where to look for names before the current folder and the installed modules.
 
         Raises:
-            ConfigError: naming the word for which there is no module.
+            ConfigError: naming a word without a module.
         """
         words = [words] if isinstance(words, str) else words or []
         return cls(dict(_find(word, [*folders, Path.cwd()]) for word in words))
@@ -53,14 +53,14 @@ class Plugins:
         return bool(self.files)
 
     def hold(self, target: str) -> bool:
-        """Whether a dotted name lies in one of the modules."""
+        """Say whether a dotted name lies in one of the modules."""
         return target.partition(".")[0] in self.files
 
     def load(self, module: str) -> ModuleType:
-        """Import one of the modules, or a part of one.
+        """Import one of the modules, or a submodule.
 
         Raises:
-            ConfigError: what the module itself raises, with the place.
+            ConfigError: the module itself raises; the message has the error and its place.
         """
         name = module.partition(".")[0]
         file = self.files[name]
@@ -71,9 +71,9 @@ class Plugins:
                 return importlib.import_module(module)
         except ModuleNotFoundError as error:
             if error.name == module:
-                raise  # the target's own fault; whoever resolves it says so
+                raise  # the target is wrong, which the caller reports
             raise ConfigError(
-                f"plugins={name}: {file} imports {error.name}, which is not there."
+                f"plugins={name}: {file} imports {error.name}, which does not exist."
             ) from error
         except Exception as error:
             at = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
@@ -82,7 +82,7 @@ class Plugins:
             ) from error
 
     def used_by(self, *targets: object) -> dict[str, str]:
-        """The modules that some targets lie in, each with its digest."""
+        """Return the modules that the targets lie in, with their digests."""
         return {
             name: self.digest(name)
             for name in self.files
@@ -90,7 +90,7 @@ class Plugins:
         }
 
     def digest(self, name: str) -> str:
-        """The SHA-256 of a module's file; of a package, over all its Python files."""
+        """Return the SHA-256 of a module's file, or over all Python files of a package."""
         file = self.files[name]
         if file.name != "__init__.py":
             return sha256_of(file)
@@ -128,10 +128,10 @@ def _find(word: str, folders: Sequence[Path]) -> tuple[str, Path]:
 
 
 def _make_way(name: str, file: Path, digest: str) -> None:
-    """Forget an earlier plugin of this name; refuse to stand in front of any other module.
+    """Unload an earlier plugin of this name, and refuse to shadow any other module.
 
     Raises:
-        ConfigError: another module has the name.
+        ConfigError: another module has this name.
     """
     there = sys.modules.get(name)
     if there is None or _LOADED.get(name) == (file, digest):
@@ -149,7 +149,7 @@ def _make_way(name: str, file: Path, digest: str) -> None:
 
 @contextmanager
 def _searching(*folders: Path) -> Iterator[None]:
-    """Put folders in front of the module search path for a while, and leave no bytecode in them."""
+    """Put folders first on the module search path during a block, and write no bytecode into them."""
     before = sys.path[:], sys.dont_write_bytecode
     sys.path[:0] = [str(folder) for folder in folders]
     sys.dont_write_bytecode = True

@@ -1,4 +1,4 @@
-"""What `iapt-bench` times: our decoding and training, and the usual libraries doing the same work."""
+"""What `iapt-bench` times: our decoding and training, and other libraries doing the same work."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,16 +32,16 @@ def decoding(
     num_beams: int,
     new_tokens: int,
 ) -> dict[str, Callable[[], Turn]]:
-    """One instruction, a fixed number of new tokens: ours bare and with each method, and two peers.
+    """Return functions that decode a fixed number of tokens: ours bare and with each method, and two peers.
 
     Args:
         backbone: frozen; left detached.
-        methods: name -> a function that makes the method; made once, not in the timed part.
+        methods: name -> a function that makes the method, called once and outside the timed part.
         ids: (1, T) the instruction.
-        eos_token_id: never chosen, so that all write equally much.
+        eos_token_id: suppressed, so that all generate the same number of tokens.
         pad_token_id: padding.
-        num_beams: beams.
-        new_tokens: tokens to write.
+        num_beams: beam size.
+        new_tokens: tokens to generate.
     """
     mask = torch.ones_like(ids)
     length = {"num_beams": num_beams, "max_new_tokens": new_tokens, "min_new_tokens": new_tokens}
@@ -100,17 +100,17 @@ def training(
     batch_size: int,
     steps: int,
 ) -> dict[str, Callable[[], float]]:
-    """Functions that run optimizer steps on the same rows and return seconds per step.
+    """Return functions that run optimizer steps on the same rows and return seconds per step.
 
-    A method with architecture parameters comes twice: its weights' steps alone, and with a step of
-    those parameters before each.  One that searches is timed after its search.
+    A method with architecture parameters appears twice: with steps of its weights only, and with a step
+    of those parameters before each.  A method that searches is timed after its search.
 
     Args:
         backbone: frozen; left detached.
-        methods: name -> (how to make it, its numbers).
-        data: training examples, `batch_size * steps` of them.
-        batch_size: examples of an optimizer step.
-        steps: timed steps, after one that is not.
+        methods: name -> (a function that makes it, its hyperparameters).
+        data: `batch_size * steps` training examples.
+        batch_size: examples per optimizer step.
+        steps: timed steps, which follow one untimed step.
     """
 
     def ours(make: Callable[[], Method], hparams: HParams, arch_every: int) -> float:

@@ -1,8 +1,8 @@
 """Speed and memory of decoding (the paper's Table 4, Appendix G).
 
-One instruction, a fixed number of new tokens (the end token is suppressed), warm-up runs first, the
-device synchronised on both sides of every timed run.  Speed is new tokens of the returned answer per
-second of wall time, prefill included; beams are not multiplied in.
+It decodes one instruction to a fixed number of new tokens (the end token is suppressed), after warm-up
+runs, and synchronises the device before and after every timed run.  Speed is the number of new tokens in
+the returned answer per second of wall time, prefill included; it does not count each beam.
 """
 
 import time
@@ -21,9 +21,9 @@ class Timing:
     """Repeated timings of one thing.
 
     Attributes:
-        seconds: one wall time for each repeat.
-        tokens: new tokens of one repeat (0: not a decoding).
-        peak_mib: largest memory allocated on the CUDA device while timing; None on CPU.
+        seconds: the wall time of each repeat.
+        tokens: new tokens per repeat (0 if nothing is decoded).
+        peak_mib: peak memory allocated on the CUDA device while timing; None on a CPU.
     """
 
     seconds: tuple[float, ...]
@@ -60,15 +60,15 @@ def measure_in_turn(
     warmup: int,
     tokens: int = 0,
 ) -> dict[str, Timing]:
-    """Time several things alternately (A B C A B C ...), so that a drifting machine is fair to all.
+    """Time several things alternately (A B C A B C ...), so that drift of the machine affects all alike.
 
     Args:
-        contenders: name -> a function giving a context; what the context yields is called and timed, what
-            it does on entering and leaving (attaching a method, wrapping a model) is not.
-        device: where the work happens.
+        contenders: name -> a function that returns a context; the function that the context yields is
+            timed, entering and leaving the context (attaching a method, wrapping a model) is not.
+        device: the device of the work.
         repeats: timed calls of each.
-        warmup: untimed calls before the first timed one of each.
-        tokens: new tokens of one call.
+        warmup: untimed calls of each before its first timed one.
+        tokens: new tokens per call.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     peaks: dict[str, float] = {}
@@ -85,7 +85,7 @@ def measure_in_turn(
 
 
 def timed(run: Callable[[], object], device: torch.device) -> tuple[float, float | None]:
-    """Seconds of one call, and the most memory it held on a CUDA device (MiB)."""
+    """Return the seconds of one call, and its peak memory on a CUDA device (MiB)."""
     cuda = device.type == "cuda"
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)

@@ -1,4 +1,4 @@
-"""The usual libraries doing the same work, to be timed beside ours: peft, Trainer, `generate`."""
+"""Other libraries doing the same work, timed beside ours: peft, transformers' Trainer."""
 
 import tempfile
 import time
@@ -20,7 +20,7 @@ TARGETS = {
 
 @contextmanager
 def peft_lora(backbone: Backbone) -> Iterator[Any]:
-    """The paper's LoRA (rank 4, every projection) by peft around a backbone's weights; undone on leaving.
+    """Wrap a backbone's weights in peft's version of the paper's LoRA (rank 4, every projection).
 
     Raises:
         ConfigError: peft is not installed.
@@ -47,11 +47,11 @@ def peft_lora(backbone: Backbone) -> Iterator[Any]:
 
 
 def trainer_seconds(backbone: Backbone, batches: Sequence[Batch]) -> float:
-    """Seconds of one optimizer step of transformers' Trainer over a peft LoRA.
+    """Return the seconds per optimizer step of transformers' Trainer over a peft LoRA.
 
     Args:
-        backbone: its weights are used.
-        batches: one for each step; the first is not timed.
+        backbone: the backbone whose weights it uses.
+        batches: one per step; the first step is not timed.
     """
     from transformers import Trainer, TrainingArguments
     from transformers.trainer_callback import PrinterCallback

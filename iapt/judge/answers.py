@@ -1,4 +1,4 @@
-"""Two runs' saved answers to MT-Bench, put beside the questions and GPT-4's answers."""
+"""Two runs' saved answers to MT-Bench, beside the questions and GPT-4's answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ PREDICTIONS = "predictions.jsonl"
 
 @dataclass(frozen=True)
 class Pair:
-    """One question with the answers of systems A and B, turn by turn (one turn, or two).
+    """One question with the answers of systems A and B, for one turn or two.
 
     Attributes:
         id: MT-Bench's number of the question.
-        questions: what was asked.
+        questions: the question of each turn.
         a: A's answers.
         b: B's answers.
         references: GPT-4's answers.
@@ -48,24 +48,24 @@ def predictions_of(run: Path) -> Path:
 def pair_answers(
     run_a: Path, run_b: Path, task: MTBench, examples: Sequence[Example], turns: int
 ) -> list[Pair]:
-    """Put two runs' answers beside each question.
+    """Pair two runs' answers to each question.
 
     Args:
         run_a: a run folder.
-        run_b: another one.
+        run_b: another run folder.
         task: MT-Bench with both turns.
         examples: its questions.
         turns: 1 for the first turn, 2 for both.
 
     Raises:
-        DataError: a run has no answers, the two answered different questions or others than these,
-            or there is no second turn where it is wanted.
+        DataError: a run has no answers, the runs answered different questions or not these, or a second
+            turn is missing.
     """
     a, b = (read_answers(run, task, examples, turns) for run in (run_a, run_b))
     if a.keys() != b.keys():
         only = sorted(a.keys() ^ b.keys())
         raise DataError(
-            f"{run_a} and {run_b} answered different questions: {len(only)} are in one of them only "
+            f"{run_a} and {run_b} answered different questions: {len(only)} are in only one of them "
             f"(first: {only[0]}). Compare runs with the same data and limit.test."
         )
     return [
@@ -84,14 +84,14 @@ def pair_answers(
 def read_answers(
     run: Path, task: MTBench, examples: Sequence[Example], turns: int
 ) -> dict[str, tuple[str, ...]]:
-    """Return a run's answers by the example's id, as many turns as wanted.
+    """Return a run's answers by example id, with `turns` turns each.
 
-    A line of `predictions.jsonl` is `{"id": ..., "output": ...}`: the id an example's (the second turn
-    is an example of its own) or MT-Bench's number of the question, the output a text or a list of two.
-    Lines about anything else are passed over.
+    A line of `predictions.jsonl` is `{"id": ..., "output": ...}`.  The id is an example's (the second
+    turn is its own example) or MT-Bench's number of the question; the output is a text or a list of two.
+    Other lines are skipped.
 
     Raises:
-        DataError: the file is missing or malformed, or holds no answer to these questions, or answers
+        DataError: the file is missing or malformed, has no answers to these questions, or has answers
             to others.
     """
     path = predictions_of(run)
@@ -105,11 +105,11 @@ def read_answers(
         number, line = lines[name]
         texts = _texts(line, f"{path}, line {number}")
         saved = line.get("references")
-        # A run saves the reference that it was scored against, which tells other questions apart.
+        # A run saves its references, which reveal answers to other questions.
         if saved and str(saved[0]).strip() != example.references[0]:
             raise DataError(
                 f"{path}, line {number}: the reference saved with {name!r} is not GPT-4's answer to "
-                f"question {question}; the run was on other questions. Give data= as the run had it."
+                f"question {question}; the run used other questions. Give the run's own data=."
             )
         if turns > len(texts):
             for second in task.follow_ups([example], texts[:1]):
@@ -130,5 +130,5 @@ def _texts(line: Mapping[str, Any], where: str) -> list[str]:
         text for text in (output if isinstance(output, list) else [output]) if isinstance(text, str)
     ]
     if not texts or (isinstance(output, list) and len(texts) < len(output)):
-        raise DataError(f"{where}: field 'output' is {output!r:.80}; not a text.")
+        raise DataError(f"{where}: field 'output' is {output!r:.80}; it must be a text.")
     return texts

@@ -1,9 +1,8 @@
-"""Two systems compared by a judge: its replies, their averages, and what Tables 3 and 9 show of them.
+"""Two systems compared by a judge: the replies, their averages, and the contents of Tables 3 and 9.
 
-The paper asks once per query, so whichever system comes first may profit from its place; `swap` asks
-again in the other order and averages, which cancels that.  A reply whose two scores cannot be read
-enters no average and is counted.  With `swap` a query needs both of its replies, because one of them
-alone would carry the bias that swapping removes.
+The paper asks once per query, so position bias may favour one system; `swap` asks again in the other
+order and averages, which cancels the bias.  A reply whose two scores cannot be parsed is left out of the
+averages and counted.  With `swap` a query needs both of its replies, because one alone would be biased.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,7 +31,7 @@ class Judgement:
     verdict: Verdict
 
     def of(self, system: Literal["a", "b"]) -> tuple[float | None, str | None]:
-        """Return the score and the review of a system, wherever it was shown."""
+        """Return the score and the review of a system, in either position."""
         if system == self.order[0]:
             return self.verdict.score1, self.verdict.review1
         return self.verdict.score2, self.verdict.review2
@@ -43,10 +42,10 @@ class Averages:
     """The judge's scores over all queries.
 
     Attributes:
-        score_a: mean score of A over the queries judged, 0-10; None if none was.
-        score_b: the same of B.
-        n: queries that entered the averages.
-        n_unparsed: queries left out because a reply could not be read.
+        score_a: mean score of A over the judged queries, 0-10; None if there are none.
+        score_b: the same for B.
+        n: queries in the averages.
+        n_unparsed: queries left out because a reply could not be parsed.
         wins_a: queries on which A scored higher.
         wins_b: queries on which B scored higher.
     """
@@ -67,10 +66,10 @@ def judge_pairs(
     Args:
         pairs: queries with both answers.
         ask: sends one prompt.
-        swap: ask again with the answers exchanged.
+        swap: ask again with the answers in the other order.
 
     Yields:
-        One judgement per reply, as it arrives: per pair "ab", and with `swap` then "ba".
+        One judgement per reply as it arrives: for each pair "ab", and with `swap` also "ba".
     """
     for pair in pairs:
         query, shown = numbered(pair.questions), {"a": numbered(pair.a), "b": numbered(pair.b)}
@@ -80,14 +79,14 @@ def judge_pairs(
 
 
 def averages(judgements: Sequence[Judgement], swap: bool = False) -> Averages:
-    """Average the scores over the queries whose replies could all be read.
+    """Average the scores over the queries whose replies could all be parsed.
 
     Args:
         judgements: all replies.
         swap: whether each query was asked in both orders.
 
     Raises:
-        MetricError: a query has not the number of replies that `swap` says.
+        MetricError: a query does not have the replies that `swap` requires.
     """
     by_query: dict[str, list[Judgement]] = {}
     for judgement in judgements:
@@ -120,7 +119,7 @@ def table3_rows(
     """Return Table 3's rows for A and B: the judge's mean score (0-10) and ROUGE-L (0-100).
 
     Args:
-        names: what to call the systems.
+        names: the names of the systems.
         pairs: the queries with both answers.
         scores: the judge's averages.
     """
@@ -144,12 +143,12 @@ def choose_case(
 
     Args:
         pairs: the queries with both answers.
-        judgements: the replies; those in the order "ab" are considered.
-        wanted: the id of a query, or "" for the paper's own query if it was judged, and otherwise the
-            one on which the scores differ most, whichever system has the better one.
+        judgements: the replies; only those in the order "ab" count.
+        wanted: the id of a query; "" chooses the paper's own query if it was judged, and otherwise the
+            query on which the scores differ most, whichever system scores higher.
 
     Raises:
-        MetricError: there is no query of that id, or no reply to show.
+        MetricError: there is no query with this id, or no reply to show.
     """
     by_id = {pair.id: pair for pair in pairs}
     candidates = [j for j in judgements if j.order == "ab" and wanted in ("", j.id)]

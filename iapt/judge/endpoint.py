@@ -1,15 +1,15 @@
 """Sends prompts to an OpenAI-compatible endpoint and keeps every reply on disk.
 
-The official `openai` client does the talking, and the retries with exponential back-off after 408,
-409, 429, 5xx, time-outs and cut connections.  An answer of status 200 that is not a chat completion
-(some proxies send an error page that way) is asked for again here, with the same back-off.
+The official `openai` client sends the requests and retries them, with exponential back-off, after 408,
+409, 429, 5xx, time-outs and cut connections.  This module retries, with the same back-off, a response of
+status 200 that is not a chat completion (some proxies send an error page that way).
 
-A reply is written to the cache as soon as it arrives, whole or not at all, in a file named by a hash
-of everything the reply depends on (endpoint, model, settings, prompt).  So a run that was killed goes
-on where it was, and a judge is never paid twice for one question.
+A reply goes to the cache as soon as it arrives, atomically, in a file named by a hash of everything that
+the reply depends on (endpoint, model, settings, prompt).  So a killed run resumes where it was, and no
+question is paid for twice.
 
-Secrets (the key, and a user and password in the address) are sent and stored nowhere: `Endpoint`
-takes them apart from the settings, and a server that echoes them has them masked in errors and replies.
+Secrets (the key, and a user and password in the address) are never stored: `Endpoint` keeps them apart
+from the settings, and masks them in errors and replies if a server echoes them.
 """
 
 import base64
@@ -31,12 +31,14 @@ if TYPE_CHECKING:
 
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 8.0
-_SHORTEST_SECRET = 6  # shorter ones ("none", "EMPTY") stand for no secret, and occur in plain text
+_SHORTEST_SECRET = (
+    6  # shorter ones ("none", "EMPTY") stand for no secret, and occur in ordinary text
+)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the judge answered: its text, what it cost in tokens, and whether it was on disk."""
+    """A judge's reply: its text, its cost in tokens, and whether it came from the cache."""
 
     text: str
     prompt_tokens: int = 0
@@ -46,15 +48,15 @@ class Reply:
 
 @dataclass(frozen=True)
 class EndpointSettings:
-    """What a reply depends on, and how stubbornly to ask for it.
+    """What a reply depends on, and how often to retry.
 
     Attributes:
         model: the judge's name at the endpoint.
-        base_url: the endpoint, ending in `/v1` as a rule; without user and password.
+        base_url: the endpoint, which usually ends in `/v1`; without user and password.
         temperature: sampling temperature; None leaves it to the endpoint.
-        max_tokens: longest reply in tokens; None leaves it to the endpoint.
-        retries: how often a failed request is repeated.
-        timeout_seconds: for one request.
+        max_tokens: the longest reply in tokens; None leaves it to the endpoint.
+        retries: the most repetitions of a failed request.
+        timeout_seconds: the time limit of one request.
     """
 
     model: str
@@ -76,7 +78,7 @@ class EndpointSettings:
 
 @dataclass
 class Usage:
-    """Tokens of the replies so far, those paid now and those found on disk apart."""
+    """Tokens of the replies so far, with new replies and cached ones counted separately."""
 
     requests: int = 0
     cached: int = 0
@@ -105,9 +107,9 @@ class Endpoint:
         settings: the model and how to ask it.
         api_key: the endpoint's key.
         cache_dir: one JSON file per reply.
-        login: "user:password" for HTTP's basic authentication, which takes the key's place; or "".
+        login: "user:password" for HTTP basic authentication, which replaces the key; or "".
         usage: counts, updated by `ask`.
-        sleep: waits between the attempts made here (a test replaces it).
+        sleep: waits between this module's own attempts (a test replaces it).
     """
 
     settings: EndpointSettings
@@ -132,14 +134,14 @@ class Endpoint:
             self._client = None
 
     def ask(self, prompt: str) -> Reply:
-        """Return the judge's reply to a prompt, from disk if it was asked before.
+        """Return the judge's reply to a prompt, from the cache if it is there.
 
         Args:
             prompt: the whole user message.
 
         Raises:
             JudgeError: the `openai` package is missing, the endpoint refuses the request, or it
-                still fails after all retries. Replies that had arrived are kept.
+                still fails after all retries. The cache keeps earlier replies.
         """
         request = self.settings.request(prompt)
         path = self.cache_dir / f"{_key(self.settings.base_url, request)}.json"
@@ -165,8 +167,7 @@ class Endpoint:
                 raise JudgeError(
                     f"the judge at {self.settings.base_url} gave no answer after "
                     f"{self.settings.retries} retries: {self._masked(str(error))}. Check base_url "
-                    "and the network, then run the same command again: replies that had arrived are "
-                    "kept."
+                    "and the network, then repeat the command: the cache keeps earlier replies."
                 ) from error
             body = _completion(text)
             if body is not None:
@@ -175,8 +176,8 @@ class Endpoint:
                 self.sleep(min(_FIRST_DELAY_SECONDS * 2**attempt, _LONGEST_DELAY_SECONDS))
         raise JudgeError(
             f"the judge at {self.settings.base_url} answered {self.settings.retries + 1} times "
-            f"with something that is not a chat completion, at last {self._masked(text)[:80]!r}. Check "
-            "that base_url is the root of an OpenAI-compatible API (it ends in /v1 as a rule)."
+            f"with something that is not a chat completion, most recently {self._masked(text)[:80]!r}. Check "
+            "that base_url is the root of an OpenAI-compatible API (it usually ends in /v1)."
         )
 
     def _open(self) -> "openai.OpenAI":
@@ -204,14 +205,14 @@ class Endpoint:
             403: "Check that the key may use this model.",
             404: "Check base_url and model.",
             400: "Some models refuse these: try temperature=null max_tokens=null.",
-        }.get(error.status_code, "Run the same command again later: replies are kept.")
+        }.get(error.status_code, "Repeat the command later: the cache keeps earlier replies.")
         return (
             f"the judge at {self.settings.base_url} answered {error.status_code} for model "
             f"{self.settings.model!r}: {self._masked(str(error))[:300]} {advice}"
         )
 
     def _masked(self, value: Any) -> Any:
-        """Return a text, or what JSON holds, with every secret in it made `***`."""
+        """Return a text or JSON value with every secret masked as `***`."""
         if isinstance(value, dict):
             return {self._masked(key): self._masked(item) for key, item in value.items()}
         if isinstance(value, list):
@@ -228,14 +229,14 @@ def split_address(address: str) -> tuple[str, str]:
     """Return an endpoint's address without user and password, and "user:password" or "".
 
     Raises:
-        ConfigError: it is not an http address; the message does not repeat it, as it may hold a password.
+        ConfigError: it is not an http address; the message omits it, because it may contain a password.
     """
     try:
         parts = urlsplit(address)
         login, _, host = parts.netloc.rpartition("@")
         if parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.path:
             return parts._replace(netloc=host).geturl(), unquote(login)
-    except ValueError:  # brackets that do not close
+    except ValueError:  # unbalanced brackets
         pass
     raise ConfigError(
         "base_url: must be an address such as http://localhost:8000/v1 (in a user or a password write "
@@ -253,7 +254,7 @@ def _key(base_url: str, request: Mapping[str, Any]) -> str:
 
 
 def _completion(text: str) -> dict[str, Any] | None:
-    """Return the body if a reply can be read from it, else None."""
+    """Return the body if it contains a reply, else None."""
     try:
         body = json.loads(text)
         return body if isinstance(_reply(body, cached=False).text, str) else None
@@ -272,7 +273,7 @@ def _reply(body: Mapping[str, Any], cached: bool) -> Reply:
 
 
 def _read(path: Path) -> Reply | None:
-    """Return a reply from disk; a file that was damaged counts as absent and is asked for again."""
+    """Return a reply from the cache, or None if its file is absent or damaged."""
     try:
         body = _completion(json.dumps(read_json(path)["body"]))
     except (DataError, TypeError, LookupError):

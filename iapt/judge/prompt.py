@@ -1,13 +1,13 @@
-"""Appendix E's prompt for the judge, over one turn or two.
+"""Appendix E's prompt for the judge, for one turn or two.
 
-The prompt is for one turn, MT-Bench questions have two.  By default the first turn is judged, as the
-paper shows (Table 9 is a first turn); `numbered` puts a whole dialogue in the same places.
+The prompt covers one turn, and MT-Bench questions have two.  By default the judge sees the first turn, as
+in the paper (Table 9 shows a first turn); `numbered` fits a whole dialogue into the same slots.
 """
 
 import re
 from collections.abc import Sequence
 
-# Appendix E letter for letter, its slips included; only the breaks of the printed column are undone.
+# Appendix E verbatim, errors included; only the line breaks of the printed column are removed.
 PROMPT = """\
 Task Introduction
 you will be given a query, and two responses from two assistants,
@@ -27,13 +27,13 @@ _SLOT = re.compile(r"\[(query|response1|response2)\]")
 
 
 def build_prompt(query: str, response1: str, response2: str) -> str:
-    """Return Appendix E's prompt; a `[query]` inside an answer is left as it is."""
+    """Return Appendix E's prompt; a `[query]` inside an answer stays as it is."""
     texts = {"query": query, "response1": response1, "response2": response2}
     return _SLOT.sub(lambda slot: texts[slot[1]], PROMPT)
 
 
 def numbered(turns: Sequence[str]) -> str:
-    """Return the one text, or the texts of a dialogue as one with their numbers."""
+    """Return a single text as it is, or join the texts of a dialogue with their numbers."""
     if len(turns) == 1:
         return turns[0]
     return "\n\n".join(f"Turn {number}: {text}" for number, text in enumerate(turns, start=1))

@@ -1,11 +1,12 @@
-"""Reads two scores and two reviews from a judge's free text; what is not clear is None.
+"""Parses two scores and two reviews from a judge's free text; whatever is unclear is None.
 
-Appendix E asks for no output format, so replies vary.  `words` makes letters of the words, and short
-patterns over these say which number is a score and whose it is.  A score belongs to the assistant named
-beside it, else to the assistant whose section it stands in, else it is the first or second of just two.
+Appendix E prescribes no output format, so replies vary.  `words` maps each word to a letter, and short
+patterns over the letters decide which number is a score and whose.  A score belongs to the assistant named
+beside it, or else to the assistant whose section contains it, or else it is the first or second of two.
 
-Statements rank: a final score ("Overall: 7/10", "on reflection 7/10") before a plain one ("Score: 7/10",
-"Assistant 1: 7"), that before one inside a sentence ("I would give it 7/10").  Those of one rank have to agree.
+Statements have ranks: a final score ("Overall: 7/10", "on reflection 7/10") outranks a plain one ("Score:
+7/10", "Assistant 1: 7"), which outranks one inside a sentence ("I would give it 7/10").  Statements of the
+same rank must agree.
 """
 
 import re
@@ -15,8 +16,8 @@ from dataclasses import dataclass, replace
 from iapt.judge.score_table import read_table
 from iapt.judge.words import ONE, TWO, letters, plain
 
-MOST_CHARACTERS = 50_000  # ten times what a judge is allowed by default
-_NEAR = 60  # words beside a number that are looked at
+MOST_CHARACTERS = 50_000  # ten times the default limit of a reply
+_NEAR = 60  # words examined on each side of a number
 INSIDE, STATED, FINAL = 1, 2, 3
 
 _AFTER_NUMBER = re.compile(r"(?:v(?=$|[.,pj)]|k*o[kj]*[12e]))?(?:$|[.,p()12rjoe])")
@@ -64,7 +65,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Unit:
-    """A line, or a sentence of a line that gives both scores: its letters and their values."""
+    """The letters and values of a line, or of one sentence in a line that gives both scores."""
 
     line: int
     text: str
@@ -73,7 +74,7 @@ class _Unit:
 
 @dataclass(frozen=True)
 class _Said:
-    """One score: whose ("1", "2", "e" for both, "" if nobody is named), its rank, and the unit it stands in."""
+    """One score: its owner ("1", "2", "e" for both, "" if nobody is named), rank, value and unit."""
 
     who: str
     rank: int
@@ -83,7 +84,7 @@ class _Said:
 
 @dataclass(frozen=True)
 class _Head:
-    """A unit that begins with an assistant's name; a title ("Assistant 1:") or a sentence."""
+    """A unit that begins with an assistant's name: a title ("Assistant 1:") or a sentence."""
 
     who: str
     unit: int
@@ -91,19 +92,19 @@ class _Head:
 
 
 def read_reply(text: str) -> Verdict:
-    """Read a judge's reply; never raises.
+    """Parse a judge's reply; never raises.
 
     Args:
-        text: the reply as it came.
+        text: the raw reply.
 
     Returns:
-        The verdict, with None for what could not be read.
+        The verdict, with None for whatever could not be parsed.
     """
     if len(text) > MOST_CHARACTERS:
         return Verdict(None, None, None, None)
     lines = text.replace("\r\n", "\n").split("\n")
     quoted = [line.lstrip().startswith(">") for line in lines]
-    # A block quote repeats somebody's words, unless all of the reply is one.
+    # A block quote repeats somebody's words, unless the whole reply is one.
     kept = [line.lstrip("> ") for line in lines]
     if not all(quoted):
         kept = ["" if hidden else line for line, hidden in zip(lines, quoted, strict=True)]
@@ -119,7 +120,7 @@ def read_reply(text: str) -> Verdict:
 
 
 def _named_numbers(view: str) -> str:
-    """Return the text with "1: 8/10; 2: 6/10" as the assistants' scores, where it can be nothing else."""
+    """Read "1: 8/10; 2: 6/10" as the assistants' scores, if it can mean nothing else."""
     found = list(_NUMBERED.finditer(view))
     if "".join(m[1] for m in found) not in ("12", "AB"):
         return view
@@ -129,7 +130,7 @@ def _named_numbers(view: str) -> str:
 
 
 def _units(view: str) -> tuple[list[_Unit], list[_Said]]:
-    """Cut a reply into units; tables are read here, and leave an empty unit."""
+    """Split a reply into units; a table is parsed here and leaves an empty unit."""
     units: list[_Unit] = []
     said: list[_Said] = []
     lines, line = view.split("\n"), 0
@@ -159,7 +160,7 @@ def _units(view: str) -> tuple[list[_Unit], list[_Said]]:
 
 
 def _heads(units: Sequence[_Unit]) -> list[_Head]:
-    """Find the sections, each from its head to the next."""
+    """Find the heads of sections; a section extends to the next head."""
     heads = []
     for at, unit in enumerate(units):
         if match := _TITLE.match(unit.text):
@@ -172,7 +173,7 @@ def _heads(units: Sequence[_Unit]) -> list[_Head]:
 
 
 def _sections(units: Sequence[_Unit], heads: Sequence[_Head]) -> list[str]:
-    """Return whose section each unit stands in: "1", "2" or ""."""
+    """Return the owner of each unit's section: "1", "2" or ""."""
     begins, sections = {head.unit: head.who for head in heads}, [""]
     for at in range(len(units)):
         sections.append(begins.get(at, sections[-1]))
@@ -180,7 +181,7 @@ def _sections(units: Sequence[_Unit], heads: Sequence[_Head]) -> list[str]:
 
 
 def _statements(at: int, unit: _Unit, section: str) -> list[_Said]:
-    """Return the scores that a unit states, which stands in an assistant's section or in none."""
+    """Return the scores that a unit states, given the owner of its section."""
     text = _COMPARED.sub(lambda match: "w" * len(match[0]), unit.text)
     if pair := _pair(text):
         return [_Said(who, STATED + ("f" in text), unit.values[place], at) for who, place in pair]
@@ -198,14 +199,14 @@ def _statements(at: int, unit: _Unit, section: str) -> list[_Said]:
             if place not in found and clause[place] != "n" and n is not None
         ]
         for place, (who, rank) in found.items():
-            # "9/10 for accuracy, 7/10 for style" gives no score, unless one is called final.
+            # "9/10 for accuracy, 7/10 for style" is no score, unless one of them is final.
             said.append(_Said(who, rank, None if loose and rank < FINAL else numbers[place], at))
         start += len(clause) + 1
     return said
 
 
 def _pair(text: str) -> list[tuple[str, int]] | None:
-    """Return whose score stands where, if a unit gives both in one breath."""
+    """Return the owners and places of both scores, if a unit gives them together."""
     if "!" in text:
         return None
     if (m := _TWO_NAMES_TWO_SCORES.search(text)) and m[1] != m[2]:
@@ -219,7 +220,7 @@ def _pair(text: str) -> list[tuple[str, int]] | None:
 
 
 def _statement(clause: str, place: int, section: str) -> tuple[str, int] | None:
-    """Return whose score a number is and its rank, or None if it is no score."""
+    """Return the owner and rank of a number, or None if it is not a score."""
     before, after, bare = clause[:place], clause[place + 1 :][:_NEAR], clause[place] == "n"
     if len(before) > _NEAR:
         before = "w" + before[-_NEAR:]
@@ -231,7 +232,7 @@ def _statement(clause: str, place: int, section: str) -> tuple[str, int] | None:
     m = _NAMED.search(before)
     if m and not (behind and "j" in m[0]):  # "... Assistant 1, and 6/10 to Assistant 2"
         who, link = m[1] or m[3], m[2] or m[4] or ""
-        # "As good as Assistant 1 (8/10)" in a section about Assistant 2 is nobody's score.
+        # "As good as Assistant 1 (8/10)" in Assistant 2's section is nobody's score.
         elsewhere = link[:1] == "(" and "w" in before[: m.start()] and section not in who + before
         # A bare number needs more than a name: "Assistant 1: 8", "rate Assistant 1 at 8".
         tied = set(before[max(0, m.start() - 2) :]) & set("vgp(,")
@@ -258,11 +259,11 @@ def _statement(clause: str, place: int, section: str) -> tuple[str, int] | None:
 def _scores(
     units: Sequence[_Unit], said: Sequence[_Said], heads: Sequence[_Head]
 ) -> tuple[float | None, float | None]:
-    """Return both scores of all that was said."""
+    """Resolve all statements to two scores."""
     unnamed = [each for each in said if not each.who]
     last = max((each.unit for each in unnamed), default=0)
     told = [head for head in heads if head.unit <= last]
-    # Sentences that begin with a name make sections only where each assistant has one.
+    # Sentences that begin with a name form sections only if each assistant has exactly one.
     trusted = len(told) <= 2 or all(head.title for head in told)
     sections = _sections(units, told if trusted else [])
     owned = [replace(each, who=each.who or sections[each.unit]) for each in said]
@@ -276,7 +277,7 @@ def _scores(
 
 
 def _resolved(said: Sequence[_Said], who: str) -> float | None:
-    """Return an assistant's score, if its statements of the highest rank agree."""
+    """Return an assistant's score, if the statements of its highest rank agree."""
     own = [each for each in said if each.who in (who, "e")]
     rank = max((each.rank for each in own), default=INSIDE)
     best = {each.value for each in own if each.rank == rank}
@@ -284,7 +285,7 @@ def _resolved(said: Sequence[_Said], who: str) -> float | None:
 
 
 def _bare_pair(view: str) -> tuple[float | None, float | None]:
-    """Read a reply whose first or last line is two numbers and nothing else."""
+    """Parse a reply whose first or last line consists of two numbers."""
     filled = [line for line in view.split("\n") if line.strip()]
     for line in filled[:1] + filled[-1:]:
         if (m := _BARE.fullmatch(line)) and max(float(m[1]), float(m[2])) <= 10:
@@ -295,7 +296,7 @@ def _bare_pair(view: str) -> tuple[float | None, float | None]:
 def _reviews(
     lines: Sequence[str], units: Sequence[_Unit], said: Sequence[_Said], heads: Sequence[_Head]
 ) -> tuple[str | None, str | None]:
-    """Return the two sections; without sections, the text up to each of two scores."""
+    """Return the two sections or, without sections, the text up to each of two scores."""
     starts = {head.who: head for head in reversed(heads)}
     if len(starts) == 2:
         found = []

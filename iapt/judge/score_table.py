@@ -1,4 +1,4 @@
-"""Reads a Markdown table of scores: an assistant a row, or an assistant a column."""
+"""Parses a Markdown table of scores with one assistant per row or per column."""
 
 import re
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ _FINAL, _SCORE = (
 
 @dataclass(frozen=True)
 class Table:
-    """What a table says: the two scores, or None if it gives several and calls none the score."""
+    """The two scores of a table, or None if it has several columns and none is called the score."""
 
     scores: tuple[float | None, float | None] | None
     final: bool = False
 
 
 def read_table(rows: Sequence[str]) -> Table | None:
-    """Read the rows of a table, the assistants' names already made one letter.
+    """Parse the rows of a table in which `words.plain` has replaced the assistants' names.
 
     Returns:
-        None if the two assistants are neither in its rows nor in its columns.
+        None if the two assistants are neither the rows nor the columns.
     """
     cells = [[cell.strip() for cell in row.strip().strip("|").split("|")] for row in rows]
     cells = [row for row in cells if not all(re.fullmatch(r"[-: ]*", cell) for cell in row)]
@@ -34,7 +34,7 @@ def read_table(rows: Sequence[str]) -> Table | None:
 
 
 def _read(rows: list[list[str]]) -> Table | None:
-    """Read a table whose rows are the assistants', under a row of names if there is one."""
+    """Parse a table with one assistant per row, below a header row if there is one."""
     named = {who: row for row in rows if (who := _who(row[0]))}
     if set(named) != {"1", "2"} or len([row for row in rows if _who(row[0])]) != 2:
         return None
@@ -46,7 +46,10 @@ def _read(rows: list[list[str]]) -> Table | None:
     }
     final = [at for at in scores if _FINAL.search(head[at])]
     called = final or [at for at in scores if _SCORE.search(head[at])]
-    plain = named["1"][0] in ("1", "A")  # a bare number is an assistant only where scores are
+    plain = named["1"][0] in (
+        "1",
+        "A",
+    )  # a bare number names an assistant only in a table of scores
     if plain and not called:
         return None
     chosen = called or list(scores)
@@ -60,7 +63,7 @@ def _who(cell: str) -> str:
 
 
 def _score(cell: str) -> tuple[bool, float | None] | None:
-    """Return (True, value) for a cell that gives a score, readable or not."""
+    """Return (True, value) for a cell with a score; the value is None if it cannot be read."""
     text, values = letters(cell)
     match = re.match(r"[vfp]*([tbn])(?:[^tbn]*)$", text)
     return (True, values[match.start(1)]) if match else None

@@ -1,9 +1,9 @@
-r"""A judge's reply as sentences of letters, one for each word: "Assistant 1 gets 8/10." is `1gt.` here.
+r"""A judge's reply as sentences of letters, one letter per word: "Assistant 1 gets 8/10." becomes `1gt.`.
 
-Numbers: `t` out of ten, `b` in double brackets, `n` bare; each with its value, or None where it is no
+Numbers: `t` out of ten, `b` in double brackets, `n` bare; each has its value, or None if it is not a
 score (a range, a negative number, another scale, above ten).  Words: `1` and `2` the assistants, `e` both,
-`v` score, `g` gets, `f` final, `r` respectively, `c` than, `!` not (or somebody else's words), `j` and, `o` for,
-`k` other linking words, `w` the rest.  Marks: `.` ends a sentence, `,` `(` `)`, and `p` for all others.
+`v` score, `g` gets, `f` final, `r` respectively, `c` than, `!` not (or another speaker's words), `j` and,
+`o` for, `k` other linking words, `w` all others.  Marks: `.` ends a sentence, `,` `(` `)`, `p` all others.
 """
 
 import html
@@ -81,7 +81,7 @@ _TYPOGRAPHY = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "�
 
 
 def plain(text: str) -> str:
-    """Return a reply with as many lines, without markup and quotations, each assistant's name one letter."""
+    """Strip markup and quotations, and replace each assistant's name by one character; keeps the lines."""
     text = unicodedata.normalize("NFKC", re.sub(r"(?<=\d) ?½", ".5", html.unescape(text)))
     text = _HIDDEN.sub(lambda hidden: "\n" * hidden[0].count("\n"), text)
     if "\\" in text or "$" in text:
@@ -95,7 +95,7 @@ def plain(text: str) -> str:
 
 
 def letters(line: str) -> tuple[str, list[float | None]]:
-    """Return a line's letters, and for each its value (None for all but scores)."""
+    """Return a line's letters and their values (None for all but scores)."""
     found, values = [], []
     for token in _TOKEN.finditer(line):
         kind, text = str(token.lastgroup), token[0].lower()
@@ -116,7 +116,7 @@ def letters(line: str) -> tuple[str, list[float | None]]:
 
 
 def score(number: str) -> float | None:
-    """Return what a number in digits or words stands for, or None above ten."""
+    """Return the value of a number in digits or words, or None above ten."""
     word = number.lower().split()[0]
     value = float(_COUNTED.index(word)) if word in _COUNTED else float(word.replace(",", "."))
     value += 0.5 * number.lower().endswith("half")

@@ -1,4 +1,4 @@
-"""Line charts as SVG, drawn by matplotlib: equal points give equal bytes, and labels are never markup."""
+"""Line charts as SVG, drawn with matplotlib: equal points give equal bytes, and labels are never markup."""
 
 import io
 import re
@@ -17,11 +17,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from iapt.reporting.render import clean
 
 INK, PAPER = "#333333", "#ffffff"  # the two colours that a dark page replaces
-# Okabe and Ito's palette without its black, told apart by colour-blind readers.
+# Okabe and Ito's palette without black, which colour-blind readers can distinguish.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-LARGEST = 1e15  # a point beyond it, or not a number, is left out
+LARGEST = 1e15  # points beyond it, and NaN, are left out
 WIDTH, HEIGHT, FONT = 6.2, 3.1, 9  # inches, inches, points
-PLOT = {"left": 0.1, "right": 0.72, "top": 0.9, "bottom": 0.16}  # labels stand on the right
+PLOT = {"left": 0.1, "right": 0.72, "top": 0.9, "bottom": 0.16}  # labels are on the right
 
 _STYLE = {
     "svg.hashsalt": "iapt",  # identifiers would be random otherwise
@@ -41,7 +41,7 @@ class Series:
     """One line of a chart.
 
     Attributes:
-        label: Written at the line's right end; it may come from a row, so it is not trusted.
+        label: Printed at the line's right end; it may come from a row, so it is not trusted.
         points: (x, y); points that are not finite are left out.
     """
 
@@ -52,17 +52,17 @@ class Series:
 def line_chart(
     series: Sequence[Series], *, title: str, x_label: str, y_label: str, log_x: bool = False
 ) -> str:
-    """Draw lines with their labels at their ends.
+    """Draw lines with labels at their ends.
 
     Args:
-        series: Lines; those without a drawable point are left out.
-        title: Shown above; also the accessible name.
-        x_label: Under the horizontal axis.
-        y_label: Beside the vertical axis.
-        log_x: Logarithmic horizontal axis; points with x <= 0 are left out.
+        series: The lines; those without a drawable point are left out.
+        title: The heading, and the accessible name.
+        x_label: Label of the horizontal axis.
+        y_label: Label of the vertical axis.
+        log_x: Use a logarithmic horizontal axis, which leaves out points with x <= 0.
 
     Returns:
-        An ``<svg>`` element, or an empty string where there is nothing to draw.
+        An ``<svg>`` element, or an empty string if there is nothing to draw.
     """
     drawn = [(clean(line.label)[:24], _drawable(line.points, log_x)) for line in series]
     drawn = [(label, points) for label, points in drawn if points]
@@ -112,14 +112,14 @@ def _scale(axes: Axes, values: Sequence[float], log_x: bool) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _amount(value)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     low, high = axes.get_ylim()
-    if low < 0 <= axes.dataLim.y0:  # no tick below zero for what cannot be negative
+    if low < 0 <= axes.dataLim.y0:  # no tick below zero for non-negative values
         axes.set_ylim(0, max(high, 1.0) if axes.dataLim.y1 == 0 else high)
 
 
 def _label_ends(
     axes: Axes, drawn: Sequence[tuple[str, list[tuple[float, float]]]], gap: float
 ) -> None:
-    """Write each label beside the last point of its line, moved apart where they would overlap."""
+    """Print each label beside the last point of its line, and move overlapping labels apart."""
     low, high = axes.get_ylim()
     ends = [(points[-1][1] - low) / (high - low) for _, points in drawn]
     order = sorted(range(len(drawn)), key=lambda number: ends[number])
@@ -154,7 +154,7 @@ def _amount(value: float) -> str:
 
 
 def _accessible(svg: str, title: str) -> str:
-    """Name the picture, and drop the prologue and the identifiers that nothing refers to."""
+    """Add a title to the picture, and drop the prologue and unused identifiers."""
     element = re.sub(r' id="[a-z][\w.]*_\d+"', "", svg[svg.index("<svg") :])
     head, _, rest = element.partition(">")
     return f'{head} role="img"><title>{escape(clean(title))}</title>{rest}'

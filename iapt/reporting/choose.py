@@ -1,8 +1,7 @@
-"""Which cells may stand in one table: one setting per backbone, one basis per task, the rest named.
+"""Which cells may share a table: one setting per backbone and one basis per task.
 
-Nothing is averaged over settings and nothing is dropped in silence: where several settings could
-fill a table, the one with the most rows does, and each cell of another is named with what sets it
-apart.
+Nothing is averaged over settings, and nothing is dropped silently: of several settings the one with the
+most rows fills a table, and a note names each cell of the others and how it differs.
 """
 
 from collections import defaultdict
@@ -29,7 +28,7 @@ class Scope:
         return (self.hparams, self.data, self.main_backbone) == ("paper", "hub", MAIN_BACKBONE)
 
     def names(self, cell: Cell) -> bool:
-        """Say whether a cell is called so; `takes` also asks whether it was run so."""
+        """Say whether a cell has these names; `takes` also checks how it was run."""
         called = (cell.hparams, cell.data) == (self.hparams, self.data)
         return called and cell.setting.startswith(self.setting)
 
@@ -39,7 +38,7 @@ class Scope:
 
 
 def strays(cell: Cell) -> list[str]:
-    """List where a cell departs from the paper's setting in spite of its name: limits, App. F."""
+    """List how a cell departs from the paper's setting despite its name: limits, Appendix F's numbers."""
     found = ["a split is limited"] if cell.limited else []
     stated = cell.rows[0].setting("hparams")
     for key, wanted in load("setting")["hparams"].items():
@@ -49,20 +48,20 @@ def strays(cell: Cell) -> list[str]:
 
 
 def is_paper(cell: Cell) -> bool:
-    """Say whether a cell was run in the paper's setting, on whichever backbone."""
+    """Say whether a cell was run in the paper's setting, on any backbone."""
     return Scope().takes(cell)
 
 
 def comparable(cells: Iterable[Cell], *, per_numbers: bool = False) -> tuple[list[Cell], list[str]]:
-    """Keep cells that can stand side by side: one setting in all, one basis on each task.
+    """Keep the cells that are comparable: one setting overall, one basis per task.
 
     Args:
         cells: Cells of one backbone.
-        per_numbers: Keep cells of one method with different numbers beside each other (a figure
-            that varies them); otherwise one cell per task, method and variant is kept.
+        per_numbers: Keep cells of one method with different values (for a figure that varies them);
+            otherwise keep one cell per task, method and variant.
 
     Returns:
-        The cells kept, and a note for each other.
+        The cells kept, and a note for each of the others.
     """
     kept, others = _majority(list(cells), lambda cell: cell.setting)
     notes = [_left_out(cell, kept) for cell in others]
@@ -97,10 +96,10 @@ def _majority(
 
 
 def _left_out(cell: Cell, kept: Sequence[Cell]) -> str:
-    """Name a cell that is not shown and how it differs from the nearest one that is."""
+    """Describe a cell that is left out, and how it differs from the nearest one shown."""
     nearest = min(kept, key=lambda other: (other.task != cell.task, other.name != cell.name))
     rows = [nearest.rows[0], cell.rows[0]]
-    if nearest.name != cell.name:  # what two methods differ in explains nothing
+    if nearest.name != cell.name:  # differences between two methods explain nothing
         rows = [_without_method(row) for row in rows]
     what = differences(rows)[1]
     if cell.setting != nearest.setting:

@@ -1,4 +1,4 @@
-"""The paper's claims, each reproduced, contradicted, undecided or not run, with the rows behind it."""
+"""The paper's claims, each reproduced, contradicted, undecided or not run, with its rows as evidence."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ RULE = (
     "interval is below zero: the claim is contradicted. Otherwise it is undecided. A claim over "
     "several baselines or points needs every one of them, and a single contradiction refutes it."
 )
-MOST = 4  # reasons for "not run" that are spelled out
+MOST = 4  # reasons for "not run" listed in full
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim: pairs (left, right) to be compared, or a rule of its own (`kind`)."""
+    """One claim: pairs (left, right) to compare, or a rule of its own (`kind`)."""
 
     id: str
     kind: str
@@ -38,7 +38,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Finding:
-    """What the rows say about a claim."""
+    """The verdict on a claim, and the reason."""
 
     verdict: Verdict
     reason: str
@@ -51,11 +51,11 @@ def load_claims() -> list[Claim]:
 
 
 def claims_document(cells: Sequence[Cell], scope: Scope | None = None) -> Document:
-    """Build the list of all claims with their verdicts.
+    """List all claims with their verdicts.
 
     Args:
-        cells: As `collect` gives them.
-        scope: Defaults to the paper's setting; the title of any other says that it is not the paper's.
+        cells: As `collect` returns them.
+        scope: Defaults to the paper's setting; for any other, the title says that it is not the paper's.
     """
     scope = scope or Scope()
     evidence = Evidence(cells, scope)
@@ -94,7 +94,7 @@ def claims_document(cells: Sequence[Cell], scope: Scope | None = None) -> Docume
 
 
 class Evidence:
-    """The cells of one scope, made comparable once per backbone and looked up by line."""
+    """The cells of one scope, made comparable once per backbone, and found by line."""
 
     def __init__(self, cells: Sequence[Cell], scope: Scope) -> None:
         """Keep the cells that the scope takes."""
@@ -104,14 +104,14 @@ class Evidence:
         self._pools: dict[tuple[str, bool], list[Cell]] = {}
 
     def find(self, wanted: Line, claim: Claim, task: str) -> Cell | None:
-        """Return the cell of a line on a task, the one with the most rows of several."""
+        """Return the cell of a line on a task; of several, the one with the most rows."""
         main = claim.backbone == MAIN_BACKBONE
         pool = self._pool(self.scope.main_backbone if main else claim.backbone, bool(wanted.varied))
         found = [cell for cell in pool if cell.task == task and wanted.names(cell)]
         return max(found, key=lambda cell: len(cell.rows), default=None)
 
     def trained(self, wanted: Line, claim: Claim) -> tuple[float, Cell] | None:
-        """Return the trained parameters of a line, on whatever task, and the cell that has them."""
+        """Return the trained parameters of a line, on any task, and the cell that states them."""
         for task in dict.fromkeys(cell.task for cell in self.cells):
             cell = self.find(wanted, claim, task)
             if cell and cell.trained is not None:
@@ -129,13 +129,13 @@ class Evidence:
         return self._pools[key]
 
     def _stray(self, cell: Cell) -> bool:
-        """In the paper's setting a method has Table 1's numbers; elsewhere whatever was run."""
+        """Say whether a cell departs from Table 1's values, which only the paper's setting requires."""
         known = [item for block in load_table("table1").blocks for item in block.lines]
         return self.scope.is_paper and any(x.names(cell) and x.strays(cell) for x in known)
 
 
 def judge(claim: Claim, evidence: Evidence) -> Finding:
-    """Hold a claim against the rows."""
+    """Test a claim against the rows."""
     return _RULES[claim.kind](claim, evidence)
 
 
@@ -171,8 +171,8 @@ def _beats(claim: Claim, evidence: Evidence) -> Finding:
 
 
 _REMARKS: Mapping[Verdict, str] = {
-    "contradicted": ", the other way round",
-    "undecided": ", which five seeds cannot tell from chance",
+    "contradicted": ", the opposite of the claim",
+    "undecided": ", which five seeds cannot distinguish from chance",
 }
 
 
@@ -199,7 +199,7 @@ def _difference(comparison: Comparison) -> str:
 
 
 def _count(claim: Claim, evidence: Evidence) -> Finding:
-    """Compare a count with the printed one, to its one decimal."""
+    """Compare a count with the printed one, to one decimal."""
     if evidence.scope.main_backbone != MAIN_BACKBONE:
         return Finding("not run", f"a count on {MAIN_BACKBONE}")
     wanted = line(claim.raw["left"])
@@ -212,7 +212,7 @@ def _count(claim: Claim, evidence: Evidence) -> Finding:
 
 
 def _smaller(claim: Claim, evidence: Evidence) -> Finding:
-    """Compare two counts; comparable is at most `factor` times the other's."""
+    """Compare two counts; comparable means at most `factor` times the other."""
     (pair,) = claim.pairs
     left, right = (evidence.trained(wanted, claim) for wanted in pair)
     if left is None or right is None:

@@ -1,4 +1,4 @@
-"""Figures 2 and 3 of the paper, drawn: scores over the parameter budget and over the prompt length."""
+"""Drawings of the paper's Figures 2 and 3: scores against the parameter budget and the prompt length."""
 
 from collections.abc import Sequence
 

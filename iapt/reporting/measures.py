@@ -1,4 +1,4 @@
-"""What a table and its CSV say of a cell, each measure under its name: value, column head, wording."""
+"""The measures of a cell for tables and their CSV, by name: value, column head, format."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Standing:
 
     Attributes:
         cell: The cell.
-        cells: Where its baseline is looked for.
+        cells: The cells among which to find its baseline.
         metric: A named score, or None for the main one.
         digits: Decimals of the score.
     """
@@ -46,13 +46,13 @@ class Standing:
 
     @cached_property
     def comparison(self) -> Comparison | None:
-        """The comparison with the baseline, where a cell of it is comparable."""
+        """The comparison with the baseline, if one of its cells is comparable."""
         other = reference(self.cell, self.cells, baseline().method)
         return compare(self.cell, other, self.metric) if other else None
 
     @property
     def text(self) -> str:
-        """The median, marked with its number of seeds where some are missing; or a dash."""
+        """The median, with the number of seeds if some are missing; or a dash."""
         seeds = len(self.cell.seeds)
         few = f" ({len(self.values)}/{seeds})" if 0 < len(self.values) < seeds else ""
         return number(self.median, self.digits) + few
@@ -62,10 +62,10 @@ class Measure(NamedTuple):
     """One measure of a cell.
 
     Attributes:
-        value: For the CSV; None where it is not known.
-        head: Column head of a table; empty for a measure that only the CSV has.
-        form: Wording in a table: a function, or a format of the value with the decimals `d` of the
-            score and `e`, one more.
+        value: The value for the CSV; None if unknown.
+        head: Column head in a table; empty for a measure that is only in the CSV.
+        form: Format in a table: a function, or a format string with the score's decimals `d`, and `e`
+            for one more.
     """
 
     value: Callable[[Standing], object]
@@ -73,7 +73,7 @@ class Measure(NamedTuple):
     form: str | Callable[[Standing], str] = "{}"
 
     def text(self, standing: Standing) -> str:
-        """Word it for a table; a dash where it is not known."""
+        """Format it for a table; a dash if it is unknown."""
         if not isinstance(self.form, str):
             return self.form(standing)
         value, digits = self.value(standing), standing.digits
@@ -81,12 +81,12 @@ class Measure(NamedTuple):
 
 
 def number(value: float | None, digits: int) -> str:
-    """Print a number, or a dash."""
+    """Format a number, or a dash."""
     return DASH if value is None else f"{value:.{digits}f}"
 
 
 def count_text(count: float | None) -> str:
-    """Print a number of parameters: ``16.81M``, ``460.8k``, or a dash."""
+    """Format a number of parameters: ``16.81M``, ``460.8k``, or a dash."""
     if count is None:
         return DASH
     if count >= 1e6:
@@ -95,7 +95,7 @@ def count_text(count: float | None) -> str:
 
 
 def marks(values: Mapping[Place, float | None]) -> dict[Place, Mark]:
-    """Mark the best and the second best of a column (equal values share a mark)."""
+    """Mark the best and second best of a column (equal values share a mark)."""
     known = {place: value for place, value in values.items() if value is not None}
     order = sorted(set(known.values()), reverse=True)
     named: dict[float, Mark] = dict(zip(order, ("best", "second"), strict=False))
@@ -108,12 +108,12 @@ def heads(names: Sequence[str]) -> list[str]:
 
 
 def texts(names: Sequence[str], standing: Standing) -> list[str]:
-    """Word some measures of a cell."""
+    """Format some measures of a cell."""
     return [MEASURES[name].text(standing) for name in names]
 
 
 def record(names: Sequence[str], standing: Standing | None) -> dict[str, object]:
-    """Return some measures of a cell for the CSV, None for each where there is no cell."""
+    """Return some measures of a cell for the CSV; all are None without a cell."""
     return {name: standing and MEASURES[name].value(standing) for name in names}
 
 

@@ -1,4 +1,4 @@
-"""What the paper prints beside its scores: sizes of methods, speed and memory, sizes of data sets."""
+"""The paper's quantities other than scores: sizes of methods, speed and memory, sizes of data sets."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ PARAMS_INTRO = (
     'Scalars, counted on the modules themselves, without weights. Paper: its column "Tunable Params" '
     "(Table 1, LLaMA-2 7B). Counted: ours under that column's rule, which takes weight matrices "
     "without latents and biases, and pruned methods by their target. Trained: all that the optimizer "
-    "updates. Stored: what a saved adapter holds, with the structure that a search found. Active at "
-    "decode: what takes part in every decoding step; soft tokens are in the cache by then.",
-    'A line "at the end" follows a method whose size training settles: fewest to most.',
+    "updates. Stored: the content of a saved adapter, with the structure that a search found. Active at "
+    "decode: used in every decoding step; soft tokens are in the cache by then.",
+    'A method whose size depends on training has a second line, "at the end": fewest to most.',
 )
 TABLE6_INTRO = (
-    "Rows per split, ours [the paper's]. Ours are what the split rules make of the released data, "
+    "Rows per split, ours [the paper's]. Ours follow from the split rules and the released data, "
     "whose sizes are pinned in configs/task/ and checked after every download."
 )
 Counts = Mapping[str, Any]
@@ -32,7 +32,7 @@ def params_table(counts: Mapping[str, Mapping[str, Counts]]) -> Document:
 
     Args:
         counts: Backbone -> method entry -> `counted`, `reading` and, for each of `SIZES`, [at the
-            start, fewest at the end, most at the end]; or `refused`, why it cannot be built there.
+            start, fewest at the end, most at the end]; or `refused`, the reason it cannot be built.
     """
     table = load_table("table1")
     printed = {line.method: line for block in table.blocks for line in block.lines}
@@ -81,11 +81,11 @@ def _size_record(
 
 
 def efficiency_table(measured: Path) -> Document:
-    """Build Table 4: the paper's speed and memory, and ours where iapt-bench has measured them alike.
+    """Build Table 4: the paper's speed and memory, and ours if iapt-bench measured the same lengths.
 
     Args:
-        measured: What `iapt-bench` wrote for the table's backbone; it need not exist. A measurement
-            on a CPU or of other lengths is left out, and a note says so.
+        measured: The file of `iapt-bench` for the table's backbone; it need not exist. A measurement
+            on a CPU or of other lengths is left out with a note.
     """
     raw = load("table4")
     ours, note = _measured(measured, raw["tokens"])
@@ -123,7 +123,7 @@ def efficiency_table(measured: Path) -> Document:
 def _measured(
     path: Path, tokens: Mapping[str, int]
 ) -> tuple[dict[tuple[str, int], tuple[float | None, float | None]], list[str]]:
-    """Return (method, beams) -> (tokens per second, MiB), and a note on where they come from."""
+    """Return (method, beams) -> (tokens per second, MiB), and a note on their source."""
     if not path.is_file():
         return {}, []
     try:
@@ -183,7 +183,7 @@ def sizes_table(
 
 
 def _seen(task: str, cells: Sequence[Cell]) -> list[tuple[str, tuple[int | None, ...]]]:
-    """Return the data and the sizes of the runs without a limit, each once."""
+    """Return the distinct data and sizes of runs without a limit."""
     found = [
         (cell.data, tuple(row.data.sizes.get(split) for split in SPLITS))
         for cell in cells

@@ -1,6 +1,6 @@
-"""Learning rates: what each method reaches at each rate that was tried, and the best of them by dev loss.
+"""Learning rates: the score of each method at each rate tried, and its best rate.
 
-The lowest dev loss chooses a rate, never the test score beside it.
+The lowest dev loss chooses the rate, never the test score.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,12 +37,12 @@ class Tried:
         return measures.number(Standing(self.cell, ()).median, 1)
 
     def texts(self, *names: str) -> list[str]:
-        """Word some measures of its cell."""
+        """Format some measures of its cell."""
         return measures.texts(names, Standing(self.cell, ()))
 
 
 def rates_document(cells: Sequence[Cell]) -> Document:
-    """Lay out every setting and task in which some method has rows at two rates or more."""
+    """Lay out every setting and task in which a method has rows at two or more rates."""
     document = Document("rates", "Learning rates tried", [INTRO])
     for section in sections(cells):
         for task in section.tasks:
@@ -97,7 +97,7 @@ def _every_grid(section: Section, task: str, tried: Mapping[str, Sequence[Tried]
 
 
 def _notes(section: Section, task: str, tried: Mapping[str, Sequence[Tried]]) -> Iterator[str]:
-    """Say what the numbers rest on, and which methods are best at an end of what was tried."""
+    """Note the rows behind the numbers, and the methods whose best rate is the smallest or largest tried."""
     rows = [row for each in tried.values() for t in each for row in t.cell.rows]
     seeds = ", ".join(map(str, sorted({row.cell.seed for row in rows})))
     counts = {"steps": [row.steps for row in rows if row.steps is not None],

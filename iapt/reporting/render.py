@@ -1,7 +1,7 @@
-"""One document, four outputs: Markdown and LaTeX files, CSV for programs, and a page for the terminal.
+"""One document, four outputs: Markdown, LaTeX, CSV, and a page for the terminal.
 
-Texts that come from rows are never trusted: control characters are replaced, and each output's own
-special characters are escaped.
+Texts from rows are never trusted: control characters are replaced, and each format's special characters
+are escaped.
 """
 
 import csv
@@ -25,9 +25,9 @@ class Entry:
     """One entry of a grid.
 
     Attributes:
-        text: Ours, or a dash.
+        text: Our value, or a dash.
         mark: Bold for the best of a column, underlined for the second best.
-        paper: What the paper prints there, shown in brackets; empty for nothing.
+        paper: The paper's value, shown in brackets; empty for none.
         paper_mark: The same marks among the paper's values.
     """
 
@@ -37,7 +37,7 @@ class Entry:
     paper_mark: Mark = ""
 
 
-Line = Sequence[Entry | str] | str  # a line that is a text is a heading within the grid
+Line = Sequence[Entry | str] | str  # a text is a heading within the grid
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ class Grid:
 
 @dataclass
 class Document:
-    """What a command prints and writes.
+    """The content that a command prints and writes.
 
     Attributes:
-        name: Stem of the files, e.g. ``table1``.
+        name: Stem of the file names, e.g. ``table1``.
         grids: The tables themselves.
-        details: Longer tables behind them; in LaTeX they have a file of their own.
-        records: One flat mapping per entry, with equal keys: the CSV.
-        commands: Shell lines that run what is missing.
+        details: Longer supporting tables, in a separate LaTeX file.
+        records: One flat mapping per entry, all with the same keys, for the CSV.
+        commands: Shell commands that run what is missing.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Document:
 def clean(text: object) -> str:
     """Return a text on one line without control, format or surrogate characters (shown as U+FFFD).
 
-    This keeps terminal escapes and right-to-left overrides of a model's output out of a table.
+    This keeps terminal escapes and right-to-left overrides in a model's output out of a table.
     """
     return "".join(
         "\ufffd" if unicodedata.category(letter) in {"Cc", "Cf", "Cs"} else letter
@@ -97,10 +97,10 @@ def markdown(document: Document) -> str:
 
 
 def terminal(document: Document, width: int) -> str:
-    """Render for a terminal: tables and sentences are wrapped at its width, commands are not.
+    """Render for a terminal: wraps tables and sentences at its width, but not commands.
 
     Args:
-        document: What to show; details that do not fit are left to the files.
+        document: The document; details that do not fit are only in the files.
         width: Columns of the terminal.
     """
     parts = [_wrapped(text, width) for text in (document.title, *document.intro)]
@@ -123,7 +123,7 @@ def terminal(document: Document, width: int) -> str:
 
 def latex(document: Document) -> str:
     """Render the document's own grids as two-column floats without the details."""
-    title = re.sub(r"^(Table|Figure) \d+: ", "", document.title)  # LaTeX counts by itself
+    title = re.sub(r"^(Table|Figure) \d+: ", "", document.title)  # LaTeX numbers tables itself
     parts = [_preamble(document)]
     for number, grid in enumerate(document.grids):
         caption = " ".join([f"{grid.title or title}.", *(document.intro if number == 0 else [])])
@@ -133,7 +133,7 @@ def latex(document: Document) -> str:
 
 
 def latex_details(document: Document) -> str:
-    """Render the details as tables that break over pages, with all notes; empty without details."""
+    """Render the details as tables that can break across pages, with all notes; empty without details."""
     parts = []
     for number, grid in enumerate(document.details):
         table = _tabular(grid).replace("tabular", "longtable")
@@ -183,7 +183,7 @@ _LONG = r"""
 \label{%s} \\
 %s}
 """
-# A bracket or a star would be an argument of the line break or the item before it.
+# After a line break or an item, a bracket or a star would be read as its argument.
 _LATEX = {
     **{letter: f"\\{letter}" for letter in "{}$&#%_"},
     **{letter: f"{{{letter}}}" for letter in "[*"},
@@ -196,16 +196,16 @@ _LATEX = {
 
 
 def latex_escape(text: object) -> str:
-    """Escape every character that LaTeX reads as more than itself."""
+    """Escape every character that is special in LaTeX."""
     return "".join(_LATEX.get(letter, letter) for letter in clean(text))
 
 
 def _texts(
     grid: Grid, escape: Callable[[object], str], marks: _Marks, bracket: str = "[{}]"
 ) -> list[list[str]]:
-    """Escape and mark a grid: its head, then its lines, a heading in the first column."""
+    """Return a grid's escaped and marked texts: its head, then its lines; a heading is in the first column."""
 
-    def worded(entry: Entry | str) -> str:
+    def formatted(entry: Entry | str) -> str:
         if isinstance(entry, str):
             return escape(entry)
         text = marks[entry.mark].format(escape(entry.text))
@@ -215,7 +215,7 @@ def _texts(
     body = [
         [marks["heading"].format(escape(line)), *[""] * (len(grid.head) - 1)]
         if isinstance(line, str)
-        else list(map(worded, line))
+        else list(map(formatted, line))
         for line in grid.lines
     ]
     return [[escape(text) for text in grid.head], *body]
@@ -233,7 +233,7 @@ def _wrapped(text: str, width: int, indent: str = "") -> str:
 
 
 def _sizes(texts: Sequence[Sequence[str]], width: int, *, whole_words: bool) -> list[int] | None:
-    """Narrow the widest columns until a table fits; None where whole words keep it from fitting."""
+    """Narrow the widest columns until a table fits; None if it cannot fit with whole words."""
     columns = list(zip(*texts, strict=True))
     sizes = [max(map(len, column)) for column in columns]
     longest = [max(len(w) for text in column for w in text.split() or [""]) for column in columns]
@@ -270,5 +270,5 @@ def _csv_value(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = clean(value)
-    # A spreadsheet would run a text that starts like a formula; a tab or a return before it is gone.
+    # A spreadsheet evaluates a text that starts like a formula; `clean` has removed leading tabs and returns.
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

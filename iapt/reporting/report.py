@@ -1,9 +1,9 @@
-"""One HTML page with everything that the rows say: no script, no external file, nothing trusted.
+"""One HTML page of all rows: no script, no external file, nothing trusted.
 
-The page is a list of sections, each a title and some blocks; `SECTIONS` has the functions that build
-them, and `report.html.j2` shows each kind of block.  Every text is escaped there and stripped of control
-and direction characters; a content security policy forbids the page to load or run anything, in case
-an escape is forgotten.
+The page is a list of sections, each with a title and blocks; the functions in `SECTIONS` build them, and
+`report.html.j2` displays each kind of block.  The template escapes every text and strips control and
+direction characters; a content security policy keeps the page from loading or running anything, in case
+an escape is missing.
 """
 
 import unicodedata
@@ -23,9 +23,9 @@ from iapt.results.row import Row
 from iapt.results.run_folder import failures, read_predictions
 from iapt.results.statistics import median
 
-LONGEST = 2_000  # characters of one text that are shown
+LONGEST = 2_000  # characters shown of one text
 MOST_LINES = 15  # in one chart
-# Characters that turn the reading direction around and so can make a text look like another.
+# Characters that reverse the reading direction and so can disguise a text.
 _TURNING = set(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 
 
@@ -36,8 +36,8 @@ class Block:
     Attributes:
         kind: A macro of the template: `note`, `text`, `list`, `table` (a `Grid`), `charts`,
             `predictions`, `traceback`, `details` (blocks under a title, folded).
-        content: What that macro shows.
-        title: Of a folded block.
+        content: The content for that macro.
+        title: The title of a folded block.
     """
 
     kind: str
@@ -55,14 +55,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Material:
-    """What the sections are made of.
+    """The input of the sections.
 
     Attributes:
         rows: All rows read.
         cells: The same rows as `collect` grouped them.
-        messages: Warnings of reading and grouping.
-        runs: Folder of run folders, for samples of predictions and failed runs; None for neither.
-        samples: Predictions shown per cell (of its lowest seed).
+        messages: Warnings from reading and grouping.
+        runs: Folder of run folders, for sample predictions and failed runs; None for neither.
+        samples: Predictions shown per cell (from its lowest seed).
     """
 
     rows: Sequence[Row]
@@ -115,9 +115,9 @@ SECTIONS: Sequence[Callable[[Material], Iterator[Section]]] = (_settings, _faile
 
 
 def _curves(setting: Setting) -> Iterator[Markup]:
-    """Draw dev accuracy and loss over steps, a line per cell (median over its seeds).
+    """Draw dev accuracy and loss against steps, a line per cell (median over its seeds).
 
-    Methods share a chart, unless there are too many lines: then each has its own.
+    Methods share a chart; if there are too many lines, each has its own.
     """
     for task in setting.tasks:
         lines = [
@@ -137,12 +137,12 @@ def _curves(setting: Setting) -> Iterator[Markup]:
                 x_label="step",
                 y_label=key,
             )
-            if svg:  # the chart escapes its labels; its colours follow the page's
+            if svg:  # the chart escapes its labels; its colours follow the page
                 yield Markup(svg.replace(INK, "currentColor").replace(PAPER, "none"))
 
 
 def _labelled(name: str, cells: Sequence[Cell]) -> list[tuple[str, Cell]]:
-    """Name cells; where a method has several, by what sets them apart first."""
+    """Label cells; several cells of one method by the first value in which they differ."""
     if len(cells) < 2:
         return [(name, cell) for cell in cells]
     apart = differences([cell.rows[0] for cell in cells], most=1)
@@ -169,7 +169,7 @@ def _predictions(setting: Setting, runs: Path, samples: int) -> Iterator[Block]:
         found, remark = read_predictions(runs / row.run_id, samples)
         blocks = [Block("predictions", found)] if found else []
         if remark or not found:
-            blocks.append(Block("text", remark or "The run saved none."))
+            blocks.append(Block("text", remark or "The run saved no predictions."))
         title = f"Predictions: {cell.task}, {cell.name}, seed {row.cell.seed} (wrong ones first)"
         yield Block("details", blocks, title)
 
@@ -188,7 +188,7 @@ def _environment() -> Environment:
 
 
 def _displayable(value: object) -> object:
-    """Replace characters that are not for display, in everything that the template prints."""
+    """Replace undisplayable characters in everything that the template prints."""
     if isinstance(value, Markup):  # made by a macro, or a chart
         return value
     return "".join(

@@ -1,7 +1,7 @@
-"""The paper's tables as data: what each entry is, what the paper prints there, which rows fill it.
+"""The paper's tables as data: the meaning of each entry, the paper's value, and the rows that fill it.
 
-The files lie in ``iapt/reporting/paper/``. Every number there is the paper's own unless its file
-says otherwise.
+The files are in ``iapt/reporting/paper/``. Every number there is the paper's own unless its file says
+otherwise.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,8 +25,8 @@ class Column:
     """One task of a table.
 
     Attributes:
-        metric: The score that is shown: the row's main one or one of its details.
-        sizes: Sizes of the test split as described, for accuracies that can be checked against it.
+        metric: The score to show: the row's main score or one of its details.
+        sizes: Sizes of the test split as described, against which printed accuracies are checked.
         digits: Decimals that the paper prints.
     """
 
@@ -43,7 +43,7 @@ class Column:
         return self.label if same else f"{self.label} ({self.metric})"
 
     def possible(self, value: float) -> bool:
-        """Say whether a value can be an accuracy on one of the sizes (True if none is known)."""
+        """Say whether a value can be an accuracy on one of the sizes (True if no size is known)."""
         return not self.sizes or any(attainable(value, n, self.digits) for n in self.sizes)
 
 
@@ -52,13 +52,13 @@ class Line:
     """One method of a table.
 
     Attributes:
-        variants: Names of the variant that the line takes, any of them; none for the plain method.
-        where: The method's numbers that its rows must have, where their config states them.
+        variants: Accepted names of its variant; empty for the plain method.
+        where: Values of the method that its rows must have, if their config states them.
         params: The paper's tunable parameters, in millions.
         values: The paper's scores, one per column.
-        repeats: Another line already shows these values of the paper (this is a second reading).
-        varied: What a figure varies, for one of its points. The point is found by its numbers,
-            which the row must state, whatever the variant is called.
+        repeats: Another line already shows the paper's values; this one is a second reading of them.
+        varied: The key that a figure varies, for one of its points. Rows must state the point's
+            values, whatever their variant is called.
     """
 
     label: str
@@ -71,7 +71,7 @@ class Line:
     varied: str = ""
 
     def names(self, cell: Cell) -> bool:
-        """Say whether a cell is of this method and variant, however the variant is spelled."""
+        """Say whether a cell has this method and variant, in any spelling of the variant."""
         if self.varied:
             return cell.method == self.method and not self.strays(cell)
         if not self.variants:
@@ -83,7 +83,7 @@ class Line:
         return bool(wanted & spelled)
 
     def strays(self, cell: Cell) -> list[str]:
-        """List the method's numbers in which a cell is not what the line asks for."""
+        """List the method's values in which a cell departs from the line."""
         found = []
         for key, wanted in (self.where or {}).items():
             value = cell.rows[0].setting("method", key)
@@ -93,7 +93,7 @@ class Line:
 
     @property
     def words(self) -> str:
-        """What selects the method on the command line."""
+        """The words that select the method on the command line."""
         if self.varied:
             return f"method={self.method} method.{self.varied}={(self.where or {})[self.varied]}"
         return f"method={self.method}" + (f" variant={self.variants[0]}" if self.variants else "")
@@ -101,7 +101,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Block:
-    """Lines under one heading, all on one backbone; `printed` unless the paper does not have them."""
+    """Lines under one heading, all on one backbone; not `printed` if the paper lacks them."""
 
     label: str
     backbone: str
@@ -121,25 +121,25 @@ class Table:
 
     @property
     def backbones(self) -> list[str]:
-        """Backbones of its blocks, each once."""
+        """The distinct backbones of its blocks."""
         return list(dict.fromkeys(block.backbone for block in self.blocks))
 
 
 @cache
 def load(name: str) -> dict[str, Any]:
-    """Return the content of ``iapt/reporting/paper/<name>.yaml`` (shared: not to be changed)."""
+    """Return the content of ``iapt/reporting/paper/<name>.yaml``; it is cached, so do not change it."""
     text = (resources.files("iapt.reporting") / "paper" / f"{name}.yaml").read_text("utf-8")
     return dict(yaml.safe_load(text))
 
 
 def line(raw: Mapping[str, Any]) -> Line:
-    """Build one line of a loaded file; without a label it goes by its variant or method."""
+    """Build one line of a loaded file; its label defaults to its variant or method."""
     label = raw.get("variants", [raw["method"]])[0]
     return Line(**{"label": label, **_tuples(raw, "values", "variants")})
 
 
 def baseline() -> Line:
-    """Return the method that every other is compared with."""
+    """Return the method with which every other is compared."""
     return line(load("setting")["baseline"])
 
 
@@ -148,7 +148,7 @@ def load_table(name: str) -> Table:
     """Load one of `SCORE_TABLES`, or one of `FIGURES` as a table with a block per series.
 
     Raises:
-        ValueError: A line has not one value per column (a mistake in the data file).
+        ValueError: A line does not have one value per column (a mistake in the data file).
     """
     raw = load(name)
     columns = tuple(Column(**_tuples(column, "sizes")) for column in raw["columns"])
@@ -186,7 +186,7 @@ def paper_lines() -> tuple[Line, ...]:
 
 
 def unattainable_notes(table: Table) -> list[str]:
-    """Name the printed accuracies of each column that its test split as described cannot give."""
+    """List the printed accuracies of each column that are impossible on its test split as described."""
     notes = []
     for k, column in enumerate(table.columns):
         printed = [
@@ -200,7 +200,7 @@ def unattainable_notes(table: Table) -> list[str]:
             sizes = " or ".join(f"{size:,}" for size in column.sizes)
             notes.append(
                 f"† {column.label}: {len(wrong)} of the paper's {len(printed)} values cannot be an "
-                f"accuracy on a test split of {sizes}, as a median over five seeds would be: "
+                f"accuracy on a test split of {sizes}, which a median over five seeds must be: "
                 f"{', '.join(f'{value:.{column.digits}f}' for value in wrong)}."
                 + _one_size(column, printed)
             )
@@ -208,7 +208,7 @@ def unattainable_notes(table: Table) -> list[str]:
 
 
 def _one_size(column: Column, printed: Sequence[float]) -> str:
-    """Where the split's size is uncertain: how many values fit one size, as all would have to."""
+    """Say how many values fit each possible size of the split, since all must fit the same one."""
     if len(column.sizes) < 2:
         return ""
     fits = [sum(attainable(v, size, column.digits) for v in printed) for size in column.sizes]

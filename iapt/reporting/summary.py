@@ -1,4 +1,4 @@
-"""Every cell of whatever rows exist, one section per setting, with nothing of the paper beside it."""
+"""Every cell of all rows, one section per setting, without the paper's values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Section:
 
     @property
     def title(self) -> str:
-        """What was run, and whether it is the paper's setting."""
+        """The setting, and whether it is the paper's."""
         parts = [self.backbone, f"hparams {self.hparams}", f"data {self.data}"]
         limits = ", ".join(f"{split} {size}" for split, size in self.cells[0].limits.items())
         parts += [f"limited to {limits}"] if limits else []
@@ -47,7 +47,7 @@ class Section:
 
     @property
     def by_name(self) -> dict[str, list[Cell]]:
-        """Its cells under method and variant."""
+        """Its cells by method and variant."""
         found: dict[str, list[Cell]] = {}
         for cell in self.cells:
             found.setdefault(cell.name, []).append(cell)
@@ -70,7 +70,7 @@ def summary(rows: Sequence[Row], cells: Sequence[Cell], messages: Sequence[str] 
     Args:
         rows: All rows read.
         cells: The same rows as `collect` grouped them.
-        messages: What `collect` found (duplicates, several settings); they become notes.
+        messages: Messages of `collect` (duplicates, several settings), shown as notes.
     """
     document = Document(
         "summary",
@@ -97,7 +97,7 @@ def medians_grid(section: Section) -> Grid:
     for name, cells in section.by_name.items():
         line = [name]
         for task in section.tasks:
-            # Cells that differ in the method's numbers or the data stand side by side.
+            # Cells that differ in the method's values or the data are shown side by side.
             found = [Standing(cell, ()).text for cell in cells if cell.task == task]
             line.append(" ; ".join(found) or DASH)
         lines.append(line)
@@ -106,7 +106,7 @@ def medians_grid(section: Section) -> Grid:
 
 
 def cells_grid(section: Section) -> Grid:
-    """Lay out everything measured about a section's cells."""
+    """Lay out all measures of a section's cells."""
     lines = [
         [cell.task, cell.name, *measures.texts(MEASURED, Standing(cell, section.cells))]
         for cell in sorted(section.cells, key=lambda cell: (_task_order(cell), _order(cell)))
@@ -116,9 +116,9 @@ def cells_grid(section: Section) -> Grid:
 
 
 def _overall(section: Section) -> list[Grid]:
-    """IQM over all runs of all tasks (rliable's aggregate), for methods that have each task."""
+    """Lay out the IQM over all runs of all tasks (rliable's aggregate), for methods with every task."""
     tasks = sorted(section.tasks)
-    # A method with two cells on one task (other numbers, other data) has no one aggregate.
+    # A method with two cells on one task (other values, other data) has no single aggregate.
     full = {
         name: [list(cell.scores().values()) for cell in cells]
         for name, cells in section.by_name.items()

@@ -60,7 +60,7 @@ class Place:
 
     @property
     def printed(self) -> str:
-        """The paper's value; a dash if the paper has nothing about the line."""
+        """The paper's value; a dash if the paper does not have the line."""
         if self.paper is None:
             return "" if self.block.printed else DASH
         return f"{self.paper:.{self.column.digits}f}{'†' if self.attainable is False else ''}"
@@ -72,11 +72,11 @@ Lines = Sequence[Sequence[Place]]  # the places of each line
 def score_table(
     name: str, rows: Sequence[Row], cells: Sequence[Cell], scope: Scope | None = None
 ) -> Document:
-    """Build one of the paper's score tables, or the points of a figure, from whatever rows exist.
+    """Build one of the paper's score tables, or the points of a figure, from the available rows.
 
     Args:
         name: One of `spec.SCORE_TABLES` or `spec.FIGURES`.
-        rows: All rows read, for the count of those that do not belong here.
+        rows: All rows, to count those that do not belong here.
         cells: The same rows as `collect` grouped them.
         scope: Defaults to the paper's setting.
     """
@@ -98,14 +98,14 @@ def score_table(
 
 
 def fill(name: str, cells: Sequence[Cell], scope: Scope) -> tuple[Table, Lines, list[str]]:
-    """Find the cell of every place of a table.
+    """Find the cell for every place of a table.
 
     Returns:
-        The table with a block for what the paper does not have, the places of its lines, and a note
-        for every cell that has a right name but was run in another way.
+        The table with a block of methods that the paper does not have, the places of its lines, and a
+        note for every cell with a matching name that was run differently.
     """
     table = load_table(name)
-    pool = [cell for cell in cells if scope.takes(cell)]  # the baseline may be in no line
+    pool = [cell for cell in cells if scope.takes(cell)]  # may include a baseline that no line has
     if name not in FIGURES:
         called = [cell for cell in cells if scope.names(cell)]
         table = replace(table, blocks=(*table.blocks, *_others(table, called)))
@@ -178,7 +178,7 @@ def _main_grid(table: Table, lines: Lines) -> Grid:
         here = [line[k] for line in lines if line[k].block.backbone == backbone]
         ours |= marks({place: place.complete for place in here})
         papers |= marks({place: place.paper for place in here})
-    figure = table.name in FIGURES  # neither ranked nor divided
+    figure = table.name in FIGURES  # a figure has no ranks and no headings
     laid: list[Laid] = []
     for before, line in zip([None, *lines], lines, strict=False):
         block = line[0].block
@@ -212,14 +212,14 @@ def _detail_grid(table: Table, filled: Sequence[Place]) -> Grid:
         if len(table.backbones) > 1 and place.block.printed:
             method += f", {place.block.label}"
         if place.standing:
-            told = measures.texts(measures.STATISTICS, place.standing)
-            lines.append([place.column.head, method, *told])
+            texts = measures.texts(measures.STATISTICS, place.standing)
+            lines.append([place.column.head, method, *texts])
     heads = measures.heads(measures.STATISTICS)
     return Grid(["Task", "Method", *heads], lines, "Beside the medians")
 
 
 def _commands(table: Table, lines: Lines) -> Iterator[str]:
-    """Yield one sweep per backbone and set of tasks that methods lack; finished runs are skipped."""
+    """Yield one sweep per backbone and set of missing tasks; a sweep skips finished runs."""
     lacking: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for line in lines:
         lacked = (p.column.task for p in line if not p.standing or p.standing.cell.missing)
@@ -252,10 +252,10 @@ def _record(name: str, place: Place) -> dict[str, object]:
 
 
 def _other_rows(used: int, total: int) -> str:
-    """Say how many rows a paper table does not show, and where to see them."""
+    """Say how many rows the table does not show, and where they are shown."""
     if used == total:
         return f"{used} rows read, all of them in this table."
     return (
-        f"{used} of {total} rows read are in this table. iapt-table summary shows the others too: rows "
+        f"{used} of {total} rows read are in this table. iapt-table summary also shows the others: rows "
         "of another setting, backbone, task or method."
     )

@@ -1,10 +1,10 @@
-"""From rows to cells: which seeds belong together, and what two cells must share to be compared.
+"""From rows to cells: which seeds belong together, and what two cells must share to be comparable.
 
 A cell is one table entry: a task, backbone, method, variant, hparams and data, over seeds 0-4.
-Two rows of one cell must also agree on everything that can change a score without changing those
-names: the config (`setting_hash`, the task's and the method's own numbers), the data and backbone
+The rows of one cell must also agree on everything that can change a score without changing those
+names: the config (`setting_hash`, the task's and the method's values), the data and backbone
 fingerprints, the beams and lengths of decoding, the size of the test split.  Rows that differ there
-are kept apart as separate cells and named, never averaged.
+form separate cells with a message, and are never averaged.
 """
 
 import hashlib
@@ -20,18 +20,18 @@ from iapt.results.row import Row
 from iapt.results.statistics import Interval, SignFlip, bootstrap_interval, median, sign_flip
 
 SEEDS = (0, 1, 2, 3, 4)  # section 4.3: five random seeds
-# Differ between any two runs; saying so would explain nothing.
+# These differ between any two runs, so they explain nothing.
 _PER_RUN = {"seed", "run_id", "out_dir", "output_dir", "run_dir"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The rows of one table entry: at most one per declared seed, in the order of the seeds.
+    """The rows of one table entry: at most one per declared seed, sorted by seed.
 
     Attributes:
         setting: First 8 characters of the setting hash.
-        basis: Digest of what cells of one task must share to be compared.
-        seeds: The seeds that should be there.
+        basis: Hash of what cells of one task must share to be comparable.
+        seeds: The declared seeds.
     """
 
     task: str
@@ -73,31 +73,31 @@ class Cell:
 
     @property
     def limits(self) -> dict[str, JsonValue]:
-        """Splits that were cut to their first rows (``limit`` in the config), with their sizes."""
+        """The splits limited to their first rows (``limit`` in the config), with their sizes."""
         limit = self.rows[0].setting("limit")
         found = limit if isinstance(limit, dict) else {"split": limit}
         return {split: size for split, size in found.items() if size}
 
     @property
     def limited(self) -> bool:
-        """Whether a split was cut to its first rows."""
+        """Whether a split is limited to its first rows."""
         return bool(self.limits)
 
     @property
     def trained(self) -> float | None:
-        """Trained parameters, as `typical`."""
+        """The median number of trained parameters."""
         return self.typical(lambda row: row.params.trained)
 
     def scores(self, metric: str | None = None) -> dict[int, float]:
-        """Return seed -> score, of the main metric or of a named one in ``scores.details``."""
+        """Return seed -> score, for the main metric or a named one in ``scores.details``."""
         found = {row.cell.seed: _score(row, metric) for row in self.rows}
         return {seed: score for seed, score in found.items() if score is not None}
 
     def typical(self, read: Callable[[Row], float | None]) -> float | None:
-        """Return the median of a number over the rows that have it.
+        """Return the median of a measurement over the rows that have it.
 
         Args:
-            read: Such as ``lambda row: row.seconds.per_step``.
+            read: Reads the measurement, such as ``lambda row: row.seconds.per_step``.
         """
         numbers = [number for row in self.rows if (number := read(row)) is not None]
         return median(numbers) if numbers else None
@@ -105,7 +105,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two cells over the seeds that both have.
+    """A comparison of two cells over their common seeds.
 
     Attributes:
         difference: Median of the left minus median of the right, in points.
@@ -120,12 +120,12 @@ class Comparison:
 
 
 def canonical(name: str) -> str:
-    """Reduce a spelling to its letters and digits: ``ROUGE-L`` and ``rouge_l`` are one metric."""
+    """Reduce a name to its letters and digits, so that ``ROUGE-L`` and ``rouge_l`` are one metric."""
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def count_of(rows: Sequence[Row]) -> str:
-    """Count rows in words: ``1 row``, ``5 rows``."""
+    """Format a number of rows: ``1 row``, ``5 rows``."""
     return f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
 
 
@@ -133,13 +133,13 @@ def collect(rows: Iterable[Row], seeds: Sequence[int] = SEEDS) -> tuple[list[Cel
     """Group rows into cells.
 
     Args:
-        rows: As `read_rows` gives them.
-        seeds: The declared seeds. Rows of other seeds are left out and named, so that nobody can
-            choose seeds after having seen their scores.
+        rows: As `read_rows` returns them.
+        seeds: The declared seeds. Rows of other seeds are left out with a message, so that nobody can
+            choose seeds after seeing their scores.
 
     Returns:
         The cells, sorted by name, and a message for every duplicate seed (the newest row counts),
-        undeclared seed and cell of several settings.
+        undeclared seed, and table entry with several settings.
     """
     groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
@@ -153,7 +153,7 @@ def collect(rows: Iterable[Row], seeds: Sequence[int] = SEEDS) -> tuple[list[Cel
             names.data,
             row.setting_hash,
             _digest([row.setting_hash, row.setting("task"), _shared(row)]),
-            # What the seeds of one cell share beyond it: the method's numbers and rates.
+            # The seeds of one cell also share the method's values and learning rates.
             _digest([row.cell_hash, row.setting("method"), row.setting("hparams")]),
         ].append(row)
     cells: list[Cell] = []
@@ -196,7 +196,7 @@ def compare(left: Cell, right: Cell, metric: str | None = None) -> Comparison | 
     """Compare two cells of one task seed by seed.
 
     Returns:
-        None where they share no seed or do not share a basis (data, decoding, config).
+        None if they have no common seed or not the same basis (data, decoding, config).
     """
     if left.task != right.task or left.basis != right.basis:
         return None
@@ -211,12 +211,12 @@ def compare(left: Cell, right: Cell, metric: str | None = None) -> Comparison | 
 
 
 def reference(cell: Cell, cells: Iterable[Cell], method: str) -> Cell | None:
-    """Find the cell of another method that a cell can be compared with, if there is one.
+    """Find the reference method's cell that is comparable with a cell, if there is one.
 
     Args:
         cell: The cell.
         cells: Where to look.
-        method: The method that the others are compared with; it has no reference itself.
+        method: The reference method, which has no reference itself.
     """
     if cell.method == method and not cell.variant:
         return None
@@ -233,11 +233,11 @@ def reference(cell: Cell, cells: Iterable[Cell], method: str) -> Cell | None:
 
 
 def differences(rows: Sequence[Row], most: int = 4) -> list[str]:
-    """Say for each row what sets it apart from the others: its values of the keys that differ.
+    """Describe for each row how it differs from the others: its values of the keys that differ.
 
     Args:
-        rows: One row of each cell that goes by the same names.
-        most: How many keys are spelled out.
+        rows: One row from each cell with the same names.
+        most: The most keys to list.
     """
     flat = [_facts(row) for row in rows]
     keys = sorted({key for facts in flat for key in facts})
@@ -274,7 +274,7 @@ def _several_settings(cells: Sequence[Cell]) -> list[str]:
 
 
 def _shared(row: Row) -> dict[str, object]:
-    """What every method on one task must share, beside the config."""
+    """Return what all methods on one task must share beside the config."""
     return {
         "data.fingerprint": row.data.fingerprint,
         "backbone.fingerprint": row.backbone.fingerprint,
@@ -287,7 +287,7 @@ def _shared(row: Row) -> dict[str, object]:
 
 
 def _facts(row: Row) -> dict[str, str]:
-    """Every setting of a row under its dotted name, and what `_shared` has."""
+    """Return every setting of a row by its dotted name, with the values of `_shared`."""
     facts = {key: str(value) for key, value in _shared(row).items() if value is not None}
     pending: list[tuple[str, JsonValue]] = list(row.config.items())
     while pending:

@@ -1,4 +1,4 @@
-"""Rows and predictions as plain data frames, for whoever analyses them in Python."""
+"""Rows and predictions as plain data frames, for analysis in Python."""
 
 import json
 import warnings
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def rows(folder: str | Path = "results/rows") -> "pd.DataFrame":
-    """Return all result rows under a folder, one line a run, sorted by path.
+    """Return all result rows under a folder, one line per run, sorted by path.
 
     Columns have the dotted names of the row's fields (``cell.method``, ``scores.value``,
-    ``config.hparams.lr``) beside ``path``; times are time stamps.  What is not a row is skipped, with
-    a warning that names it.
+    ``config.hparams.lr``), and ``path``; times are time stamps.  A file that is not a row is skipped with
+    a warning.
 
     Raises:
         DataError: there is no such folder.
@@ -41,13 +41,13 @@ def rows(folder: str | Path = "results/rows") -> "pd.DataFrame":
 
 
 def predictions(run: str | Path) -> "pd.DataFrame":
-    """Return what a run decoded: columns id, output, parsed, references and correct.
+    """Return a run's predictions: columns id, output, parsed, references and correct.
 
     Args:
         run: the run's folder, such as ``runs/<run_id>``.
 
     Raises:
-        DataError: it has no ``predictions.jsonl``, or a line there is no prediction.
+        DataError: it has no ``predictions.jsonl``, or a line of it is not a prediction.
     """
     import pandas as pd
 

@@ -1,10 +1,10 @@
-"""The result row: one JSON file per finished run, built by the run and read by everything else.
+"""The result row: one JSON file per finished run, which the run builds and everything else reads.
 
-A row says what ran (`cell`, `config`, hashes), on what (`data`, `backbone`, `versions`, `git`,
-`device`) and what came out (`scores`, `dev`, `params`, `seconds`, `peak_memory_mib`).  A crashed run
-writes none.  Reading is strict where a wrong value would spoil a table: names, seed, hashes, scores.
-A measurement may be missing; tables show a dash for it.  Keys that this version does not know stay
-in the row, also when it is written again, and `read_rows` names them.
+A row states what ran (`cell`, `config`, hashes), on what (`data`, `backbone`, `versions`, `git`,
+`device`) and with what result (`scores`, `dev`, `params`, `seconds`, `peak_memory_mib`).  A crashed run
+writes no row.  Reading is strict where a wrong value would spoil a table: names, seed, hashes, scores.
+A measurement may be missing; tables show a dash for it.  Keys that this version does not know stay in the
+row when it is rewritten, and `read_rows` lists them.
 """
 
 import math
@@ -30,7 +30,7 @@ from iapt.files import write_text
 
 SCHEMA = 1
 LARGEST = 64 * 2**20  # bytes; a row has a few thousand
-MOST_FAULTS = 6  # named in one warning
+MOST_FAULTS = 6  # listed in one warning
 
 
 def _file_name(name: str) -> str:
@@ -59,7 +59,7 @@ FileName = Annotated[str, AfterValidator(_file_name)]
 Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Score = Annotated[float, Field(ge=0, le=100)]
-Measured = Annotated[float | None, BeforeValidator(_finite)]  # JSON has no NaN and no infinity
+Measured = Annotated[float | None, BeforeValidator(_finite)]  # JSON has neither NaN nor infinity
 Moment = Annotated[datetime, AfterValidator(_utc)]
 Json = Annotated[
     dict[str, JsonValue],
@@ -76,7 +76,7 @@ class _Block(BaseModel):
 
 
 class CellNames(_Block):
-    """What identifies a run: its table entry and its seed."""
+    """The names that identify a run: its table entry and its seed."""
 
     task: Text
     backbone: Text
@@ -90,7 +90,7 @@ class CellNames(_Block):
 class TestScores(_Block):
     """Scores on the test split, 0-100; details whose names start with ``n_`` are counts."""
 
-    __test__ = False  # not a class of tests, whatever pytest makes of its name
+    __test__ = False  # pytest would take it for a class of tests
 
     metric: Text
     value: Score
@@ -108,7 +108,7 @@ class DevPoint(_Block):
 
 
 class Dev(_Block):
-    """The dev split's evaluations; the majority accuracy is what the commonest answer would get."""
+    """Evaluations on the dev split; the majority accuracy is that of always giving the most common answer."""
 
     best_step: int | None = None
     best_loss: Measured = None
@@ -118,7 +118,7 @@ class Dev(_Block):
 
 
 class Params(_Block):
-    """Numbers of scalars; more are trained at first where a search or a schedule prunes."""
+    """Parameter counts; `trained_at_first` is larger if a search or a schedule prunes."""
 
     trained_at_first: Count | None = None
     trained: Count | None = None
@@ -127,7 +127,7 @@ class Params(_Block):
 
 
 class DataUsed(_Block):
-    """The examples: rows and truncated rows of each split."""
+    """The data: rows and truncated rows of each split."""
 
     source: str | None = None
     fingerprint: str | None = None
@@ -145,7 +145,7 @@ class Decoding(_Block):
 
 
 class BackboneUsed(_Block):
-    """The frozen model as it was loaded."""
+    """The frozen model as loaded."""
 
     name: str | None = None
     checkpoint: str | None = None
@@ -183,14 +183,14 @@ class Row(_Block):
     """One finished run.
 
     Attributes:
-        config: The resolved configuration, without the settings that say where a run goes.
-        config_hash: Of the configuration.
-        cell_hash: Of the configuration without its seed.
-        setting_hash: Of the configuration without seed, task and method.
-        structure: Single values of a structure that the method found.
-        judge: How a judge scored the run's outputs later on, if one did.
-        created: When the run ended.
-        path: The file it was read from or written to.
+        config: The resolved configuration, without settings such as output folders and device.
+        config_hash: Hash of the configuration.
+        cell_hash: Hash of the configuration without its seed.
+        setting_hash: Hash of the configuration without seed, task and method.
+        structure: Single values of the structure that the method found.
+        judge: A judge's later scores of the run's outputs, if any.
+        created: The time at which the run ended.
+        path: The file of the row.
     """
 
     schema_version: Annotated[int, AfterValidator(_known_schema)] = Field(
@@ -223,20 +223,20 @@ class Row(_Block):
     path: Path | None = Field(default=None, exclude=True)
 
     def setting(self, *keys: str) -> JsonValue:
-        """Return what the configuration has under these keys, one below the other, or None."""
+        """Return the configuration's value under these nested keys, or None."""
         return _within(self.config, keys)
 
 
 def number(value: object) -> float | None:
-    """Return a finite number as it is and anything else as None."""
+    """Return a finite number unchanged, and None for anything else."""
     plain = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if plain else None  # type: ignore[arg-type]
 
 
 def field(dotted: str) -> Callable[[Row], object]:
-    """Return the reader of a field that a file names, such as ``params.trained``.
+    """Return a function that reads a field by its dotted name, such as ``params.trained``.
 
-    Below a free mapping (``config.method.rank``) a row without the key reads as None.
+    Inside a free mapping (``config.method.rank``), a missing key reads as None.
 
     Raises:
         DataError: a row has no such field; the message has the nearest one.
@@ -274,18 +274,18 @@ def _within(found: JsonValue, keys: Sequence[str]) -> JsonValue:
 
 
 def row_path(folder: Path, run_id: str) -> Path:
-    """Return where a run's row lies: ``<folder>/<run_id>.json``."""
+    """Return the path of a run's row: ``<folder>/<run_id>.json``."""
     return folder / f"{run_id}.json"
 
 
 def write_row(folder: Path, row: Row) -> Row:
-    """Write a row to ``<folder>/<run_id>.json``, whole or not at all.
+    """Write a row to ``<folder>/<run_id>.json`` atomically.
 
     Returns:
         The row as it will be read, with its path.
 
     Raises:
-        DataError: it could not be read again; the message names every field that is wrong.
+        DataError: the row could not be read back; the message lists every wrong field.
         StorageError: the file cannot be written.
     """
     path = row_path(folder, row.run_id)
@@ -299,7 +299,7 @@ def read_row(path: Path) -> Row:
     """Read one row.
 
     Raises:
-        DataError: the file cannot be read or is no row; the message names every field that is wrong.
+        DataError: the file cannot be read or is not a row; the message lists every wrong field.
     """
     try:
         if not path.is_file():  # a FIFO would wait for a writer
@@ -312,13 +312,13 @@ def read_row(path: Path) -> Row:
 
 
 def read_rows(folder: Path) -> tuple[list[Row], list[str]]:
-    """Read every row under a folder, in the order of their paths.
+    """Read every row under a folder, sorted by path.
 
     Args:
-        folder: Searched with its subfolders for ``*.json``; hidden files are passed over.
+        folder: Searched for ``*.json`` with its subfolders; hidden files are skipped.
 
     Returns:
-        The rows, one warning for each file that is not a row (which is skipped), and one for the
+        The rows, and warnings: one for each file that is not a row (which is skipped), and one for the
         keys that this version does not know (which are kept).
     """
     rows, warnings = [], []
@@ -344,7 +344,7 @@ def _parse(text: bytes, path: Path) -> Row:
         row = Row.model_validate_json(text)
     except ValidationError as error:
         found = faults(error, model=Row)
-        # Another kind of file, or another version's: its other fields mean nothing here.
+        # If the schema is wrong, the other fields mean nothing here.
         found = [line for line in found if line.startswith("schema=")] or found
         more = [f"And {len(found) - MOST_FAULTS} more."] if len(found) > MOST_FAULTS else []
         said = " ".join([*found[:MOST_FAULTS], *more])
@@ -353,7 +353,7 @@ def _parse(text: bytes, path: Path) -> Row:
 
 
 def _unknown(block: BaseModel, prefix: str = "") -> list[str]:
-    """List the dotted keys of a row that no field stands for."""
+    """List the dotted keys of a row that are not fields."""
     found = [f"{prefix}{key}" for key in block.model_extra or {}]
     for name in type(block).model_fields:
         value = getattr(block, name)

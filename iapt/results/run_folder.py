@@ -1,4 +1,4 @@
-"""What lies in a run's folder: its predictions, and the traceback of a failed run."""
+"""The contents of a run's folder: its predictions, and the traceback of a failed run."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Prediction:
     """One decoded test example; any text in it may be hostile.
 
     Attributes:
-        correct: None where the task has no right or wrong; an answer that could not be parsed is wrong.
+        correct: None if the task has no right or wrong; an unparsed answer is wrong.
     """
 
     id: str
@@ -32,14 +32,14 @@ def predictions(folder: Path, bad: list[str] | None = None) -> Iterator[Predicti
 
     Args:
         folder: The run's folder, with ``predictions.jsonl`` in it.
-        bad: Where given, a line that is no prediction is passed over, and its fault added here.
+        bad: If given, a line that is not a prediction is skipped, and its fault added here.
 
     Raises:
-        DataError: The file cannot be read, or a line is no prediction; the message names the line.
+        DataError: The file cannot be read, or a line is not a prediction; the message names the line.
     """
     path = folder / "predictions.jsonl"
     if not path.is_file():  # a FIFO would wait for a writer
-        what = "no regular file" if path.exists() else "no such file"
+        what = "not a regular file" if path.exists() else "no such file"
         raise DataError(f"{path} cannot be read: {what}.")
     for number, raw in read_lines(path, bad):
         if "output" in raw:
@@ -56,10 +56,10 @@ def read_predictions(folder: Path, most: int) -> tuple[list[Prediction], str]:
 
     Args:
         folder: The run's folder.
-        most: How many to return.
+        most: The most predictions to return.
 
     Returns:
-        The sample, and a remark about lines that could not be read (empty for none).
+        The sample, and a remark about lines that are not predictions (empty if there are none).
     """
     bad: list[str] = []
     try:
@@ -74,7 +74,7 @@ def read_predictions(folder: Path, most: int) -> tuple[list[Prediction], str]:
 
 
 def failures(folder: Path) -> dict[str, str]:
-    """Return run folder name -> traceback for every run under a folder that left ``failed.txt``."""
+    """Return run folder name -> traceback for every run with a ``failed.txt`` under a folder."""
     found = {}
     for path in sorted(folder.glob("*/failed.txt")):
         try:

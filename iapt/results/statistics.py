@@ -51,10 +51,10 @@ def bootstrap_interval(
         strata: One sequence of scores per task (rliable's runs x tasks, ragged allowed); each is
             resampled with replacement on its own.
         resamples: Bootstrap draws.
-        seed: Of the draws; the same scores always give the same interval.
+        seed: Seed of the draws, so the same scores always give the same interval.
 
     Returns:
-        The interval, or None where a stratum has a single score and hence no spread to resample.
+        The interval, or None if a stratum has a single score and hence no spread to resample.
     """
     import numpy as np
     from scipy.stats import bootstrap, trim_mean
@@ -81,9 +81,9 @@ def sign_flip(differences: Sequence[float]) -> SignFlip | None:
     """Test whether seed-paired differences are centred on zero, by flipping their signs.
 
     Two-sided and exact: the share of all ``2^n`` sign assignments whose mean is at least as far
-    from zero as the one observed.  Identity and full flip always count, so p >= 2 / 2^n: with five
-    seeds it cannot fall below 0.0625, whatever the methods.  (`scipy.stats.permutation_test` counts a
-    tie up to rounding, such as 0.1 + 0.2 and 0.3, as no tie.)
+    from zero as the observed one.  The identity and the full flip always count, so p >= 2 / 2^n: with five
+    seeds it cannot fall below 0.0625, whatever the methods.  (`scipy.stats.permutation_test` does not
+    count a tie up to rounding, such as 0.1 + 0.2 and 0.3.)
 
     Args:
         differences: One per shared seed, at most 20.
@@ -112,7 +112,7 @@ def sign_flip(differences: Sequence[float]) -> SignFlip | None:
 def attainable(value: float, n_test: int, digits: int = 1) -> bool:
     """Say whether a printed accuracy can be k right answers out of n, rounded.
 
-    A median over an odd number of seeds is one of the seeds' accuracies, so this holds for medians.
+    A median over an odd number of seeds is one seed's accuracy, so this also applies to medians.
 
     Args:
         value: The printed value, 0-100.

@@ -1,0 +1,1 @@
+"""Trained adapters: found, loaded, used, exchanged with peft, served side by side."""

@@ -1,6 +1,6 @@
-"""Saved adapters on disk: found by the beginning of a name, read, checked, brought in from peft.
+"""Saved adapters on disk: find one by the start of its name, read it, check it, import one from peft.
 
-Nothing here loads a backbone but `import_peft`, which has to ask it for the names of its modules.
+Only `import_peft` loads a backbone, because it needs the names of its modules.
 """
 
 import importlib
@@ -17,6 +17,7 @@ from iapt.backbone.load import BackboneConfig, Loaded, load_backbone
 from iapt.configuration.catalog import entry, names
 from iapt.configuration.plugins import Plugins
 from iapt.data.tokens import Tokens
+from iapt.entries import NO_PLUGINS, build_method
 from iapt.errors import AdapterError, ConfigError, closest
 from iapt.files import read_json
 from iapt.methods.base import Method
@@ -30,23 +31,23 @@ from iapt.methods.saved import (
     read_tensors,
     save_adapter,
 )
-from iapt.plan import NO_PLUGINS, Plan, build_method
+from iapt.plan import Plan
 from iapt.provenance import versions
 
 PAPER_MAX_LENGTH = 2048
-SMALL = 10_000_000  # parameters that any machine has room for
+SMALL = 10_000_000  # parameters that fit any machine
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A saved adapter, read and checked; no backbone is loaded yet.
+    """A saved adapter, read and checked, before its backbone is loaded.
 
     Attributes:
-        folder: of the adapter's two files.
-        config: adapter_config.json.
-        backbone: the one it needs.
-        run: config.json of the run that made it; None for an adapter without a run.
-        method: with its tensors, on the CPU, attached to nothing.
+        folder: the folder of the adapter's two files.
+        config: the content of adapter_config.json.
+        backbone: the backbone it needs.
+        run: config.json of its run; None for an adapter without a run.
+        method: the method with its tensors, on the CPU, not attached.
         plugins: modules outside `iapt` that its files may name.
     """
 
@@ -61,23 +62,23 @@ class Saved:
         """Compare a loaded backbone with the one that the adapter was trained on.
 
         Raises:
-            AdapterError: its weights are others.
+            AdapterError: the weights differ.
         """
         if loaded.fingerprint != self.config.backbone_fingerprint:
             raise AdapterError(
                 f"{self.folder}: trained on {self.backbone.name} with backbone_fingerprint="
                 f"{self.config.backbone_fingerprint} (revision {self.config.revision}), "
-                f"here it is {loaded.fingerprint} (revision {loaded.revision}): other weights, or another dtype."
+                f"the loaded one has {loaded.fingerprint} (revision {loaded.revision}): other weights or dtype."
             )
 
     def tokens(self, tokenizer: Any) -> Tokens:
-        """How the backbone reads text for this adapter."""
+        """Return how the backbone reads text for this adapter."""
         longest = self.config.decoding.max_length
         return Tokens(tokenizer, self.backbone.template, self.backbone.bos, longest)
 
 
 def describe(plan: Plan, loaded: Loaded, num_beams: int) -> AdapterConfig:
-    """What a run's saved adapter says of itself: enough to use it without the run."""
+    """Describe a run's adapter for its adapter_config.json: enough to use it without the run."""
     return AdapterConfig(
         method=plan.config["method"],
         backbone=plan.config["backbone"] | {"dtype": loaded.dtype},
@@ -95,10 +96,10 @@ def describe(plan: Plan, loaded: Loaded, num_beams: int) -> AdapterConfig:
 
 
 def find_run(name: str | Path) -> Path:
-    """The folder that is meant by a path, the beginning of one, or a pattern.
+    """Return the one folder that matches a path, the start of one, or a pattern.
 
     Raises:
-        AdapterError: none matches, or several do; they are named.
+        AdapterError: no folder matches, or several do; the message lists them.
     """
     path = Path(name).expanduser()
     if path.is_dir():
@@ -110,7 +111,7 @@ def find_run(name: str | Path) -> Path:
         return found[0]
     if found:
         raise AdapterError(
-            f"{name}: {len(found)} runs begin so; say which: {', '.join(p.name for p in found)}."
+            f"{name}: {len(found)} runs match; choose one: {', '.join(p.name for p in found)}."
         )
     have = [p.name for p in there]
     raise AdapterError(
@@ -123,7 +124,7 @@ def read_saved(folder: Path, plugins: Plugins = NO_PLUGINS) -> Saved:
     """Read an adapter from a run's folder or its own, check every field, and rebuild the method.
 
     Raises:
-        AdapterError: it is damaged, does not fit, or differs from the run's configuration.
+        AdapterError: the adapter is damaged, does not fit, or differs from the run's configuration.
     """
     adapter = _adapter(folder)
     if adapter is None:
@@ -139,14 +140,12 @@ def read_saved(folder: Path, plugins: Plugins = NO_PLUGINS) -> Saved:
     tensors = read_tensors(adapter / TENSORS)
     try:
         backbone = BackboneConfig.from_mapping(config.backbone)
-        with torch.device(
-            "meta"
-        ):  # numbers that nobody can have trained are found before memory is taken
+        with torch.device("meta"):  # refuses absurd sizes before it allocates memory
             size = sum(p.numel() for p in _build(config, backbone, plugins).parameters())
         if size > max(SMALL, backbone.dims.num_weights):
             raise AdapterError(f"its method has {size:,} parameters, more than the backbone.")
         method = _build(config, backbone, plugins)
-    # ConfigError says which number; torch says the rest (sizes that cannot be had).
+    # ConfigError names a wrong value; torch raises the others for impossible sizes.
     except (ConfigError, AdapterError, RuntimeError, OverflowError) as error:
         raise AdapterError(f"{adapter}: {error}") from error
     fit(method, tensors, adapter)
@@ -156,19 +155,19 @@ def read_saved(folder: Path, plugins: Plugins = NO_PLUGINS) -> Saved:
 def import_peft(
     folder: Path, out: Path, backbone: Mapping[str, Any], device: torch.device
 ) -> AdapterConfig:
-    """Turn an adapter that the peft library trained into one of ours.
+    """Convert an adapter that the peft library trained to our format.
 
     Args:
         folder: adapter_config.json and adapter_model.safetensors, as peft writes them.
-        out: the saved adapter's folder.
-        backbone: an entry of configs/backbone/, the model it was trained on.
-        device: where the backbone is loaded.
+        out: the folder for the saved adapter.
+        backbone: an entry of configs/backbone/, the model that the adapter was trained on.
+        device: the device for the backbone.
 
     Returns:
-        What the saved adapter says of itself.
+        The saved adapter's configuration.
 
     Raises:
-        AdapterError: no method of ours computes the same; the reason is named.
+        AdapterError: none of our methods computes the same; the message gives the reason.
     """
     peft_config, tensors = read_peft(folder)
     kind, numbers = _method_for(peft_config["peft_type"])
@@ -196,7 +195,7 @@ def import_peft(
 
 
 def _adapter(folder: Path) -> Path | None:
-    """The folder of an adapter's two files: a run's part, or the folder itself."""
+    """Return the folder of an adapter's two files: a run's adapter/, or the folder itself."""
     places = (folder / "adapter", folder)
     return next((p for p in places if (p / "adapter_config.json").is_file()), None)
 
@@ -206,7 +205,7 @@ def _build(config: AdapterConfig, backbone: BackboneConfig, plugins: Plugins) ->
 
 
 def _method_for(peft_type: str) -> tuple[type[PeftCompatible], dict[str, Any]]:
-    """The method, and its entry of configs/method/, that is called so in peft."""
+    """Return the method that peft calls by this name, and its entry of configs/method/."""
     known: dict[str, tuple[type[PeftCompatible], dict[str, Any]]] = {}
     for name in names("method"):
         numbers = entry("method", name)
@@ -216,14 +215,14 @@ def _method_for(peft_type: str) -> tuple[type[PeftCompatible], dict[str, Any]]:
             known |= {word: (kind, numbers) for word in kind.peft_types if word not in known}
     if peft_type not in known:
         raise AdapterError(
-            f"peft_type={peft_type}: no method of ours computes the same; there are {', '.join(known)}."
+            f"peft_type={peft_type}: none of our methods computes the same; allowed are {', '.join(known)}."
             f"{closest(peft_type, known)}"
         )
     return known[peft_type]
 
 
 def _warn_of_changes(run: Mapping[str, Any], plugins: Plugins) -> None:
-    """A plugin whose code is not what the run was trained with may compute something else."""
+    """Warn if a plugin's code has changed since the run, because it may now compute something else."""
     trained_with = run.get("plugins")
     for name in plugins.files:
         then = trained_with.get(name) if isinstance(trained_with, dict) else None
@@ -232,9 +231,9 @@ def _warn_of_changes(run: Mapping[str, Any], plugins: Plugins) -> None:
 
 
 def _agree(config: AdapterConfig, run: Any, folder: Path) -> None:
-    """The adapter's method and backbone must be those of the run that it lies in."""
+    """Check that the adapter's method and backbone are those of its run."""
     if not isinstance(run, dict) or not isinstance(run.get("limit"), dict):
-        raise AdapterError(f"{folder / 'config.json'}: is no configuration of a run.")
+        raise AdapterError(f"{folder / 'config.json'}: is not a run's configuration.")
     wrong = []
     for group, own in (("method", config.method), ("backbone", config.backbone)):
         other = run.get(group)

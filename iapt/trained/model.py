@@ -1,4 +1,4 @@
-"""What training left, ready for use: `load_run(folder)` and the object that it gives.
+"""A trained adapter, ready to use: `load_run(folder)` and the object that it returns.
 
 model = load_run("runs/boolq--smollm2_135m--iapt--quick--sample--seed0")
 model.generate(["Reference document: ... Question: ..."])
@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from iapt.backbone.base import Backbone
+from iapt.backbone.device import device_named
 from iapt.backbone.load import Loaded, load_backbone, load_tokenizer
 from iapt.backbone.save import save_checkpoint
 from iapt.configuration.catalog import entry, names
@@ -25,6 +26,7 @@ from iapt.configuration.plugins import Plugins
 from iapt.data.encode import Encoded
 from iapt.data.source import Folder, limited
 from iapt.data.tokens import Tokens
+from iapt.entries import build_source, build_task
 from iapt.errors import ConfigError
 from iapt.evaluation import Evaluation, encode_to_decode, evaluate
 from iapt.inference.generate import decode
@@ -32,7 +34,6 @@ from iapt.methods.base import Method
 from iapt.methods.merge import merge, unmerge
 from iapt.methods.peft_format import save_peft
 from iapt.methods.saved import Decoding
-from iapt.plan import build, device_named
 from iapt.tasks.base import Example, Scores, Source, Split
 from iapt.trained.adapters import Saved, find_run, read_saved
 
@@ -43,9 +44,9 @@ class TrainedModel:
     """A backbone with a trained method attached.
 
     Attributes:
-        backbone: frozen, the method attached.
-        method: with its trained tensors.
-        config: what the adapter says of itself: method, backbone, decoding.
+        backbone: frozen, with the method attached.
+        method: the method with its trained tensors.
+        config: the adapter's configuration: method, backbone, decoding.
         run: the run's whole configuration; None for an adapter without a run.
     """
 
@@ -70,13 +71,13 @@ class TrainedModel:
         max_new_tokens: int | None = None,
         rendered: bool = False,
     ) -> list[str]:
-        """Continue texts, each put into the backbone's chat template.
+        """Continue texts, each placed in the backbone's chat template.
 
         Args:
-            texts: what the user says; the task's template (`config.trained`) is not applied.
+            texts: the user's messages; the task's template (`config.trained`) is not applied.
             num_beams: beam size; the run's by default.
-            max_new_tokens: longest answer; the run's by default.
-            rendered: the texts are whole instructions already, chat template included.
+            max_new_tokens: the longest answer; the run's by default.
+            rendered: the texts already contain the chat template.
 
         Returns:
             One text each, in order.
@@ -97,7 +98,7 @@ class TrainedModel:
 
     @contextmanager
     def bare(self) -> Iterator["TrainedModel"]:
-        """Inside, the frozen backbone runs alone, as it was before training."""
+        """Run the frozen backbone alone, as before training, inside the block."""
         merged = self._merged
         if merged:
             self.unmerge()
@@ -135,17 +136,17 @@ class TrainedModel:
             task: an entry of configs/task/ or the path of such a YAML file; the run's by default.
             data: "sample", "hub" or a folder of rows; the run's by default.
             split: "train", "dev" or "test".
-            limit: at most this many examples.  By default the run's own limit for its own task and
-                data, so that its score comes out again, and all examples of others.
-            num_beams: beam size; by default the run's for its own task, another task's own for that.
+            limit: the most examples.  By default the run's limit for its own task and data, so that
+                its score comes out again, and all examples of other tasks and data.
+            num_beams: beam size; by default the run's for its own task, and the task's for another.
 
         Raises:
-            ConfigError: no such task; or an adapter without a run, and no task or data named.
+            ConfigError: there is no such task, or an adapter without a run needs a task or data.
             DataError: the data lacks the split.
         """
         run = self.run or {}
         chosen = _task(task, run)
-        made = build(chosen, "task", self._plugins)
+        made = build_task(chosen, self._plugins)
         source = _source(data, run, self._plugins)
         examples = made.examples(split, source)
         if limit is None and task is None and data is None:
@@ -165,16 +166,16 @@ class TrainedModel:
         )
 
     def merge(self) -> None:
-        """Fold the method into the backbone's weights, which then answer alone; `unmerge` undoes it.
+        """Fold the method into the backbone's weights; `unmerge` undoes it.
 
         Raises:
-            AdapterError: the method is no change of weights.
+            AdapterError: the method's effect is not a change of weights.
         """
         merge(self.method, self.backbone)
         self._merged = True
 
     def unmerge(self) -> None:
-        """Give the backbone its own weights back, bit for bit, with the method attached."""
+        """Restore the backbone's own weights, bit for bit, with the method attached."""
         if self._merged:
             unmerge(self.method, self.backbone)
             self._merged = False
@@ -183,9 +184,9 @@ class TrainedModel:
         """Write the merged model as a Hugging Face folder: weights, configuration, tokenizer.
 
         Raises:
-            AdapterError: the method is no change of weights.
-            BackboneError: the kind of model has no place for what merging adds.
-            StorageError: the folder holds something already, or cannot be written.
+            AdapterError: the method's effect is not a change of weights.
+            BackboneError: this kind of model has no place for what merging adds.
+            StorageError: the folder is not empty, or cannot be written.
         """
         merged = self._merged
         self.merge()
@@ -196,10 +197,10 @@ class TrainedModel:
                 self.unmerge()
 
     def save_peft(self, folder: str | Path) -> None:
-        """Write the adapter as the peft library stores it.
+        """Write the adapter in the peft library's format.
 
         Raises:
-            AdapterError: peft has no such method, or computes something else on this backbone.
+            AdapterError: peft lacks this method, or computes something else on this backbone.
         """
         save_peft(Path(folder), self.method, self.backbone, self.config.backbone.get("checkpoint"))
 
@@ -214,16 +215,16 @@ def load_run(
     """Load what a run trained.
 
     Args:
-        folder: the run's folder, the beginning of its name ("runs/boolq--tiny_llama--lora") or a pattern
-            with `*`, where just one run matches; or a saved adapter's folder.
+        folder: the run's folder, the start of its name ("runs/boolq--tiny_llama--lora") or a pattern
+            with `*` that only one run matches; or a saved adapter's folder.
         device: "auto", "cpu", "cuda" or "cuda:N".
         plugins: modules outside `iapt` whose classes the run may name, as names or paths of .py files; no
             others are imported.
-        checkpoint: hub id or folder of the backbone, where it no longer is what the run recorded.
+        checkpoint: hub id or folder of the backbone, if it is no longer where the run found it.
 
     Raises:
-        AdapterError: the folder holds no adapter of ours, a damaged one, or one for another backbone.
-        BackboneError: the backbone cannot be had.
+        AdapterError: the folder has no adapter of ours, a damaged one, or one for another backbone.
+        BackboneError: the backbone cannot be loaded.
     """
     saved = read_saved(find_run(folder), Plugins.find(plugins))
     config = saved.backbone
@@ -235,7 +236,7 @@ def load_run(
 
 
 def decoding_with(default: Decoding, num_beams: int | None, max_new_tokens: int | None) -> Decoding:
-    """The way to decode with some numbers replaced.
+    """Return decoding settings with some numbers replaced.
 
     Raises:
         ConfigError: a number is out of range, or leaves no room for an instruction.
@@ -249,17 +250,17 @@ def decoding_with(default: Decoding, num_beams: int | None, max_new_tokens: int 
         raise ConfigError("\n".join(faults(error, "", Decoding))) from error
     if decoding.max_new_tokens >= decoding.max_length:
         raise ConfigError(
-            f"max_new_tokens={decoding.max_new_tokens}: must be less than the {decoding.max_length} tokens that "
-            "instruction and answer have together."
+            f"max_new_tokens={decoding.max_new_tokens}: must be less than the {decoding.max_length} tokens of "
+            "instruction and answer together."
         )
     return decoding
 
 
 def encode_texts(texts: Sequence[str], tokens: Tokens, max_new_tokens: int) -> list[Encoded]:
-    """Texts in the chat template, as tokens; what is cut to fit is warned of.
+    """Encode texts in the chat template; warns if it truncates any to fit.
 
     Raises:
-        ConfigError: one text instead of a list of them.
+        ConfigError: `texts` is one text instead of a list.
     """
     if isinstance(texts, str):
         raise ConfigError("texts: must be a list of texts, not one text; write [text].")
@@ -268,7 +269,7 @@ def encode_texts(texts: Sequence[str], tokens: Tokens, max_new_tokens: int) -> l
     cut = sum(e.truncated > 0 for e in encoded)
     if cut:
         warnings.warn(
-            f"{cut} of {len(texts)} texts were cut at their beginning to fit in {tokens.max_length} tokens.",
+            f"{cut} of {len(texts)} texts were truncated at the start to fit in {tokens.max_length} tokens.",
             stacklevel=3,
         )
     return encoded
@@ -287,7 +288,7 @@ def _source(data: str | Path | None, run: Mapping[str, Any], plugins: Plugins) -
         if not isinstance(own, dict) or "_target_" not in own:
             known = f" (the run was trained on {own['name']})" if isinstance(own, dict) else ""
             raise ConfigError(f"data: give a folder, sample or hub{known}.")
-        return build(own, "data", plugins)
+        return build_source(own, plugins)
     if str(data) != "folder" and str(data) in names("data"):
-        return build(entry("data", str(data)), "data")
+        return build_source(entry("data", str(data)))
     return Folder(data)

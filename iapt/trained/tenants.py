@@ -1,14 +1,15 @@
-"""Many trained adapters over one backbone: every text of a batch is served by an adapter of its own.
+"""Many trained adapters over one backbone, which serve each text of a batch with its own adapter.
 
     tenants = Tenants.load({"anna": "runs/a", "bob": "runs/b"})
     tenants.generate(["...", "...", "..."], ["anna", "bob", None])      # None: the bare backbone
 
-The texts are those that each adapter would give alone.
+The outputs are those that each adapter would give alone.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from iapt.backbone.device import device_named
 from iapt.backbone.load import Loaded, load_backbone, load_tokenizer
 from iapt.backbone.tenants import SharedBackbone
 from iapt.configuration.plugins import Plugins
@@ -16,7 +17,6 @@ from iapt.data.tokens import Tokens
 from iapt.errors import AdapterError, ConfigError
 from iapt.inference.generate import decode
 from iapt.methods.saved import Decoding
-from iapt.plan import device_named
 from iapt.trained.adapters import Saved, find_run, read_saved
 from iapt.trained.model import decoding_with, encode_texts
 
@@ -45,13 +45,13 @@ class Tenants:
         """Load adapters that were trained on the same backbone.
 
         Args:
-            runs: a name for each run, which is given as to `load_run`.
+            runs: name -> run, as for `load_run`.
             device: "auto", "cpu", "cuda" or "cuda:N".
             plugins: modules outside `iapt` whose classes the runs may name.
 
         Raises:
             AdapterError: an adapter cannot be read, or two were trained on different backbones.
-            BackboneError: the backbone cannot be had.
+            BackboneError: the backbone cannot be loaded.
         """
         if not runs:
             raise ConfigError("runs: at least one tenant is needed, such as {'anna': 'runs/...'}.")
@@ -84,24 +84,24 @@ class Tenants:
         """Continue each text with its own adapter.
 
         Args:
-            texts: what the users say; each is put into the chat template.
-            names: whose adapter serves each text; None is the bare backbone.
+            texts: the users' messages, each placed in the chat template.
+            names: the adapter for each text; None is the bare backbone.
             num_beams: beam size.
-            max_new_tokens: longest answer.
+            max_new_tokens: the longest answer.
 
         Returns:
             One text each, in order.
 
         Raises:
-            AdapterError: a name is unknown; the nearest one is named.
-            ConfigError: there are not as many names as texts.
+            AdapterError: a name is unknown; the message has the nearest.
+            ConfigError: the numbers of names and texts differ.
         """
         if len(names) != len(texts):
             raise ConfigError(
                 f"names: {len(names)} for {len(texts)} texts; give one each, None for the bare backbone."
             )
         with self._shared.rows(names):
-            pass  # an unknown name is refused before anything is decoded
+            pass  # refuses an unknown name before decoding
         decoding = decoding_with(Decoding(), num_beams, max_new_tokens)
         instructions: list[tuple[int, ...]] = [()] * len(texts)
         for name, tokens in self._tokens.items():

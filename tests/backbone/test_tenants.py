@@ -10,13 +10,13 @@ from omegaconf import OmegaConf
 from iapt.backbone.dims import FAMILIES
 from iapt.backbone.tenants import SharedBackbone
 from iapt.cli.overrides import CONFIG_DIR, groups
+from iapt.entries import build_method
 from iapt.errors import AdapterError
 from iapt.inference.generate import decode_batch
 from iapt.methods.base import Method
 from iapt.methods.idpg import IDPG
 from iapt.methods.lora import LoRA
 from iapt.methods.lpt import LPT
-from iapt.plan import build_method
 from tests.tiny import EOS, PAD, encoded, new_backbone, padded, shared_backbone
 
 METHODS = groups()["method"]

@@ -149,12 +149,12 @@ def test_a_target_is_a_dotted_name(target: object, plugins: Plugins):
 @pytest.mark.parametrize(
     ("target", "kind", "message"),
     [
-        ("iapt.cli.train.main", Method, "is no class, so it is no Method"),
-        ("toys.function", Task, "is no class, so it is no Task"),
-        ("iapt.data.source.Sample", Method, r"is no Method; derive it from iapt\.methods\.base\.Method"),
-        ("toys.Plain", Task, "is no Task; it has no examples, no parse, no score"),
-        ("toys.Plain", Source, "is no Source; it has no rows, no fingerprint, no at, no place"),
-        ("iapt.data.source.Sample", RunLogger, "is no RunLogger; it has no start, no log, no finish"),
+        ("iapt.cli.train.main", Method, "is not a class, so it is not a Method"),
+        ("toys.function", Task, "is not a class, so it is not a Task"),
+        ("iapt.data.source.Sample", Method, r"is not a Method; derive it from iapt\.methods\.base\.Method"),
+        ("toys.Plain", Task, "is not a Task; it has no examples, no parse, no score"),
+        ("toys.Plain", Source, "is not a Source; it has no rows, no fingerprint, no at, no place"),
+        ("iapt.data.source.Sample", RunLogger, "is not a RunLogger; it has no start, no log, no finish"),
         ("iapt.methods.loar.LoRA", Method, r"No module named 'iapt\.methods\.loar'"),
         ("iapt.methods.lora.LoRa", Method, r"iapt\.methods\.lora has no 'LoRa'\. Did you mean 'LoRA'"),
         ("toys.Plian", object, "toys has no 'Plian'. Did you mean 'Plain'"),

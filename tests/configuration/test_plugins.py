@@ -96,7 +96,7 @@ def test_no_plugin_stands_in_front_of_another_module(tmp_path: Path):
     ("text", "message"),
     [
         ("x = (\n", r"toy_plugin\.py, line 1 cannot be imported: SyntaxError"),
-        ("import toy_nothing\n", "imports toy_nothing, which is not there"),
+        ("import toy_nothing\n", "imports toy_nothing, which does not exist"),
         ("1 / 0\n", "cannot be imported: ZeroDivisionError: division by zero"),
     ],
 )

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import FAMILIES, Dims
 from iapt.cli.overrides import groups
+from iapt.entries import build_method
 from iapt.methods.base import Method
 from iapt.methods.counts import count
-from iapt.plan import build_method
 from tests.composed import composed
 from tests.contract import decoding, forward, training
 from tests.contract.subject import Subject

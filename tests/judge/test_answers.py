@@ -73,7 +73,7 @@ def test_outputs_may_be_lists_under_the_question_id(tmp_path: Path, examples: An
 def test_runs_on_different_questions_are_not_compared(tmp_path: Path, examples: Any) -> None:
     one = write_lines(tmp_path / "b/predictions.jsonl", [{"id": "mt_bench/test/0", "output": "x"}])
 
-    with pytest.raises(DataError, match="answered different questions: 2 are in one of them only"):
+    with pytest.raises(DataError, match="answered different questions: 2 are in only one of them"):
         pair_answers(a_run(tmp_path / "a"), one, TASK, examples, 1)
 
 

@@ -7,8 +7,8 @@ import yaml
 
 from iapt.backbone.dims import Dims
 from iapt.configuration.catalog import CONFIG_DIR
+from iapt.entries import build_method
 from iapt.methods.base import Method
-from iapt.plan import build_method
 
 
 def preset_on(backbone: str, name: str, **changes: Any) -> Method:

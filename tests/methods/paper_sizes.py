@@ -8,10 +8,10 @@ import yaml
 
 from iapt.backbone.dims import Dims
 from iapt.configuration.catalog import CONFIG_DIR
+from iapt.entries import build_method
 from iapt.methods.base import Method
 from iapt.methods.counts import sizes
 from iapt.methods.size_formula import SizeFormula
-from iapt.plan import build_method
 
 
 def llama2_7b() -> Dims:

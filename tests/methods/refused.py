@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from iapt.entries import build_method
 from iapt.errors import ConfigError
-from iapt.plan import build_method
 from tests.composed import composed
 from tests.tiny import tiny_dims
 

@@ -6,11 +6,11 @@ import yaml
 
 from iapt.backbone.dims import Dims
 from iapt.cli.overrides import CONFIG_DIR, groups
+from iapt.entries import build_method
 from iapt.methods.base import Method
 from iapt.methods.counts import count, sizes
 from iapt.methods.searched import adopt, serving_state
 from iapt.methods.size_formula import SizeFormula
-from iapt.plan import build_method
 from tests.composed import composed
 from tests.methods.paper_sizes import llama2_7b
 from tests.methods.short_runs import short_run

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import FAMILIES, Dims
+from iapt.entries import build_method
 from iapt.errors import ConfigError
 from iapt.methods.iapt import IAPT, AttentionPooler, MeanPooler
-from iapt.plan import build_method
 from tests.composed import composed
 from tests.methods.refused import assert_refused
 from tests.tiny import encoded, padded, shared_backbone, tiny_dims

@@ -42,7 +42,7 @@ def test_a_difference_that_may_be_chance_is_undecided() -> None:
     rows = lora_family() + five("boolq", "iapt", [90.0, 80.0, 86.5, 87.0, 84.0])
     found = finding("table1-boolq-lora", rows)
     assert found.verdict == "undecided"
-    assert "cannot tell from chance" in found.reason
+    assert "cannot distinguish from chance" in found.reason
     assert len(found.run_ids) == 15
 
 
@@ -50,7 +50,7 @@ def test_a_clear_loss_is_said_to_be_the_other_way_round() -> None:
     rows = lora_family() + five("boolq", "iapt", [80.0, 80.1, 80.2, 80.1, 80.0])
     found = finding("table1-boolq-lora", rows)
     assert found.verdict == "contradicted"
-    assert "the other way round" in found.reason
+    assert "the opposite of the claim" in found.reason
 
 
 def test_a_claim_over_several_needs_every_one() -> None:

@@ -74,5 +74,5 @@ def test_predictions_that_are_missing_or_damaged_are_named(tmp_path: Path) -> No
     ]
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(DataError, match="no regular file"):
+    with pytest.raises(DataError, match="not a regular file"):
         predictions(tmp_path)

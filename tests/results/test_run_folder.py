@@ -57,7 +57,7 @@ def test_no_file_and_no_regular_file_are_remarks(tmp_path: Path) -> None:
         f"{tmp_path / 'predictions.jsonl'} cannot be read: no such file.",
     )
     os.mkfifo(tmp_path / "predictions.jsonl")
-    assert "no regular file" in read_predictions(tmp_path, 5)[1]
+    assert "not a regular file" in read_predictions(tmp_path, 5)[1]
     with pytest.raises(DataError):
         list(predictions(tmp_path))
 

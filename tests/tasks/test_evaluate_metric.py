@@ -98,11 +98,11 @@ def test_a_task_is_scored_by_one_of_our_metrics_through_evaluate() -> None:
 
 
 def test_the_entry_of_a_configuration_is_built_and_scores() -> None:
-    from iapt.plan import build
+    from iapt.entries import build_task
     from tests.composed import composed
 
     config = composed("task=custom_example")["task"] | {"metric": {"evaluate": "rouge_l"}}
-    task = build(config, "task")
+    task = build_task(config)
     example = task.example({"text": "Late again", "department": "delivery"}, "x/0")
 
     assert task.score(["delivery"], [example]).value == 100.0

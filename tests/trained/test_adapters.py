@@ -51,7 +51,7 @@ def test_a_run_is_found_by_the_beginning_of_its_name_or_a_pattern(tmp_path: Path
 
 def test_several_runs_or_none_are_named(tmp_path: Path):
     folders(tmp_path, "boolq--a", "boolq--b")
-    with pytest.raises(AdapterError, match="2 runs begin so; say which: boolq--a, boolq--b"):
+    with pytest.raises(AdapterError, match="2 runs match; choose one: boolq--a, boolq--b"):
         find_run(tmp_path / "boolq")
     with pytest.raises(AdapterError, match=r"no such run; .* has boolq--a, boolq--b.*'boolq--a'"):
         find_run(tmp_path / "boolk--a")
@@ -141,6 +141,6 @@ def test_methods_of_pefts_that_nobody_here_has_are_named(tmp_path: Path):
     from safetensors.torch import save_file
 
     save_file({"a": torch.zeros(1)}, tmp_path / "adapter_model.safetensors")
-    with pytest.raises(AdapterError, match=r"peft_type=LOHA: no method.*ADALORA.*LORA"):
+    with pytest.raises(AdapterError, match=r"peft_type=LOHA: none of our methods.*ADALORA.*LORA"):
         import_peft(tmp_path, tmp_path / "out", entry("backbone", "tiny_llama"), CPU)
     assert not (tmp_path / "out").exists()

@@ -1,0 +1,58 @@
+"""From an entry of the configuration to a method, a task, a source of data or a logger.
+
+Every function raises a `ConfigError` if the entry's `_target_` is not allowed, does not exist or is of
+another kind, or does not take one of the entry's values; the message names them all.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from iapt.backbone.dims import Dims
+from iapt.configuration.building import build
+from iapt.configuration.plugins import Plugins
+from iapt.errors import ConfigError
+from iapt.methods.base import Method
+from iapt.tasks.base import RowTask, Source, Task
+from iapt.training.loggers import RunLogger
+
+NO_PLUGINS = Plugins()
+
+
+def build_method(entry: Mapping[str, Any], dims: Dims, plugins: Plugins = NO_PLUGINS) -> Method:
+    """Build a method for a backbone of these sizes; draws from torch's random state."""
+    values = {k: v for k, v in entry.items() if k not in ("name", "tuned", "size")}
+    method: Method = build(values, "method", Method, plugins, dims=dims)
+    return method
+
+
+def build_task(entry: Mapping[str, Any], plugins: Plugins = NO_PLUGINS) -> Task:
+    """Build a task; its metric may lie in a plugin too."""
+    task: Task = build(entry, "task", Task, plugins, names=("name",), modules=plugins)
+    return task
+
+
+def build_row_task(entry: Mapping[str, Any], plugins: Plugins = NO_PLUGINS) -> RowTask:
+    """Build a task whose data sets can be fetched and counted.
+
+    Raises:
+        ConfigError: as the others; also for a task without a data set.
+    """
+    task = build_task(entry, plugins)
+    if not isinstance(task, RowTask):
+        raise ConfigError(
+            f"task._target_={entry['_target_']!r}: has no data set to fetch or count; derive it from "
+            "iapt.tasks.base.RowTask."
+        )
+    return task
+
+
+def build_source(entry: Mapping[str, Any], plugins: Plugins = NO_PLUGINS) -> Source:
+    """Build a source of data."""
+    source: Source = build(entry, "data", Source, plugins)
+    return source
+
+
+def build_logger(entry: Mapping[str, Any], plugins: Plugins = NO_PLUGINS) -> RunLogger:
+    """Build a run's logger."""
+    logger: RunLogger = build(entry, "logger", RunLogger, plugins)
+    return logger
