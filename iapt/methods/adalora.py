@@ -13,12 +13,12 @@ on the same projections as LoRA.
     b(t) = b0 for t <= t_i;  floor(bT + (b0 - bT) (1 - (t - t_i) / (T - t_f - t_i))^3);  bT from T - t_f on
 
 *Mask*: every `Delta` steps and at T - t_f, lambda_i <- 0 for the b0 - b(t) least important triplets of
-the whole model; masked ones keep getting gradients and may come back, until the pattern is frozen at
+the whole model; masked triplets still get gradients and may return, until the pattern is frozen at
 T - t_f and applied after every step.  r0 stays in the denominator.
 
-Checkpoints from before T - t_f are over budget and never the best (`ready`).  A saved adapter holds
-the kept triplets only.  Exactly b0 - b(t) triplets are masked also where importances are equal.  The original
-freezes at the first multiple of Delta from T - t_f on, which may be a step later.
+Checkpoints from before T - t_f are over budget and never the best (`ready`).  A saved adapter contains
+only the kept triplets.  Exactly b0 - b(t) triplets are masked even if importances are equal.  The original
+freezes at the first multiple of Delta at or after T - t_f, which may be a step later.
 Source: QingruZhang/AdaLoRA and peft.
 
 Symbols: r0 -> init_rank, r_T -> target_rank, gamma -> orthogonality, t_i, t_f -> warmup, final (shares of T).
@@ -32,8 +32,9 @@ from torch import Tensor
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
+from iapt.configuration.checking import NonNegative, Positive, Probability
 from iapt.errors import ConfigError
-from iapt.methods.arguments import NonNegative, Positive, Probability, Rank, rank_within
+from iapt.methods.arguments import Rank, rank_within
 from iapt.methods.base import Progress
 from iapt.methods.merge import Mergeable
 from iapt.methods.peft_format import (
@@ -55,7 +56,7 @@ from iapt.methods.svd_low_rank import PARTS, SVDLowRank
 MASKINGS, LONGEST_GAP = 500, 100  # Delta: about 500 maskings in a run, at most 100 steps apart
 
 
-PEFT_OPTIONS = (  # how peft trained it, and the lengths of the triplets that the tensors show
+PEFT_OPTIONS = (  # peft's training options, and ranks that the tensors themselves show
     *("init_r", "target_r", "lora_alpha", "r", "rank_pattern", "init_lora_weights"),
     *("beta1", "beta2", "deltaT", "orth_reg_weight", "tfinal", "tinit", "total_step"),
 )
@@ -106,7 +107,9 @@ class AdaLoRA(Mergeable, Structured, PeftCompatible):
         self.init_rank, self.target_rank, self.orthogonality = init_rank, target_rank, orthogonality
         self.alpha = alpha
         self.warmup, self.final, self.beta1, self.beta2 = warmup, final, beta1, beta2
-        self._settled = False  # ranks are those of a saved adapter, not to be pruned further
+        self._settled = (
+            False  # whether the ranks are those of a saved adapter, which is not pruned again
+        )
         self.blocks = PerSite(
             dims.num_layers,
             dims.linears,
@@ -114,7 +117,7 @@ class AdaLoRA(Mergeable, Structured, PeftCompatible):
         )
 
     def deltas(self) -> list[SVDLowRank]:
-        """The updates of all matrices, in forward order."""
+        """Return the updates of all matrices, in forward order."""
         return [delta for *_, delta in self.blocks.each()]
 
     def attach(self, backbone: Backbone) -> None:
@@ -128,11 +131,11 @@ class AdaLoRA(Mergeable, Structured, PeftCompatible):
         return self.orthogonality * torch.stack(norms).mean()
 
     def phases(self, total_steps: int) -> tuple[int, int]:
-        """t_i and T - t_f: the steps after which pruning starts, and at which the pattern is frozen."""
+        """Return t_i and T - t_f: the steps after which pruning starts, and at which the pattern freezes."""
         return int(self.warmup * total_steps), total_steps - int(self.final * total_steps)
 
     def budget(self, progress: Progress) -> int:
-        """b(t), triplets in the whole model."""
+        """Return b(t), the number of triplets in the whole model."""
         matrices = len(self.deltas())
         first, last = self.init_rank * matrices, self.target_rank * matrices
         start, stop = self.phases(progress.total_steps)
@@ -202,7 +205,7 @@ class AdaLoRA(Mergeable, Structured, PeftCompatible):
         return weight + self.blocks.at(layer, site).change_of_weight().to(weight), None
 
     def to_peft(self, backbone: Backbone) -> tuple[Config, Tensors]:
-        """Pruned triplets are written as zeros, so that no pattern of ranks is needed."""
+        """Write pruned triplets as zeros, so that no rank pattern is needed."""
         names, tensors = module_names(backbone), {}
         for layer, site, delta in self.blocks.each():
             for part in PARTS:
@@ -218,7 +221,7 @@ class AdaLoRA(Mergeable, Structured, PeftCompatible):
             "lora_alpha": self.alpha,
             "lora_dropout": 0.0,
             "bias": "none",
-            "total_step": 1,  # peft wants one, though training is over
+            "total_step": 1,  # peft requires it even after training
             "target_modules": targets(tensors, depth=1),
             "fan_in_fan_out": stored_transposed(backbone, "o"),
         }, tensors
@@ -227,7 +230,7 @@ class AdaLoRA(Mergeable, Structured, PeftCompatible):
     def from_peft(
         cls, config: Config, tensors: Tensors, backbone: Backbone
     ) -> tuple[Config, Tensors]:
-        """The file's tensors hold the triplets that its rank pattern kept; r0 stays in the denominator."""
+        """Read the triplets that peft's rank pattern kept; r0 stays in the denominator."""
         refuse_options(config, PEFT_OPTIONS)
         init_rank = int(number(config, "init_r", 1))
         found, names, ours = by_place(tensors, PARTS, backbone), module_names(backbone), {}
@@ -237,7 +240,7 @@ class AdaLoRA(Mergeable, Structured, PeftCompatible):
                 parts = found.get((layer, site), {})
                 rank = (
                     len(parts["lora_E"]) if parts else 0
-                )  # nothing is kept where peft has no module
+                )  # a site without peft's module keeps none
                 for part, shape in (
                     ("lora_A", (rank, wide)),
                     ("lora_E", (rank, 1)),

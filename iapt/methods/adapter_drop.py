@@ -1,16 +1,16 @@
-"""AdapterDrop: Houlsby adapters without those of the lowest n blocks (Rücklé et al. 2021).
+"""AdapterDrop: Houlsby adapters, but none in the lowest n blocks (Rücklé et al. 2021).
 
     block l < n:    A1 = A2 = identity
     block l >= n:   as in `houlsby.py`
 
-Two regimes of the original.  Specialised (`robust=False`): n is fixed, in training and afterwards,
-and the dropped adapters do not exist.  Robust: every optimizer step draws n ~ U{0 .. floor(L 10/12)}
+The original has two regimes.  Specialised (`robust=False`): n is fixed in training and afterwards, and
+the dropped adapters do not exist.  Robust: every optimizer step draws n ~ U{0 .. floor(L 10/12)}
 (the adapters library's notebook: 0 to 10 of 12 blocks), so that any n can be used afterwards;
 evaluation uses `drop_layers`.
 
-The paper's 9.2M follows from no whole n; n = 1 is nearest (2 * 31 * 2 * 4096 * 18 = 9,142,272 on
-LLaMA-2 7B).  A step's draw is a function of a seed kept in the state and of the step's number, so
-it is the same for every micro-batch and process, and after resuming.
+No whole n gives the paper's 9.2M; n = 1 is nearest (2 * 31 * 2 * 4096 * 18 = 9,142,272 on
+LLaMA-2 7B).  A step's draw is a function of a seed in the state and of the step's number, so it is the
+same for every micro-batch and process, and after resuming.
 """
 
 import random
@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from iapt.backbone.dims import Dims
+from iapt.configuration.checking import Positive
 from iapt.errors import ConfigError
-from iapt.methods.arguments import Count, Positive
+from iapt.methods.arguments import Size
 from iapt.methods.base import Progress
 from iapt.methods.houlsby import Houlsby, SequentialAdapter
 
@@ -32,8 +33,8 @@ class AdapterDrop(Houlsby):
 
     Args:
         dims: sizes of the backbone.
-        drop_layers: n, the lowest blocks left bare (in the robust regime: outside training).
-        robust: draw n anew for every training step.
+        drop_layers: n, the number of lowest blocks without adapters (in the robust regime: outside training).
+        robust: draw a new n for every training step.
         bottleneck_dim: m.
         init_std: standard deviation of both matrices.
         bias: give both maps biases.
@@ -44,7 +45,7 @@ class AdapterDrop(Houlsby):
         dims: Dims,
         drop_layers: int = 1,
         robust: bool = False,
-        bottleneck_dim: Count = 18,
+        bottleneck_dim: Size = 18,
         init_std: Positive = 1e-2,
         bias: bool = False,
     ) -> None:
@@ -60,7 +61,7 @@ class AdapterDrop(Houlsby):
         if robust:
             self.register_buffer("seed", torch.randint(2**31, ()))
             for layer in range(drop_layers):
-                # Trained, and idle outside training.
+                # These adapters are trained, and idle outside training.
                 self.blocks[f"{layer}"].decodes = False  # type: ignore[assignment]
 
     def layers(self, dims: Dims) -> range:

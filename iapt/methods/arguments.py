@@ -1,8 +1,7 @@
-"""Types of a method's numbers, and the checks that a type cannot state.
+"""Types of a method's arguments, and checks that a type cannot express.
 
-Whatever builds a method from a configuration checks its arguments against these types.  The functions
-below guard direct construction too: against a name that would silently mean something else, and
-against a number that is absurd for the backbone.
+Building a method from a configuration checks its arguments against these types.  The functions below also
+guard direct construction against an unknown name, and against a number that is absurd for the backbone.
 """
 
 from typing import Annotated, Any, get_args
@@ -10,22 +9,19 @@ from typing import Annotated, Any, get_args
 from pydantic import Field
 
 from iapt.backbone.dims import Dims
+from iapt.configuration.checking import Count
 from iapt.errors import ConfigError, closest
 
-Rank = Annotated[int, Field(ge=1)]  # and see `rank_within`
-# The upper bound names a typing error before it is allocated; no layer of a backbone is that wide.
-Count = Annotated[int, Field(ge=1, le=65_536)]
-Share = Annotated[float, Field(gt=0, le=1)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Rank = Count  # `rank_within` checks the upper bound
+# The upper bound catches a typing error before it is allocated; no layer of a backbone is that wide.
+Size = Annotated[int, Field(ge=1, le=65_536)]
 
 
 def one_of(field: str, value: object, literal: Any) -> None:
     """Refuse a value that a `Literal` does not list.
 
     Raises:
-        ConfigError: naming field, value, what is allowed and the nearest match.
+        ConfigError: naming the field, the value, what is allowed and the nearest match.
     """
     allowed = get_args(literal)
     if value not in allowed:
@@ -36,10 +32,10 @@ def one_of(field: str, value: object, literal: Any) -> None:
 
 
 def rank_within(dims: Dims, field: str, rank: int) -> None:
-    """Refuse a rank that no update of this backbone's maps can have.
+    """Refuse a rank that is too large for this backbone's maps.
 
     Raises:
-        ConfigError: it is below 1 or above the width of the residual stream.
+        ConfigError: the rank is below 1 or above the width of the residual stream.
     """
     if not 1 <= rank <= dims.hidden_size:
         raise ConfigError(

@@ -1,8 +1,8 @@
 """The interface of a method: one required verb, `attach`, and four optional hooks.
 
-What only some methods can do is a class of its own, and callers ask with `isinstance`, never by name:
-`searched.Searched` (and its bases `Structured`, `Reshaped`), `merge.Mergeable`, `peft_format.PeftCompatible`,
-`Measured`.
+An ability that only some methods have is a class of its own, and callers test for it with `isinstance`,
+never by name: `searched.Searched` (and its bases `Structured`, `Reshaped`), `merge.Mergeable`,
+`peft_format.PeftCompatible`, `Measured`.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from iapt.backbone.base import Backbone
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands: `step` is 1-based and counts optimizer steps, of `total_steps` planned."""
+    """The progress of training: `step` counts optimizer steps from 1, of `total_steps` planned."""
 
     step: int
     total_steps: int
@@ -24,15 +24,15 @@ class Progress:
 class Method(nn.Module):
     """A parameter-efficient tuning method; its parameters exist after ``__init__(dims, ...)``.
 
-    `state_dict()` is the checkpoint, its parameters are the trained ones, `backbone.detach()` undoes
+    `state_dict()` is the checkpoint, the parameters are what is trained, and `backbone.detach()` undoes
     `attach`.
 
     Attributes:
-        neutral: whether the freshly attached method leaves every logit as it was.
-        soft_tokens: positions it takes from a sequence.
-        instruction_aware: whether what it adds depends on the instruction as a whole.
-        decodes: whether its parameters take part in decoding steps; False where what they made lies in the
-            cache by then. A part of a method that rests while decoding says the same of itself.
+        neutral: whether the freshly attached method leaves every logit unchanged.
+        soft_tokens: positions that it takes from a sequence.
+        instruction_aware: whether its effect depends on the whole instruction.
+        decodes: whether its parameters are used in decoding steps; False if their results are in the
+            cache by then. A submodule that is unused in decoding sets the same attribute.
     """
 
     neutral: bool = False
@@ -43,27 +43,27 @@ class Method(nn.Module):
     def attach(self, backbone: Backbone) -> None:
         """Wire the method into a backbone (creates no parameters)."""
         raise NotImplementedError(
-            f"{type(self).__name__} must say where it acts: define attach(backbone)."
+            f"{type(self).__name__} must define attach(backbone), which says where it acts."
         )
 
     def arch_parameters(self) -> list[nn.Parameter]:
-        """Architecture parameters (the paper's Θ); a non-empty list switches bilevel training on."""
+        """Return the architecture parameters (the paper's Θ); a non-empty list turns on bilevel training."""
         return []
 
     def penalty(self) -> Tensor | None:
-        """A scalar added to the training loss (never to the dev loss), or None."""
+        """Return a scalar to add to the training loss (never to the dev loss), or None."""
         return None
 
     def on_step_start(self, progress: Progress) -> None:
-        """Called before the forward passes of a step of the weights."""
+        """Run before the forward passes of a step of the weights."""
 
     def on_step_end(self, progress: Progress) -> None:
-        """Called after the weights' optimizer step, while gradients are still there."""
+        """Run after the weights' optimizer step, while gradients still exist."""
 
 
 @runtime_checkable
 class Measured(Protocol):
-    """A method with something worth logging beside the loss."""
+    """A method with measurements to log beside the loss."""
 
     def measurements(self) -> dict[str, float]:
-        """Values by name, as of the last forward pass; asked at evaluations."""
+        """Return values of the last forward pass by name; called at evaluations."""

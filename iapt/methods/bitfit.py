@@ -17,7 +17,7 @@ from torch import Tensor
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.methods.arguments import Count
+from iapt.methods.arguments import Size
 from iapt.methods.merge import Mergeable
 from iapt.methods.per_site import PerSite
 from iapt.methods.reparam import Reparameterised
@@ -33,7 +33,7 @@ class BitFit(Mergeable):
 
     neutral = True
 
-    def __init__(self, dims: Dims, latent_dim: Count = 8) -> None:
+    def __init__(self, dims: Dims, latent_dim: Size = 8) -> None:
         super().__init__()
         self.blocks = PerSite(
             dims.num_layers,

@@ -1,8 +1,8 @@
-"""The bottleneck map that all adapters are made of.
+"""The bottleneck map of which all adapters consist.
 
     f(x) = phi(x W_d + b_d) W_u + b_u       W_d in R^{d x m},  W_u in R^{m x d}
 
-Biases are off unless asked for: with them no adapter baseline has the size that Table 1 prints.
+Biases are off by default: with them, no adapter baseline has the size printed in Table 1.
 """
 
 import math
@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 
 class Bottleneck(nn.Module):
-    """Down, a non-linearity, up; W_d Kaiming-uniform (a = sqrt 5), W_u and biases zero.
+    """Down-projection, non-linearity, up-projection; W_d Kaiming-uniform (a = sqrt 5), W_u and biases zero.
 
-    A zero W_u makes the fresh map zero, so that what it is added to starts unchanged.
+    A zero W_u makes the fresh map zero, so that adding it changes nothing at the start.
 
     Args:
         width: d, of input and output.
@@ -45,7 +45,7 @@ class Bottleneck(nn.Module):
         self.reset()
 
     def reset(self) -> None:
-        """Draw W_d anew; zero the rest."""
+        """Redraw W_d and zero the rest."""
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
         nn.init.zeros_(self.up)
         for bias in (self.down_bias, self.up_bias):

@@ -1,4 +1,4 @@
-"""A choice between a few functions, made by gradient descent (DARTS, Liu et al. 2019).
+"""A choice between functions, made by gradient descent (DARTS, Liu et al. 2019).
 
 while open    c(z) = sum_k softmax(logits)_k f_k(z)
 once decided  c(z) = f_j(z),  j = argmax of the logits
@@ -16,10 +16,10 @@ OPEN = -1
 
 
 class Choice(nn.Module):
-    """One of several candidates.
+    """A choice of one among several candidates.
 
     Args:
-        names: of the candidates.
+        names: names of the candidates.
     """
 
     choice: Tensor
@@ -31,7 +31,7 @@ class Choice(nn.Module):
         self.names = tuple(names)
         self.logits: nn.Parameter | None = nn.Parameter(torch.zeros(len(self.names)))
         self.register_buffer("choice", torch.tensor(OPEN))
-        self._index = OPEN  # the same, readable without a device sync
+        self._index = OPEN  # the same value, readable without a device sync
         after_loading: Any = self.register_load_state_dict_post_hook
         after_loading(_read_choice)
 
@@ -49,7 +49,7 @@ class Choice(nn.Module):
 
     @property
     def open(self) -> bool:
-        """Whether it has yet to be made."""
+        """Whether the choice is still open."""
         return self._index == OPEN
 
     @property

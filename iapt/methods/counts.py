@@ -1,6 +1,6 @@
-"""How large a method is: measured on its modules, and by the formula of its YAML.
+"""The size of a method: measured on its modules, and computed from the formula in its YAML.
 
-Modules may lie on the meta device; no weights are needed.
+Modules may be on the meta device; no weights are needed.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ class Sizes:
     """Numbers of scalars.
 
     Attributes:
-        trained: in parameters.
-        stored: in a saved adapter, which also holds the structure found.
-        active_at_decode: in parameters that take part in every decoding step.
+        trained: in the parameters.
+        stored: in a saved adapter, including the structure found.
+        active_at_decode: in the parameters that every decoding step uses.
     """
 
     trained: int
@@ -29,7 +29,7 @@ class Sizes:
 
 
 def sizes(method: Method) -> Sizes:
-    """Measure a method as it is now."""
+    """Measure a method in its present state."""
     stored = serving_state(method)
     resting = tuple(
         f"{name}." if name else ""
@@ -48,12 +48,12 @@ def sizes(method: Method) -> Sizes:
 
 
 def count(method: Method, dims: Dims, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Count a freshly made method.
+    """Count a freshly built method.
 
     Args:
-        method: as its entry makes it.
-        dims: sizes of the backbone it is made for.
-        entry: its YAML; `size` may be left out.
+        method: the method that its entry builds.
+        dims: sizes of its backbone.
+        entry: its YAML; `size` is optional.
 
     Returns:
         `counted` (the value of `size`, or what is trained without one), `reading` (`size` in numbers) and,

@@ -4,8 +4,8 @@
     p_i <- p_i / sum p * stop_grad(sum p)        same value; a gradient cannot change the total
     s_i = sigmoid(log(u_i p_i / ((1 - u_i) (1 - p_i))))      u_i ~ U(0, 1), binary concrete, temperature 1
 
-Gates are s while training and p otherwise.  The sum falls as zeta rises, so zeta is bracketed and
-halved rather than handed to a general root finder, and no gradient goes through it.
+Gates are s in training and p otherwise.  The sum falls as zeta rises, so bisection finds zeta, and no
+gradient goes through it.
 """
 
 import math
@@ -20,7 +20,7 @@ FAR = 20.0  # sigmoid(20) is 1 to fp32's precision
 
 
 def solve_shift(alpha: Tensor, sizes: Tensor, budget: float) -> float:
-    """Return zeta; alpha and sizes (N,). A budget that all candidates fit into gives p = 1."""
+    """Return zeta for alpha and sizes (N,). If all candidates fit the budget, p = 1."""
     alpha, sizes = alpha.detach().double().cpu(), sizes.double().cpu()
     target = budget * (1 - EDGE)
     low, high = float(alpha.min()) - FAR, float(alpha.max()) + FAR
@@ -34,7 +34,7 @@ def solve_shift(alpha: Tensor, sizes: Tensor, budget: float) -> float:
 
 
 def cut(p: Tensor, sizes: Sequence[int], budget: int) -> Tensor:
-    """Take candidates by falling p, each that still fits; returns (N,) bool."""
+    """Take every candidate that still fits, in order of decreasing p; returns (N,) bool."""
     kept = torch.zeros(len(sizes), dtype=torch.bool)
     left = budget
     for i in p.detach().cpu().argsort(descending=True, stable=True).tolist():
@@ -46,8 +46,8 @@ def cut(p: Tensor, sizes: Sequence[int], budget: int) -> Tensor:
 class BudgetedGates(nn.Module):
     """One gate per candidate.
 
-    `redraw` must be called before the forward passes of a step: it solves for zeta after alpha has
-    moved and draws u, which every forward pass until the next call uses.
+    Call `redraw` before the forward passes of a step: it solves for zeta after alpha has changed and
+    draws u, which every forward pass uses until the next call.
 
     Args:
         sizes: c, parameters of each candidate.

@@ -6,9 +6,9 @@
     GPT-NeoX:      out = h + A1(Attn(LN1 h)) + A2(FFN(LN2 h))
 
 y is a sublayer's output, before it is added to the stream.  Original code: google-research/
-adapter-bert, which also trains norms and head; the sizes of Table 1 leave no room for either, nor
+adapter-bert, which also trains norms and head; the sizes in Table 1 leave no room for either, or
 for biases (off by default).  Both matrices start truncated-normal with a standard deviation of 0.01,
-so a fresh adapter is near the identity, not at it.
+so a fresh adapter is close to the identity, but not equal to it.
 
 Symbols: m -> bottleneck_dim.
 """
@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.methods.arguments import Count, Positive
+from iapt.configuration.checking import Positive
+from iapt.methods.arguments import Size
 from iapt.methods.base import Method
 from iapt.methods.bottleneck import Bottleneck
 
@@ -27,7 +28,7 @@ PARTS = ("attn", "ffn")
 
 
 class SequentialAdapter(Bottleneck):
-    """A(y) = y + f(y), behind a sublayer."""
+    """A(y) = y + f(y), after a sublayer."""
 
     def __init__(self, width: int, bottleneck_dim: int, init_std: float, bias: bool) -> None:
         super().__init__(width, bottleneck_dim, nn.GELU(), bias)
@@ -40,7 +41,7 @@ class SequentialAdapter(Bottleneck):
 
 
 class Houlsby(Method):
-    """Adapters behind attention and feed-forward of every block.
+    """Adapters after the attention and the feed-forward sublayer of every block.
 
     Args:
         dims: sizes of the backbone.
@@ -50,7 +51,7 @@ class Houlsby(Method):
     """
 
     def __init__(
-        self, dims: Dims, bottleneck_dim: Count = 18, init_std: Positive = 1e-2, bias: bool = False
+        self, dims: Dims, bottleneck_dim: Size = 18, init_std: Positive = 1e-2, bias: bool = False
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleDict(
@@ -66,7 +67,7 @@ class Houlsby(Method):
         )
 
     def layers(self, dims: Dims) -> range:
-        """The blocks that have adapters."""
+        """Return the blocks that have adapters."""
         return range(dims.num_layers)
 
     def attach(self, backbone: Backbone) -> None:
@@ -76,5 +77,5 @@ class Houlsby(Method):
                 backbone.on_sublayer(int(layer), part, fn)
 
     def adapt(self, layer: int, adapter: SequentialAdapter, x: Tensor, y: Tensor) -> Tensor:
-        """What a sublayer with input x adds to the stream instead of y (both (B,T,d))."""
+        """Return what a sublayer with input x adds to the stream instead of y (both (B,T,d))."""
         return adapter(y)

@@ -23,7 +23,7 @@ from torch import Tensor
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.errors import AdapterError, ConfigError, closest
-from iapt.methods.arguments import Count
+from iapt.methods.arguments import Size
 from iapt.methods.merge import Mergeable
 from iapt.methods.peft_format import (
     Config,
@@ -48,15 +48,15 @@ class IA3(Mergeable, PeftCompatible):
     Args:
         dims: sizes of the backbone.
         latent_dim: r.
-        sites: what is rescaled, of q, k, v and the inner state (up, or act where there is no gate);
-            None is all but v.
+        sites: which of q, k, v and the inner state (up, or act without a gate) to rescale; None is all
+            but v.
     """
 
     neutral = True
     peft_types = ("IA3",)
 
     def __init__(
-        self, dims: Dims, latent_dim: Count = 16, sites: Sequence[str] | None = None
+        self, dims: Dims, latent_dim: Size = 16, sites: Sequence[str] | None = None
     ) -> None:
         super().__init__()
         widths = {site: dims.in_out(site)[1] for site in ("q", "k", "v")}
@@ -122,7 +122,7 @@ class IA3(Mergeable, PeftCompatible):
     def from_peft(
         cls, config: Config, tensors: Tensors, backbone: Backbone
     ) -> tuple[Config, Tensors]:
-        """A latent of width 1 that is 1, times l - 1: the vector as it is."""
+        """Represent each vector as a latent 1 of width 1, times l - 1."""
         refuse_options(config, ("feedforward_modules", "init_ia3_weights"))
         dims, names = backbone.dims, module_names(backbone)
         inner = inner_site(dims)
@@ -137,7 +137,7 @@ class IA3(Mergeable, PeftCompatible):
             mine = [s for s in ("q", "k", "v", "up") if owner_of(s, dims) == module]
             if not mine or (mine == ["up"] and not dims.gated):
                 raise AdapterError(
-                    f"tensor {name}: of block {layer}, IA3 of ours rescales q, k, v and the inner state only."
+                    f"tensor {name}: in block {layer}, our IA3 rescales only q, k, v and the inner state."
                 )
             for site in mine:
                 scaled[layer, site] = backbone.family.site(layer, site).take(factors)
@@ -153,12 +153,12 @@ class IA3(Mergeable, PeftCompatible):
 
 
 def inner_site(dims: Dims) -> str:
-    """Where the inner feed-forward state is rescaled."""
+    """Return the site at which the inner feed-forward state is rescaled."""
     return "up" if dims.gated else "act"
 
 
 def owner_of(site: str, dims: Dims) -> str:
-    """The linear module at which peft rescales a site."""
+    """Return the linear module at which peft rescales a site."""
     if site == "act":
         return "down"
     return "qkv" if dims.fused_qkv and site in ("q", "k", "v") else site

@@ -8,15 +8,15 @@ Before block l, with h the instruction's hidden states (n x d), group g = l // s
     s = A^T z                 l_sp x m
     p = R_g(s) E_g            rational activation, MLP_up m x d, shared             (Eq. 1, 3)
 
-p is put in front of the block's input; its outputs are discarded (footnote 2).
+p is prepended to the block's input; its outputs are discarded (footnote 2).
 
 There is no non-linearity between MLP_down and the pooler, so A^T(h D) = (A^T h) D and
 (h D) Q = h (D Q): tokens are scored with the small matrix D Q (d x l_sp), and l_sp pooled vectors
 are projected down instead of n.  Exact, and about m / (2 l_sp) times cheaper.
 
 Symbols: l_sp -> prompt_len, m -> bottleneck_dim, L_s -> share_every, Theta -> `arch_parameters`.
-Unstated in the paper: no biases, D, E, Q ~ N(0, init_std^2).  What decides whether it
-learns in few steps (`generator_norm`, `hide_from_first`, scales) is in DEVIATIONS.md.
+Unstated in the paper: no biases, D, E, Q ~ N(0, init_std^2).  DEVIATIONS.md discusses what
+decides whether it learns in few steps (`generator_norm`, `hide_from_first`, scales).
 """
 
 import math
@@ -29,8 +29,9 @@ from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
+from iapt.configuration.checking import Positive
 from iapt.errors import ConfigError
-from iapt.methods.arguments import Count, Positive, one_of
+from iapt.methods.arguments import Size, one_of
 from iapt.methods.base import Method
 from iapt.methods.pooling import MeanPooler
 from iapt.methods.rational import Rational
@@ -50,20 +51,20 @@ class AttentionPooler(nn.Module):
         self.queries = nn.Parameter(torch.randn(bottleneck_dim, prompt_len) * init_std)
 
     def forward(self, h: Tensor, mask: Tensor, down: Tensor) -> Tensor:
-        """Weights (B,T,P), columns sum to 1, of h (B,T,D) under mask (B,T) with down (D,M)."""
+        """Return weights (B,T,P), whose columns sum to 1, from h (B,T,D), mask (B,T) and down (D,M)."""
         scores = h @ (down @ self.queries).to(h.dtype)  # (B, T, P)
         return torch.softmax(scores.float().masked_fill(~mask[..., None], -torch.inf), dim=1)
 
 
 class PromptGenerator(nn.Module):
-    """What a group of blocks shares: D, E and the activation."""
+    """The projections D and E that a group of blocks shares."""
 
     def __init__(
         self, hidden_size: int, bottleneck_dim: int, init_std: float, up_init: str, tied: bool
     ) -> None:
         super().__init__()
         self.down = nn.Parameter(torch.randn(hidden_size, bottleneck_dim) * init_std)
-        # As D^T, R(s) E starts as a rough copy of the pooled states, which the block can read.
+        # With E = D^T, R(s) E starts as a rough copy of the pooled states, which the block can read.
         up = (
             self.down.detach().T.clone()
             if up_init == "transpose"
@@ -74,7 +75,7 @@ class PromptGenerator(nn.Module):
     def forward(
         self, h: Tensor, mask: Tensor, pooler: nn.Module, activation: nn.Module
     ) -> tuple[Tensor, Tensor]:
-        """Soft tokens p (B,P,D) and s (B,P,M) from h (B,T,D) and the instruction mask (B,T)."""
+        """Return soft tokens p (B,P,D) and s (B,P,M) from h (B,T,D) and the instruction mask (B,T)."""
         A = pooler(h, mask, self.down)  # (B, T, P)
         pooled = A.to(h.dtype).transpose(1, 2) @ h  # A^T h, (B, P, D)
         s = pooled @ self.down.to(h.dtype)  # (B, P, M)
@@ -93,7 +94,7 @@ class IAPT(Method):
         activation: "rational" (learned), "gelu" or "relu"; or two of them for the lower and upper
             half of the blocks (variants IAPT-6 and -7).
         pooler: "attention", "segment_mean" or "mean".
-        generator_norm: "none" feeds the raw residual stream (the paper's letter), "block" the
+        generator_norm: "none" feeds the raw residual stream (as the paper literally says), "block" the
             stream normalised by the block's own frozen input norm.
         hide_from_first: the instruction's first token does not attend to the soft tokens.
         tie_projections: E = D^T throughout (the reading that halves the parameter count).
@@ -109,9 +110,9 @@ class IAPT(Method):
     def __init__(
         self,
         dims: Dims,
-        prompt_len: Count = 4,
-        bottleneck_dim: Count = 256,
-        share_every: Count = 4,
+        prompt_len: Size = 4,
+        bottleneck_dim: Size = 256,
+        share_every: Size = 4,
         activation: str | Sequence[str] = "rational",
         pooler: Pooler = "attention",
         generator_norm: Norm = "none",
@@ -149,7 +150,7 @@ class IAPT(Method):
         self.largest: dict[int, Tensor] = {}  # max |s| of each block's last forward pass
 
     def generate(self, layer: int, norm: nn.Module, h: Tensor, mask: Tensor) -> Tensor:
-        """The soft tokens (B,P,D) of one block from the stream h (B,T,D) entering it."""
+        """Return the soft tokens (B,P,D) of one block from the stream h (B,T,D) that enters it."""
         group = layer // self.share_every
         activation = self.activations[
             group if len(self.activations) == len(self.generators) else layer
@@ -170,12 +171,12 @@ class IAPT(Method):
         return [p for activation in self.activations for p in activation.parameters()]
 
     def measurements(self) -> dict[str, float]:
-        """Largest |s| per block: far outside the fitted range of the activation, its curve is arbitrary."""
+        """Return the largest |s| per block; far outside its fitted range, the activation is arbitrary."""
         return {f"largest_input/{layer}": float(value) for layer, value in self.largest.items()}
 
 
 def _halves(activation: str | Sequence[str]) -> tuple[str, str]:
-    """The activations of the lower and of the upper half of the blocks."""
+    """Return the activations of the lower and the upper half of the blocks."""
     names = (activation, activation) if isinstance(activation, str) else tuple(activation)
     for name in names:
         one_of("activation", name, Activation)

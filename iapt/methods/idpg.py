@@ -1,13 +1,13 @@
 """IDPG: instance-dependent prompt generation (Wu et al. 2022).
 
-The frozen backbone first reads the instruction without any prompt; from its last states a generator
-makes l_sp soft tokens, which stand behind BOS in the input of the pass that counts.
+The frozen backbone first reads the instruction without a prompt; from its last hidden states a generator
+makes l_sp soft tokens, which follow BOS in the input of the second pass.
 
     matched   p = GELU(A^T x W_d) W_u         x: the instruction's last states; A: segment means
-    phm       p = GELU(x_n W_1 + b_1) W_2 + b_2, cut into l_sp vectors   x_n: last token's last state
+    phm       p = GELU(x_n W_1 + b_1) W_2 + b_2, split into l_sp vectors   x_n: last token's last state
 
 `matched` is the reading with 8.4M parameters (2 * 4096 * 1024 = 8,388,608 on LLaMA-2 7B), which the
-original generator does not have.  `phm` is the original's (github.com/CSerxy/IDPG, there on the
+original generator does not have.  `phm` is the original generator (github.com/CSerxy/IDPG, there on the
 state of RoBERTa's <s>): W_1 and W_2 are hypercomplex maps (`phm.py`) of 1.32M weights at order 16;
 `multi_layer` is its M-IDPG, which also adds GELU(x_n W_1 + b_1) W_2 + b_2^l, with x_n the stream's
 last instruction token there, to the soft tokens entering every later block l.
@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
+from iapt.configuration.checking import Probability
 from iapt.errors import ConfigError
-from iapt.methods.arguments import Count, Probability, one_of
+from iapt.methods.arguments import Size, one_of
 from iapt.methods.base import Method
 from iapt.methods.bottleneck import Bottleneck
 from iapt.methods.pooling import segment_means
@@ -33,7 +34,7 @@ Generator = Literal["matched", "phm"]
 
 
 class SegmentPrompt(Bottleneck):
-    """p = GELU(A^T x W_d) W_u, from all states of the instruction."""
+    """p = GELU(A^T x W_d) W_u, from all hidden states of the instruction."""
 
     def __init__(self, hidden_size: int, bottleneck_dim: int, prompt_len: int) -> None:
         super().__init__(hidden_size, bottleneck_dim, nn.GELU())
@@ -42,7 +43,7 @@ class SegmentPrompt(Bottleneck):
             nn.init.normal_(matrix, std=0.02)
 
     def forward(self, x: Tensor, mask: Tensor, layer: int) -> Tensor:  # type: ignore[override]
-        """Soft tokens (B,P,D) from states x (B,T,D) under the instruction mask (B,T)."""
+        """Return soft tokens (B,P,D) from states x (B,T,D) under the instruction mask (B,T)."""
         return super().forward(segment_means(x, mask, self.prompt_len))
 
 
@@ -54,9 +55,9 @@ class IDPG(Method):
         prompt_len: l_sp.
         bottleneck_dim: m.
         generator: "matched" or "phm".
-        phm_order: n of phm; has to divide d, m and l_sp d.
-        multi_layer: with phm, write to the soft tokens before every block, not only the first.
-        dropout: of phm, in training, on what enters W_1 (for the first prompt) and W_2.
+        phm_order: n of phm; must divide d, m and l_sp d.
+        multi_layer: with phm, add to the soft tokens before every block, not only the first.
+        dropout: with phm, in training, on the inputs of W_1 (for the first prompt) and W_2.
     """
 
     instruction_aware = True
@@ -65,17 +66,17 @@ class IDPG(Method):
     def __init__(
         self,
         dims: Dims,
-        prompt_len: Count = 4,
-        bottleneck_dim: Count = 1024,
+        prompt_len: Size = 4,
+        bottleneck_dim: Size = 1024,
         generator: Generator = "matched",
-        phm_order: Count = 16,
+        phm_order: Size = 16,
         multi_layer: bool = False,
         dropout: Probability = 0.1,
     ) -> None:
         super().__init__()
         one_of("generator", generator, Generator)
         if multi_layer and generator != "phm":
-            raise ConfigError("method.multi_layer=true: only with method.generator=phm.")
+            raise ConfigError("method.multi_layer=true: needs method.generator=phm.")
         self.soft_tokens = prompt_len
         self.prompted_blocks = dims.num_layers if multi_layer else 1
         self.generator: SegmentPrompt | SentencePrompt = (
@@ -92,13 +93,13 @@ class IDPG(Method):
         )
 
     def soft_prompt(self, backbone: Backbone, h: Tensor, mask: Tensor) -> Tensor:
-        """The soft tokens (B,P,D) of the input, from embeddings h (B,T,D) and the instruction mask (B,T)."""
+        """Return the input's soft tokens (B,P,D) from embeddings h (B,T,D) and the instruction mask (B,T)."""
         width = int(mask.any(0).nonzero().max()) + 1  # the response is not read
         h, mask = h[:, :width], mask[:, :width]
         return self.generator(backbone.final_states(h, mask), mask, 0)
 
     def later_prompt(self, layer: int, h: Tensor, mask: Tensor) -> Tensor:
-        """What block `layer` adds to its soft tokens, (B,P,D)."""
+        """Return what block `layer` adds to its soft tokens, (B,P,D)."""
         return self.generator(h, mask, layer)
 
     def attach(self, backbone: Backbone) -> None:

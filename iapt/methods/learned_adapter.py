@@ -1,20 +1,20 @@
 """Learned-Adapter, a stand-in: the original's code and search are not public.
 
-Known of the original (Zhang et al. 2023) is that adapter architectures are searched in a unified
-space and then used for tuning.  Its activations, operations and search ("GDNAS") are unknown; what
-follows is ours and must be reported as a reimplementation, not as the original.
+All that is known of the original (Zhang et al. 2023) is that it searches adapter architectures in a
+unified space and then uses them for tuning.  Its activations, operations and search ("GDNAS") are unknown;
+what follows is ours and must be reported as a reimplementation, not as the original.
 
-Per block one adapter beside the whole block, as in `parallel_adapter.py`, with a searched inside:
+Each block has one adapter beside the whole block, as in `parallel_adapter.py`, with a searched operation:
 
     y = Block(h) + s * e(phi(x W_d)) W_u        W_d in R^{d x m}, W_u in R^{m x d}, x = LN1(h)
     phi  = sum_k softmax(a)_k phi_k             phi_k of ReLU, GELU, SiLU, tanh, LeakyReLU, identity
     e(z) = softmax(c)_0 z + softmax(c)_1 z W_e  W_e in R^{m x m} from the identity
 
-Everything is done token by token, so decoding needs no state.  *Search*: first-order bilevel steps
-(`arch_parameters` = a, c) on a training set cut in halves, for 20 % of the training steps; over the
+Everything works token by token, so decoding needs no state.  *Search*: first-order bilevel steps
+(`arch_parameters` = a, c) on a training set split in halves, for 20 % of the training steps; over the
 next 20 %, a and c of all blocks are settled one after another, the most confident (lowest softmax
-entropy) first.  *Training*: the settled adapters from a fresh start, for the full schedule.
-9,437,184 to 9,478,656 parameters on LLaMA-2 7B, by the number of W_e that stay (Table 1: 9.5M).
+entropy) first.  *Training*: the settled adapters, re-initialised, for the full schedule.
+9,437,184 to 9,478,656 parameters on LLaMA-2 7B, depending on the number of W_e kept (Table 1: 9.5M).
 
 Symbols: m -> bottleneck_dim, s -> scale.
 """
@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iapt.backbone.dims import Dims
-from iapt.methods.arguments import Count, NonNegative, Positive, Share
+from iapt.configuration.checking import NonNegative, Positive, Share
+from iapt.methods.arguments import Size
 from iapt.methods.base import Progress
 from iapt.methods.choice import Choice
 from iapt.methods.parallel_adapter import Input, ParallelAdapter
@@ -45,7 +46,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class SearchedOperation(nn.Module):
-    """e(phi(z)): a mixture while it is searched, one activation and one inner map afterwards."""
+    """e(phi(z)): a mixture during the search, one activation and one inner map afterwards."""
 
     def __init__(self, bottleneck_dim: int) -> None:
         super().__init__()
@@ -63,7 +64,7 @@ class SearchedOperation(nn.Module):
         return z @ self.inner.to(z.dtype)
 
     def settle(self) -> None:
-        """Once both choices are made: drop what only the search needed, start W_e afresh."""
+        """Drop what only the search needed and re-initialise W_e, once both choices are made."""
         self.phi.logits = self.e.logits = None
         if self.e.chosen == "none":
             self.inner = None
@@ -78,16 +79,16 @@ class LearnedAdapterReimpl(ParallelAdapter, Searched):
         dims: sizes of the backbone.
         bottleneck_dim: m.
         scale: s.
-        input: "ln1" or "raw", what the adapter reads.
-        search_fraction: steps of pure search as a share of the training steps.
-        decide_fraction: steps over which choices are made, likewise.
+        input: the adapter's input, "ln1" or "raw".
+        search_fraction: steps of pure search, as a share of the training steps.
+        decide_fraction: steps over which choices are made, as a share of the training steps.
         arch_lr: learning rate of a and c.
     """
 
     def __init__(
         self,
         dims: Dims,
-        bottleneck_dim: Count = 36,
+        bottleneck_dim: Size = 36,
         scale: Positive = 4.0,
         input: Input = "ln1",
         search_fraction: Share = 0.2,
@@ -104,11 +105,11 @@ class LearnedAdapterReimpl(ParallelAdapter, Searched):
         return SearchedOperation(self._bottleneck_dim)
 
     def operations(self) -> list[SearchedOperation]:
-        """The searched inside of every block's adapter."""
+        """Return the searched operation of every block's adapter."""
         return [m for m in self.modules() if isinstance(m, SearchedOperation)]
 
     def choices(self) -> list[Choice]:
-        """The choices of phi and e, of every block, in forward order."""
+        """Return the choices of phi and e of every block, in forward order."""
         return [choice for op in self.operations() for choice in (op.phi, op.e)]
 
     def arch_parameters(self) -> list[nn.Parameter]:

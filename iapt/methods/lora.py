@@ -2,7 +2,7 @@
 
     y = x W + (alpha / rank) * dropout(x) A B       A in R^{in x r} Kaiming-uniform, B in R^{r x out} zero
 
-on all seven projections of every block, which is what 10.0M parameters on LLaMA-2 7B mean
+on all seven projections of every block, which gives the 10.0M parameters on LLaMA-2 7B
 (4 * 32 * 78,080 = 9,994,240).  Where q, k and v are one module (GPT-2, GPT-NeoX) they share one A,
 as in the peft library.  Names and shapes of `lora_A` (r x in) and `lora_B` (out x r) follow peft.
 """
@@ -17,8 +17,9 @@ from torch.nn import functional as F
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
+from iapt.configuration.checking import Positive, Probability
 from iapt.errors import AdapterError, ConfigError, closest
-from iapt.methods.arguments import Positive, Probability, Rank, rank_within
+from iapt.methods.arguments import Rank, rank_within
 from iapt.methods.merge import Mergeable
 from iapt.methods.peft_format import (
     WRAPPED,
@@ -36,9 +37,9 @@ from iapt.methods.peft_format import (
 from iapt.methods.per_site import PerSite
 
 PEFT_A, PEFT_B = "lora_A.weight", "lora_B.weight"
-# Regular expressions of a stranger's: no groups, few repeats, so that none takes long.
+# Untrusted regular expressions: no groups and few repeats, so that none takes long.
 PATTERN = re.compile(r"[\w.^$\\|*+\[\]-]{1,300}")
-# Ways to start A and B that leave the backbone alone.
+# Initialisations of A and B that leave the backbone unchanged.
 PLAIN_STARTS = ("gaussian", "orthogonal", "eva")
 
 
@@ -63,7 +64,7 @@ class LowRank(nn.Module):
         return F.linear(low, self.lora_B.to(x.dtype)) * self.scaling
 
     def change_of_weight(self) -> Tensor:
-        """What Delta adds to the frozen weight, (in, out)."""
+        """Return the change of the frozen weight, (in, out)."""
         return (self.lora_B @ self.lora_A).T * self.scaling
 
 
@@ -133,9 +134,9 @@ class LoRA(Mergeable, PeftCompatible):
     def from_peft(
         cls, config: Config, tensors: Tensors, backbone: Backbone
     ) -> tuple[Config, Tensors]:
-        """Represent any LoRA on the blocks' projections: A and B are padded to the largest rank.
+        """Represent any LoRA on the blocks' projections, with A and B padded to the largest rank.
 
-        A module's own rank and alpha end in one scale; where scales differ, B carries the difference.
+        A module's rank and alpha give its scale; where scales differ, B absorbs the difference.
         """
         refuse_options(
             config,
@@ -147,7 +148,7 @@ class LoRA(Mergeable, PeftCompatible):
         ):
             raise AdapterError(
                 f"LORA: init_lora_weights={config['init_lora_weights']!r} changes the backbone's own weights; convert "
-                "it with peft (path_initial_model_for_weight_conversion)."
+                "the adapter with peft (path_initial_model_for_weight_conversion)."
             )
         found = by_place(tensors, (PEFT_A, PEFT_B), backbone)
         names = module_names(backbone)
@@ -173,10 +174,10 @@ class LoRA(Mergeable, PeftCompatible):
 
 
 def _scale(config: Config, name: str, rank: int) -> float:
-    """What a module of peft's multiplies B A x with; patterns of module names may say otherwise than the whole.
+    """Return the factor by which peft multiplies a module's B A x; patterns may override it by module.
 
     Raises:
-        AdapterError: the rank is not the one that the configuration says.
+        AdapterError: the rank differs from the configuration's.
     """
     said = number(_of_module(config, "rank_pattern", "r", name), "r", 1)
     alpha = number(_of_module(config, "alpha_pattern", "lora_alpha", name), "lora_alpha", 1e-9)
@@ -188,16 +189,14 @@ def _scale(config: Config, name: str, rank: int) -> float:
 
 
 def _of_module(config: Config, pattern: str, key: str, name: str) -> Config:
-    """The configuration with the value that a pattern gives a module, matched as peft matches."""
+    """Return the configuration with the pattern's value for a module, matched as in peft."""
     own = config.get(pattern) or {}
     if not isinstance(own, dict):
         raise AdapterError(f"LORA: {pattern}={own!r}: must be a mapping.")
     module = name.removeprefix(WRAPPED)
     for words, value in own.items():
         if not PATTERN.fullmatch(words) or len(re.findall(r"[*+]", words)) > 3:
-            raise AdapterError(
-                f"LORA: {pattern}: {words[:100]!r} is too involved a pattern to be tried."
-            )
+            raise AdapterError(f"LORA: {pattern}: the pattern {words[:100]!r} is too complex.")
         if re.match(rf"(.*\.)?({words})$", module):
             return config | {key: value}
     return config

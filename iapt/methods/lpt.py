@@ -1,17 +1,17 @@
 """LPT: late prompt tuning (Liu et al. 2022, "A late prompt could be better than many prompts").
 
-One prompt per input, made from the stream that enters block k and put in front of it; from there
-on the soft tokens live in the stream like any others::
+One prompt per input, made from the stream that enters block k and prepended to it; from there on the
+soft tokens are part of the stream like any others::
 
     p = ReLU(A^T h_k W_d) W_u    A: means over l_sp nearly equal segments of the instruction
     blocks k .. L-1 run on [p ; h_k]
 
-(Averaging before W_d or after it is the same: averages commute with affine maps.)
+(Averaging before or after W_d is the same: averages commute with affine maps.)
 
-The blocks below k are the bare backbone and get no backward pass.  The original
-(github.com/xyltt/LPT) has several generators and pools all instruction tokens but the last, by an
-index used as a length; here mean pooling (the only generator with 8.4M: 2 * 4096 * 1024 = 8,388,608
-on LLaMA-2 7B, without the 5,120 biases of the original) over all of them, and k = L/2 as in its scripts.
+The blocks below k are the bare backbone and need no backward pass.  The original
+(github.com/xyltt/LPT) has several generators, and pools all instruction tokens but the last, because it
+uses an index as a length.  We use mean pooling over all of them (the only generator with 8.4M:
+2 * 4096 * 1024 = 8,388,608 on LLaMA-2 7B, without the original's 5,120 biases), and k = L/2 as in its scripts.
 
 Symbols: l_sp -> prompt_len, m -> bottleneck_dim, k -> layer.
 """
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.errors import ConfigError
-from iapt.methods.arguments import Count
+from iapt.methods.arguments import Size
 from iapt.methods.base import Method
 from iapt.methods.bottleneck import Bottleneck
 from iapt.methods.pooling import segment_means
@@ -46,8 +46,8 @@ class LPT(Method):
     def __init__(
         self,
         dims: Dims,
-        prompt_len: Count = 4,
-        bottleneck_dim: Count = 1024,
+        prompt_len: Size = 4,
+        bottleneck_dim: Size = 1024,
         layer: int | None = None,
         bias: bool = False,
     ) -> None:
@@ -64,7 +64,7 @@ class LPT(Method):
             nn.init.uniform_(p, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in))
 
     def soft_prompt(self, h: Tensor, mask: Tensor) -> Tensor:
-        """The soft tokens (B,P,D) from the stream h (B,T,D) and the instruction mask (B,T)."""
+        """Return soft tokens (B,P,D) from the stream h (B,T,D) and the instruction mask (B,T)."""
         return self.generator(segment_means(h, mask, self.soft_tokens))
 
     def attach(self, backbone: Backbone) -> None:

@@ -3,9 +3,9 @@
     input = [P_1 .. P_n ; emb(x)],    P_i = z_i V_i        z_i in R^r, V_i in R^{r x d}
 
 The original writes P with an LSTM and an MLP (github.com/THUDM/P-tuning); the paper's Appendix F
-has 64 soft tokens of size 36, projected to d.  One projection per token is what 9.4M means:
-64 * 36 * 4096 = 9,437,184 on LLaMA-2 7B (and 2,304 latents).  Soft tokens stand in front of the
-text, BOS included, as in the peft library.
+has 64 soft tokens of size 36, projected to d.  One projection per token gives the 9.4M:
+64 * 36 * 4096 = 9,437,184 on LLaMA-2 7B (and 2,304 latents).  Soft tokens come before the text, BOS
+included, as in the peft library.
 
 Symbols: n -> prompt_len, r -> latent_dim.
 """
@@ -18,7 +18,8 @@ from torch import Tensor
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.methods.arguments import Count, Positive
+from iapt.configuration.checking import Positive
+from iapt.methods.arguments import Size
 from iapt.methods.peft_format import Config, PeftCompatible, Tensors
 from iapt.methods.prompt_vectors import (
     PEFT_VECTORS,
@@ -35,8 +36,8 @@ class PTuning(PromptVectors, PeftCompatible):
         dims: sizes of the backbone.
         prompt_len: n.
         latent_dim: r; None trains the soft tokens themselves (prompt tuning).
-        init_std: standard deviation of the soft tokens at the start; None is that of the backbone's
-            embedding table, measured when a fresh method is attached for the first time.
+        init_std: initial standard deviation of the soft tokens; None is that of the backbone's
+            embedding table, measured when a fresh method is first attached.
     """
 
     peft_types = ("PROMPT_TUNING", "P_TUNING")
@@ -44,8 +45,8 @@ class PTuning(PromptVectors, PeftCompatible):
     def __init__(
         self,
         dims: Dims,
-        prompt_len: Count = 64,
-        latent_dim: Count | None = 36,
+        prompt_len: Size = 64,
+        latent_dim: Size | None = 36,
         init_std: Positive | None = None,
     ) -> None:
         std = 1.0 if init_std is None else init_std
@@ -53,12 +54,12 @@ class PTuning(PromptVectors, PeftCompatible):
         self._unscaled = init_std is None
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As in torch; what is loaded has its scale already."""
+        """Load as in torch; loaded weights already have their scale."""
         self._unscaled = False
         return super().load_state_dict(state_dict, *args, **kwargs)
 
     def soft_prompt(self, h: Tensor, mask: Tensor) -> Tensor:
-        """The soft tokens (B,P,D), the same for every row of h (B,T,D)."""
+        """Return the soft tokens (B,P,D), the same for every row of h (B,T,D)."""
         return self.vectors().expand(len(h), -1, -1)
 
     def attach(self, backbone: Backbone) -> None:
@@ -87,5 +88,5 @@ class PTuning(PromptVectors, PeftCompatible):
     def from_peft(
         cls, config: Config, tensors: Tensors, backbone: Backbone
     ) -> tuple[Config, Tensors]:
-        """The file holds the finished soft tokens, whatever network made them."""
+        """Read the finished soft tokens, whatever network made them."""
         return prompt_from_peft(config, tensors, backbone.dims, backbone.dims.hidden_size)

@@ -5,9 +5,9 @@
     z in R^{n x r}, one for all blocks;  U_l, W_l in R^{r x H_kv K}, no biases, no tanh
 
 The original has Embedding(n, 2 L d), or an MLP over Embedding(n, d) (github.com/THUDM/P-tuning-v2);
-Appendix F says "64 tokens" alone.  Latents of width 36, as for P-tuning, are the reading with 9.4M:
+Appendix F says only "64 tokens".  Latents of width 36, as for P-tuning, are the reading with 9.4M:
 36 * 2 * 32 * 4096 = 9,437,184 on LLaMA-2 7B (and 2,304 latents).  Prefix keys are not rotated: they
-enter as a cache's content, and the text's positions start behind them.
+enter as cached keys, and the text's positions start after them.
 
 Symbols: n -> prompt_len, r -> latent_dim.
 """
@@ -18,7 +18,8 @@ from torch import Tensor
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.methods.arguments import Count, Positive
+from iapt.configuration.checking import Positive
+from iapt.methods.arguments import Size
 from iapt.methods.peft_format import Config, PeftCompatible, Tensors
 from iapt.methods.prompt_vectors import (
     PEFT_VECTORS,
@@ -36,7 +37,7 @@ class PTuningV2(PromptVectors, PeftCompatible):
         dims: sizes of the backbone.
         prompt_len: n.
         latent_dim: r; None trains the prefixes themselves (prefix tuning without an MLP).
-        init_std: standard deviation of the prefixes' entries at the start.
+        init_std: initial standard deviation of the prefixes' entries.
     """
 
     peft_types = ("PREFIX_TUNING",)
@@ -44,8 +45,8 @@ class PTuningV2(PromptVectors, PeftCompatible):
     def __init__(
         self,
         dims: Dims,
-        prompt_len: Count = 64,
-        latent_dim: Count | None = 36,
+        prompt_len: Size = 64,
+        latent_dim: Size | None = 36,
         init_std: Positive = 0.02,
     ) -> None:
         width = 2 * dims.num_kv_heads * dims.head_dim  # one block's keys and values
@@ -54,7 +55,7 @@ class PTuningV2(PromptVectors, PeftCompatible):
         self._width, self._heads = width, (dims.num_kv_heads, dims.head_dim)
 
     def keys_values(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Keys and values (H_kv, P, K) of one block; only its columns of the projection are used."""
+        """Return keys and values (H_kv, P, K) of one block, from its columns of the projection."""
         columns = slice(layer * self._width, (layer + 1) * self._width)
         vectors = self.vectors
         part = self.weights[:, columns]
@@ -85,7 +86,7 @@ class PTuningV2(PromptVectors, PeftCompatible):
     def from_peft(
         cls, config: Config, tensors: Tensors, backbone: Backbone
     ) -> tuple[Config, Tensors]:
-        """The file holds the finished keys and values, whether an MLP made them or not."""
+        """Read the finished keys and values, whether or not an MLP made them."""
         dims = backbone.dims
         width = 2 * dims.num_layers * dims.num_kv_heads * dims.head_dim
         return prompt_from_peft(config, tensors, dims, width)

@@ -3,11 +3,10 @@
     y = Block(h) + s * phi(x W_d) W_u        phi = ReLU, W_d in R^{d x m}, W_u in R^{m x d}, s = 4
     x = LN1(h), the block's own frozen norm  (`input="ln1"`), or x = h (`input="raw"`)
 
-He et al. put it beside attention or feed-forward, where it reads what that sublayer reads; beside
-"the whole block" (the paper's Appendix F) exists in no public code, and a pre-norm block reads LN1.
-Raw streams of LLaMA models have a few huge channels at the first token, and s = 4 multiplies them.
-Start as in jxhe/unify-parameter-efficient-tuning: W_d Kaiming-uniform, W_u = 0; s = 4 from its run
-scripts.
+He et al. put it beside attention or feed-forward, where it reads that sublayer's input.  No public code
+puts it beside "the whole block" (the paper's Appendix F), and a pre-norm block reads LN1.  Raw streams of
+LLaMA models have a few huge channels at the first token, which s = 4 would multiply.  The initialisation
+follows jxhe/unify-parameter-efficient-tuning: W_d Kaiming-uniform, W_u = 0; s = 4 is from its run scripts.
 
 Symbols: m -> bottleneck_dim, s -> scale.
 """
@@ -20,7 +19,8 @@ from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.methods.arguments import Count, Positive, Probability, one_of
+from iapt.configuration.checking import Positive, Probability
+from iapt.methods.arguments import Size, one_of
 from iapt.methods.base import Method
 from iapt.methods.bottleneck import Bottleneck
 
@@ -34,7 +34,7 @@ class ParallelAdapter(Method):
         dims: sizes of the backbone.
         bottleneck_dim: m.
         scale: s.
-        input: "ln1" or "raw", what the adapter reads.
+        input: the adapter's input, "ln1" or "raw".
         bias: give both maps biases.
         dropout: on the bottleneck, in training.
     """
@@ -44,7 +44,7 @@ class ParallelAdapter(Method):
     def __init__(
         self,
         dims: Dims,
-        bottleneck_dim: Count = 36,
+        bottleneck_dim: Size = 36,
         scale: Positive = 4.0,
         input: Input = "ln1",
         bias: bool = False,
@@ -59,7 +59,7 @@ class ParallelAdapter(Method):
         )
 
     def activation(self, layer: int) -> nn.Module:
-        """The non-linearity of one block's adapter."""
+        """Return the non-linearity of one block's adapter."""
         return nn.ReLU()
 
     def attach(self, backbone: Backbone) -> None:
@@ -70,5 +70,5 @@ class ParallelAdapter(Method):
     def beside(
         self, norm: nn.Module, adapter: Callable[[Tensor], Tensor], h: Tensor, y: Tensor
     ) -> Tensor:
-        """What a block with input h returns instead of y (both (B,T,d))."""
+        """Return what a block with input h gives instead of y (both (B,T,d))."""
         return y + self.scale * adapter(norm(h))

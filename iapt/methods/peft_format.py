@@ -1,10 +1,10 @@
 """Adapters in the peft library's folder format: adapter_config.json and adapter_model.safetensors.
 
-A method that peft also has is `PeftCompatible`: it says which `peft_type` it is there and translates both
-ways.  The others have no counterpart and are refused by name.  peft itself is not needed.
+A method that peft also has is `PeftCompatible`: it states its `peft_type` and translates both ways.  The
+others have no counterpart, and a message says so.  peft itself is not needed.
 
-Names of tensors are "base_model.model." and the module's path in the Hugging Face model.  Paths are
-found by asking which module of the model is the one the backbone acts on, so no family is named.
+The name of a tensor is "base_model.model." and its module's path in the Hugging Face model.  A path is
+found by looking up the module on which the backbone acts, so no family is named here.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ TENSORS = "adapter_model.safetensors"
 WRAPPED = "base_model.model."
 TASK = "CAUSAL_LM"
 
-# What peft writes that changes no logit of a trained adapter on its backbone.
+# Options of peft that do not change a trained adapter's logits on its backbone.
 INERT = frozenset(
     {
         *("auto_mapping", "base_model_name_or_path", "inference_mode", "peft_type", "peft_version", "revision"),
@@ -39,10 +39,10 @@ Place = tuple[int, str]  # block, site
 
 
 class PeftCompatible(Method):
-    """A method that the peft library has as well.
+    """A method that the peft library also has.
 
     Attributes:
-        peft_types: what peft calls it; the first is written, all are read.
+        peft_types: peft's names for it; we write the first and read all.
     """
 
     peft_types: ClassVar[tuple[str, ...]]
@@ -63,10 +63,10 @@ class PeftCompatible(Method):
     def from_peft(
         cls, config: Config, tensors: Tensors, backbone: Backbone
     ) -> tuple[Config, Tensors]:
-        """Return the numbers that build this method, and its tensors, for an adapter of peft's.
+        """Return the values that build this method, and its tensors, from peft's adapter.
 
         Raises:
-            AdapterError: an option, a module or a shape that this method cannot represent; it is named.
+            AdapterError: naming an option, module or shape that this method cannot represent.
         """
         raise NotImplementedError(f"{cls.__name__} must define from_peft.")
 
@@ -75,17 +75,17 @@ def save_peft(folder: Path, method: Method, backbone: Backbone, checkpoint: str 
     """Write a folder that ``peft.PeftModel.from_pretrained(model, folder)`` loads.
 
     Args:
-        folder: made if missing; two files are written, each complete or not at all.
-        method: trained.
-        backbone: it was trained on.
-        checkpoint: what peft should name as the base model.
+        folder: created if missing; each of its two files is written atomically.
+        method: the trained method.
+        backbone: its backbone.
+        checkpoint: the base model for peft's configuration.
 
     Raises:
-        AdapterError: peft has no such method.
+        AdapterError: peft does not have this method.
     """
     if not isinstance(method, PeftCompatible):
         raise AdapterError(
-            f"{type(method).__name__} has no counterpart in peft; use it as a saved adapter of ours."
+            f"{type(method).__name__} has no counterpart in peft; use our saved adapter."
         )
     method.check_peft(backbone.dims)
     config, tensors = method.to_peft(backbone)
@@ -98,33 +98,31 @@ def read_peft(folder: Path) -> tuple[Config, Tensors]:
     """Read a folder that peft wrote.
 
     Raises:
-        AdapterError: it is not such a folder, is damaged, or its tensors are pickled.
+        AdapterError: the folder is not peft's, is damaged, or has pickled tensors.
     """
     try:
         config = read_json(folder / CONFIG)
     except DataError as error:
-        raise AdapterError(f"{folder} is not an adapter of peft's: {error}") from error
+        raise AdapterError(f"{folder} is not a peft adapter: {error}") from error
     if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
-        raise AdapterError(
-            f"{folder / CONFIG}: peft_type: missing; it is not an adapter of peft's."
-        )
+        raise AdapterError(f"{folder / CONFIG}: peft_type: missing; it is not a peft adapter.")
     if not (folder / TENSORS).is_file() and (folder / "adapter_model.bin").exists():
         raise AdapterError(
-            f"{folder} has adapter_model.bin only, a pickle, which runs code when it is read. Save it again with "
+            f"{folder} has only adapter_model.bin, a pickle, which runs code when it is read. Save it again with "
             "peft: model.save_pretrained(folder), which writes adapter_model.safetensors."
         )
     return config, read_tensors(folder / TENSORS)
 
 
 def refuse_options(config: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Name every option that is switched on and that the method does not know.
+    """Refuse every option that is set and that the method does not know.
 
     Args:
-        config: peft's.
-        known: options that the method takes care of.
+        config: peft's configuration.
+        known: options that the method handles.
 
     Raises:
-        AdapterError: such as use_dora or modules_to_save.
+        AdapterError: naming options such as use_dora or modules_to_save.
     """
     passed = INERT | set(known)
     wrong = [f"{key}={value!r}" for key, value in config.items() if key not in passed and value]
@@ -134,12 +132,12 @@ def refuse_options(config: Mapping[str, Any], known: Iterable[str]) -> None:
         wrong.append(f"task_type={config['task_type']!r}")
     if wrong:
         raise AdapterError(
-            f"{config['peft_type']}: {', '.join(wrong)[:500]} cannot be represented by a method of ours."
+            f"{config['peft_type']}: our method cannot represent {', '.join(wrong)[:500]}."
         )
 
 
 def number(config: Mapping[str, Any], key: str, least: float) -> float:
-    """Read a number of peft's configuration.
+    """Read a number from peft's configuration.
 
     Raises:
         AdapterError: it is missing, not a number, or below `least`.
@@ -147,27 +145,27 @@ def number(config: Mapping[str, Any], key: str, least: float) -> float:
     value = config.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1e9:
         raise AdapterError(
-            f"{config['peft_type']}: {key}={value!r}: must be a number from {least:g} on."
+            f"{config['peft_type']}: {key}={value!r}: must be a number from {least:g}."
         )
     return value
 
 
 def expect_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return the tensor.
+    """Return the tensor in fp32.
 
     Raises:
-        AdapterError: it has another shape, or whole numbers.
+        AdapterError: it has another shape, or is not floating point.
     """
     if tuple(tensor.shape) != shape or not tensor.is_floating_point():
         raise AdapterError(
-            f"tensor {name} is {str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}; here it must be "
+            f"tensor {name} is {str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}; it must be "
             f"floating point {shape}."
         )
     return tensor.float()
 
 
 def module_names(backbone: Backbone) -> dict[Place, str]:
-    """What peft calls the module of each site, "base_model.model.model.layers.0.self_attn.q_proj"."""
+    """Return peft's name for the module of each site: "base_model.model.model.layers.0.self_attn.q_proj"."""
     names = {id(module): WRAPPED + name for name, module in backbone.model.named_modules()}
     return {
         (layer, site): names[id(backbone.family.site(layer, site).module)]
@@ -177,15 +175,15 @@ def module_names(backbone: Backbone) -> dict[Place, str]:
 
 
 def by_place(tensors: Tensors, endings: Iterable[str], backbone: Backbone) -> dict[Place, Tensors]:
-    """Sort peft's tensors by the site they belong to.
+    """Group peft's tensors by site.
 
     Args:
-        tensors: such as "<module>.lora_A.weight".
-        endings: every site that has one needs all of them, "lora_A.weight" and "lora_B.weight".
-        backbone: whose modules they are.
+        tensors: by name, such as "<module>.lora_A.weight".
+        endings: the suffixes "lora_A.weight" and "lora_B.weight", all of which a site needs if it has one.
+        backbone: the backbone with these modules.
 
     Returns:
-        For each site, its tensors by ending.
+        For each site, its tensors by suffix.
 
     Raises:
         AdapterError: a tensor belongs to no site of a block, or its partner is missing.
@@ -198,7 +196,7 @@ def by_place(tensors: Tensors, endings: Iterable[str], backbone: Backbone) -> di
         place = None if ending is None else places.get(name.removesuffix(f".{ending}"))
         if ending is None or place is None:
             raise AdapterError(
-                f"tensor {name} belongs to none of the linear maps that methods act on here: "
+                f"tensor {name} belongs to none of the linear maps on which our methods act: "
                 f"{', '.join(backbone.dims.linears)} of each block."
             )
         if tensor.dim() != 2:
@@ -216,15 +214,15 @@ def by_place(tensors: Tensors, endings: Iterable[str], backbone: Backbone) -> di
 
 
 def targets(tensor_names: Iterable[str], depth: int) -> list[str]:
-    """The modules that hold these tensors, each by parent and own name ("self_attn.q_proj").
+    """Return the modules of these tensors, as parent and own name ("self_attn.q_proj").
 
     Args:
-        tensor_names: of a peft adapter.
-        depth: how many parts of a name are the tensor's rather than the module's.
+        tensor_names: tensors of a peft adapter.
+        depth: the number of parts in a name that belong to the tensor, not the module.
     """
     return sorted({".".join(name.split(".")[-depth - 2 : -depth]) for name in tensor_names})
 
 
 def stored_transposed(backbone: Backbone, site: str) -> bool:
-    """Whether the model keeps a site's weight as (in, out); peft calls it fan_in_fan_out."""
+    """Say whether the model stores a site's weight as (in, out), peft's fan_in_fan_out."""
     return not isinstance(backbone.family.site(0, site).module, nn.Linear)

@@ -1,4 +1,4 @@
-"""One module for every projection of every block, named ``blocks.<layer>.<site>`` in a checkpoint."""
+"""One module per projection of every block, named ``blocks.<layer>.<site>`` in a checkpoint."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -24,13 +24,13 @@ class PerSite(nn.ModuleList):
         )
 
     def at(self, layer: int, site: str) -> Any:
-        """The module of one site."""
+        """Return the module of one site."""
         block = self[layer]
         assert isinstance(block, nn.ModuleDict)
         return block[site]
 
     def each(self) -> Iterator[tuple[int, str, Any]]:
-        """Block, site and module of all, in forward order."""
+        """Yield block, site and module of each, in forward order."""
         for layer, block in enumerate(self):
             assert isinstance(block, nn.ModuleDict)
             for site, module in block.items():

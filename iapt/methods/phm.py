@@ -1,9 +1,9 @@
-"""Parameterised hypercomplex multiplication (Zhang et al. 2021), a linear map made of small pieces.
+"""Parameterised hypercomplex multiplication (Zhang et al. 2021), a linear map built from small matrices.
 
     y = x W,    W = sum_i A_i (x) S_i        i = 1..n;  A_i: n x n,  S_i: in/n x out/n
 
-(x) is the Kronecker product.  W is never formed: the n pieces of x are multiplied with every S_i, and
-the results are mixed by the A_i.
+(x) is the Kronecker product.  W is never formed: the n pieces of x are multiplied by every S_i, and the
+A_i mix the results.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ class HypercomplexLinear(nn.Module):
         in_dim: width of x; a multiple of `order`.
         out_dim: width of y; a multiple of `order`.
         order: n.
-        init_std: of A and S.
+        init_std: standard deviation of A and S.
     """
 
     __call__: Callable[..., Tensor]

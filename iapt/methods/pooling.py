@@ -1,7 +1,7 @@
 """Average pooling of an instruction's tokens into a fixed number of vectors.
 
-Adaptive pooling cuts the n tokens into P nearly equal segments and averages each: what LPT and the
-matched form of IDPG make their soft tokens from, and what variant IAPT-1 puts in place of attention.
+Adaptive pooling divides the n tokens into P nearly equal segments and averages each.  LPT and the matched
+form of IDPG make their soft tokens from it, and variant IAPT-1 uses it in place of attention.
 """
 
 import torch
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 
 def segment_weights(mask: Tensor, segments: int) -> Tensor:
-    """Weights of adaptive mean pooling over the marked tokens only.
+    """Return the weights of adaptive mean pooling over the marked tokens only.
 
     Args:
-        mask: (B, T), true on the n tokens to be pooled, wherever they stand.
+        mask: (B, T), true on the n tokens to pool, at any positions.
         segments: P; segment j covers tokens floor(jn/P) .. ceil((j+1)n/P) - 1, torch's rule.
 
     Returns:
@@ -27,7 +27,7 @@ def segment_weights(mask: Tensor, segments: int) -> Tensor:
 
 
 def segment_means(h: Tensor, mask: Tensor, segments: int) -> Tensor:
-    """Means (B,P,D) of h (B,T,D) over P segments of the tokens that mask (B,T) marks."""
+    """Return means (B,P,D) of h (B,T,D) over P segments of the tokens that mask (B,T) marks."""
     return segment_weights(mask, segments).to(h.dtype).transpose(1, 2) @ h
 
 
@@ -39,7 +39,7 @@ class MeanPooler(nn.Module):
         self.prompt_len, self.segments = prompt_len, segments
 
     def forward(self, h: Tensor, mask: Tensor, down: Tensor) -> Tensor:
-        """Weights (B,T,P) from the mask (B,T) alone; h (B,T,D) and down (D,M) have no say."""
+        """Return weights (B,T,P) from the mask (B,T) alone; h (B,T,D) and down (D,M) are unused."""
         if self.segments:
             return segment_weights(mask, self.prompt_len)
         return segment_weights(mask, 1).expand(-1, -1, self.prompt_len)

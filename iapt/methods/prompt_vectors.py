@@ -1,6 +1,6 @@
-"""What P-tuning and P-tuning v2 share: constant vectors, trained through latents, served plain.
+"""The constant vectors of P-tuning and P-tuning v2, trained through latents and saved as they are.
 
-While trained, o = z V with latents z and a projection V (`reparam.py`).  A saved adapter holds the n
+In training, o = z V with latents z and a projection V (`reparam.py`).  A saved adapter contains the n
 vectors o themselves: z and V are only a way to train them.
 """
 
@@ -18,7 +18,7 @@ from iapt.methods.searched import Reshaped
 
 PLAIN = "vectors.plain"
 PEFT_VECTORS = "prompt_embeddings"
-PEFT_OPTIONS = (  # sizes, and how peft made the vectors
+PEFT_OPTIONS = (  # sizes, and peft's ways to make the vectors
     *(
         "num_virtual_tokens",
         "num_layers",
@@ -53,7 +53,7 @@ class PromptVectors(Reshaped):
         prompt_len: n.
         latent_dim: r; None trains the vectors themselves.
         out_dim: width of a vector.
-        std: standard deviation the vectors start with: z ~ N(0, 1), V ~ N(0, std^2 / r).
+        std: initial standard deviation of the vectors: z ~ N(0, 1), V ~ N(0, std^2 / r).
         own_projection: one V per vector instead of a shared one.
     """
 
@@ -90,38 +90,38 @@ class PromptVectors(Reshaped):
 
     @property
     def weights(self) -> nn.Parameter:
-        """What carries the vectors' scale: V, or the vectors where they are plain."""
+        """The parameter with the vectors' scale: V, or the plain vectors themselves."""
         v = self.vectors
         return v.plain if isinstance(v, PlainVectors) else v.projection
 
 
 def refuse_learned_positions(dims: Dims) -> None:
-    """Where positions are learned, a prompt of peft's shifts those of the text, and ours does not.
+    """Refuse learned positions: peft's prompt shifts those of the text, and ours does not.
 
     Raises:
-        AdapterError: the backbone is such a one.
+        AdapterError: the backbone has learned positions.
     """
     if dims.family == "gpt2":
         raise AdapterError(
-            "prompts and prefixes on GPT-2 have no counterpart in peft: there they shift the text's learned "
-            "positions, here they do not."
+            "prompts and prefixes on GPT-2 have no counterpart in peft: peft's shift the text's learned "
+            "positions, ours do not."
         )
 
 
 def prompt_from_peft(
     config: Config, tensors: Tensors, dims: Dims, width: int
 ) -> tuple[Config, Tensors]:
-    """Numbers and tensors of plain vectors (n, width) that peft trained.
+    """Return values and tensors for plain vectors (n, width) that peft trained.
 
     Raises:
-        AdapterError: an option that changes more than the vectors, or another shape.
+        AdapterError: an option changes more than the vectors, or the shape differs.
     """
     refuse_learned_positions(dims)
     refuse_options(config, PEFT_OPTIONS)
     n = int(number(config, "num_virtual_tokens", 1))
     if tensors.keys() != {PEFT_VECTORS}:
         raise AdapterError(
-            f"{config['peft_type']}: the file must hold {PEFT_VECTORS} alone; it holds "
+            f"{config['peft_type']}: the file must contain only {PEFT_VECTORS}; it contains "
             f"{', '.join(sorted(tensors)[:5]) or 'nothing'}."
         )
     vectors = expect_shape(PEFT_VECTORS, tensors[PEFT_VECTORS], (n, width))

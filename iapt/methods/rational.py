@@ -2,9 +2,9 @@
 
     R(x) = (a_0 + a_1 x + ... + a_m x^m) / (1 + |b_1 x + ... + b_n x^n|)
 
-The paper's double bars around a scalar are read as an absolute value.  Coefficients start at a
+We read the paper's double bars around a scalar as an absolute value.  Coefficients start at a
 least-squares fit of GELU on [-3, 3] (degrees 6 and 5; largest error 1.2e-4 there); outside, the
-function grows quadratically: +0.09 over GELU at 5, +2 at 10.
+function grows quadratically: 0.09 above GELU at 5, 2 above it at 10.
 """
 
 import torch
@@ -35,7 +35,7 @@ class Rational(nn.Module):
             self.coefficients.copy_(torch.tensor(GELU_NUMERATOR + GELU_DENOMINATOR))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply R elementwise, in fp32 (x^6 overflows fp16 beyond |x| = 6.3); shape and dtype stay."""
+        """Apply R elementwise in fp32 (x^6 overflows fp16 beyond |x| = 6.3); keeps shape and dtype."""
         wide = x.float()
         coefficients = self.coefficients.float()
         a, b = coefficients[: len(GELU_NUMERATOR)], coefficients[len(GELU_NUMERATOR) :]

@@ -1,10 +1,10 @@
-"""A vector, or a few, as short latents times a learned projection (paper, Appendix F).
+"""One or more vectors as short latents times a learned projection (Appendix F).
 
     o_i = z_i V      z in R^{n x r},  V in R^{r x out} shared by the n vectors, or one V_i each
 
-BitFit and (IA)^3 write their bias and scaling vectors so (n = 1), P-tuning its soft tokens (one
-V_i each) and P-tuning v2 its prefixes (V shared).  The product over-parameterises a plain vector,
-so once trained it can be folded: `forward` is all that serving needs.
+This is the form of the bias and scaling vectors of BitFit and (IA)^3 (n = 1), of P-tuning's soft tokens
+(one V_i each) and of P-tuning v2's prefixes (V shared).  The product over-parameterises a plain vector,
+so it can be multiplied out after training: serving needs only `forward`.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 class Reparameterised(nn.Module):
     """n vectors z V of width `out_dim`.
 
-    Starting V at zero (the default) makes the vectors zero without stopping them: V gets its
-    gradient through z.  With z at zero instead, a vector would move by about lr * std(V) a step.
+    V = 0 at the start (the default) makes the vectors zero but trainable: V gets its gradient through z.
+    With z = 0 instead, a vector would move by about lr * std(V) per step.
 
     Args:
         num_vectors: n.

@@ -1,10 +1,10 @@
-"""A saved adapter: a folder with a method's tensors and all that is needed to use them again.
+"""A saved adapter: a folder with a method's tensors and everything needed to use them.
 
     adapter.safetensors     the method's tensors and nothing else
-    adapter_config.json     the method with its numbers, the backbone it was trained on, how it decoded
+    adapter_config.json     the method with its values, the backbone it was trained on, how it decoded
 
-Nothing is pickled, and nothing in the folder is believed: what is read is checked field by field, and
-tensors are compared with the method's own before one of them is used.
+Nothing is pickled, and nothing in the folder is trusted: every field is checked, and the tensors are
+compared with the method's own before any is used.
 """
 
 from collections.abc import Mapping
@@ -24,19 +24,19 @@ from iapt.methods.base import Method
 from iapt.methods.searched import adopt, serving_state
 
 CONFIG, TENSORS = "adapter_config.json", "adapter.safetensors"
-SHOWN = 8  # faults of one adapter that a message lists
+SHOWN = 8  # faults listed in one message
 
 Count = Annotated[int, Field(ge=1, le=2**31)]
 
 
 class Decoding(BaseModel):
-    """How a run decoded, and so what `generate` does unless told otherwise.
+    """How a run decoded; the default for `generate`.
 
     Attributes:
-        num_beams: 1 is greedy search.
+        num_beams: beam size; 1 is greedy search.
         max_new_tokens: longest answer.
-        batch_tokens: tokens that go through the backbone at once, beams and answers included.
-        max_length: longest instruction and answer together; longer instructions are cut.
+        batch_tokens: most tokens in one batch, beams and answers included.
+        max_length: longest instruction and answer together; longer instructions are truncated.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -52,13 +52,13 @@ class AdapterConfig(BaseModel):
 
     Attributes:
         format: version of this layout.
-        method: the entry of configs/method/ with the numbers it was trained with.
-        backbone: the entry of configs/backbone/, its dtype being the one that was really used.
-        backbone_fingerprint: of the frozen weights.
-        revision: of the backbone's checkpoint, or the hash of the file it came from.
+        method: the entry of configs/method/ with the values of the training.
+        backbone: the entry of configs/backbone/, with the dtype that was used.
+        backbone_fingerprint: fingerprint of the frozen weights.
+        revision: revision of the backbone's checkpoint, or the hash of its file.
         decoding: see `Decoding`.
-        trained: what it was trained on: the run's name, its task, the task's template; or where it came from.
-        versions: of the libraries that wrote it.
+        trained: the run's name, its task and the task's template; or the origin of an imported adapter.
+        versions: versions of the libraries that wrote it.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -74,7 +74,7 @@ class AdapterConfig(BaseModel):
 
 
 def save_adapter(folder: Path, method: Method, config: AdapterConfig) -> None:
-    """Write the two files of an adapter, each whole or not at all.
+    """Write the two files of an adapter, each atomically.
 
     Raises:
         StorageError: they cannot be written.
@@ -87,7 +87,7 @@ def read_config(folder: Path) -> AdapterConfig:
     """Read and check adapter_config.json.
 
     Raises:
-        AdapterError: it is not an adapter of ours, or one of an older version; every wrong field is named.
+        AdapterError: it is not our adapter, or has an older format; the message lists every wrong field.
     """
     try:
         values = read_json(folder / CONFIG)
@@ -95,13 +95,13 @@ def read_config(folder: Path) -> AdapterConfig:
         raise AdapterError(f"{folder} is not a saved adapter: {error}") from error
     if isinstance(values, dict) and "peft_type" in values:
         raise AdapterError(
-            f"{folder} is an adapter of the peft library ({values['peft_type']}); make it one of ours: "
+            f"{folder} is an adapter of the peft library ({values['peft_type']}); convert it: "
             "iapt-adapter import FOLDER OUT backbone=NAME."
         )
     if isinstance(values, dict) and "format" not in values:
         raise AdapterError(
-            f"{folder / CONFIG}: format: missing; it was written by a version of iapt whose adapters did not "
-            "describe themselves. Train it again (iapt-train ... force=true)."
+            f"{folder / CONFIG}: format: missing; an old version of iapt wrote it without a description. "
+            "Train it again (iapt-train ... force=true)."
         )
     try:
         return AdapterConfig.model_validate(values)
@@ -111,7 +111,7 @@ def read_config(folder: Path) -> AdapterConfig:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file, whole or not at all.
+    """Write a safetensors file atomically.
 
     Raises:
         StorageError: it cannot be written.
@@ -120,15 +120,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     with replacing(path) as temporary:
         try:
             save_file(plain, temporary, {"format": "pt"})
-        except SafetensorError as error:  # a full disk is no OSError to this library
+        except SafetensorError as error:  # this library does not raise OSError for a full disk
             raise OSError(str(error)) from error
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """Read a safetensors file, whoever wrote it.
+    """Read an untrusted safetensors file.
 
     Raises:
-        AdapterError: it is missing or damaged, or holds a value that is not finite.
+        AdapterError: it is missing or damaged, or contains a value that is not finite.
     """
     try:
         tensors = load_file(file)
@@ -140,20 +140,20 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         if t.is_floating_point() and not bool(torch.isfinite(t).all())
     ]
     if broken:
-        raise AdapterError(f"{file} holds values that are not finite: {_some(broken)}.")
+        raise AdapterError(f"{file} contains values that are not finite: {_some(broken)}.")
     return tensors
 
 
 def fit(method: Method, tensors: Mapping[str, Tensor], where: Path) -> None:
-    """Load saved tensors into a method that was built with the same numbers.
+    """Load saved tensors into a method built with the same values.
 
     Args:
-        method: freshly built; on failure it is to be thrown away.
-        tensors: of `read_tensors`.
-        where: they come from, for messages.
+        method: freshly built; unusable after a failure.
+        tensors: from `read_tensors`.
+        where: their folder, for messages.
 
     Raises:
-        AdapterError: a tensor is missing, unexpected, of another shape or another kind; each is named.
+        AdapterError: a tensor is missing, unexpected, or of another shape or kind; the message lists them.
     """
     own = method.state_dict() | serving_state(method)
     wrong = [
@@ -164,10 +164,10 @@ def fit(method: Method, tensors: Mapping[str, Tensor], where: Path) -> None:
     if not wrong:
         try:
             adopt(method, tensors)
-        # A structure of other sizes than any that training leaves ends in whatever torch says of it.
+        # For a structure that training cannot produce, torch may raise any of these.
         except (RuntimeError, LookupError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            wrong = [f"its structure is none of {type(method).__name__} ({reason})"]
+            wrong = [f"its structure is not one of {type(method).__name__} ({reason})"]
     if not wrong:
         own = method.state_dict()
         wrong = [f"tensor {name} is missing from the file" for name in own if name not in tensors]
@@ -183,7 +183,7 @@ def fit(method: Method, tensors: Mapping[str, Tensor], where: Path) -> None:
 
 
 def _kind(t: Tensor) -> str:
-    """What must agree before a structure is adopted: the number of axes, and numbers or whole numbers."""
+    """Describe what must agree before a structure is adopted: the number of axes and the kind of number."""
     return f"{t.dim()}-dimensional {'floating point' if t.is_floating_point() else str(t.dtype).removeprefix('torch.')}"
 
 

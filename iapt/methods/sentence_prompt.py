@@ -1,9 +1,9 @@
 """The prompt generator of IDPG's own code (Wu et al. 2022; github.com/CSerxy/IDPG).
 
-    p = GELU(x_n W_1 + b_1) W_2 + b_2^l, cut into l_sp vectors     x_n: state of the instruction's last token
+    p = GELU(x_n W_1 + b_1) W_2 + b_2^l, split into l_sp vectors     x_n: state of the instruction's last token
 
-There x_n is the state of RoBERTa's <s>.  W_1 and W_2 are hypercomplex maps (`phm.py`); every block l that
-gets a prompt has a bias b_2^l of its own.
+In the original, x_n is the state of RoBERTa's <s>.  W_1 and W_2 are hypercomplex maps (`phm.py`); every
+block l that gets a prompt has its own bias b_2^l.
 """
 
 from collections.abc import Callable
@@ -37,12 +37,12 @@ class SentencePrompt(nn.Module):
         self.up_bias = nn.Parameter(torch.rand(num_layers, prompt_len * hidden_size) - 0.5)
 
     def forward(self, x: Tensor, mask: Tensor, layer: int) -> Tensor:
-        """Soft tokens (B,P,D) from states x (B,T,D) under the instruction mask (B,T)."""
+        """Return soft tokens (B,P,D) from states x (B,T,D) under the instruction mask (B,T)."""
         last = mask.cumsum(1).argmax(1)  # (B,), the first column where the count is full
         x_n = x[torch.arange(len(x), device=x.device), last]
         if (
             layer == 0
-        ):  # the original drops out what its first prompt is made of, and no later block's state
+        ):  # the original applies dropout to the first prompt's input, and to no later one
             x_n = F.dropout(x_n, self.dropout, self.training)
         z = F.gelu(self.down(x_n) + self.down_bias.to(x.dtype))
         p = self.up(F.dropout(z, self.dropout, self.training)) + self.up_bias[layer].to(x.dtype)

@@ -45,15 +45,15 @@ def vocabulary(dims: Dims) -> dict[str, float]:
 
 
 class SizeFormula:
-    """A formula with the names it may use.
+    """A formula, and the names that it may use.
 
     Args:
-        text: of the YAML's `size`.
+        text: `size` in the YAML.
         dims: sizes of the backbone.
-        entry: the method's YAML; its numbers may be named (true counts as 1).
+        entry: the method's YAML, whose numbers the formula may name (true counts as 1).
 
     Raises:
-        ConfigError: the text is no formula, or names what is not there.
+        ConfigError: the text is not a formula, or uses an unknown name.
     """
 
     def __init__(self, text: object, dims: Dims, entry: Mapping[str, Any]) -> None:
@@ -67,14 +67,14 @@ class SizeFormula:
             raise self._refused(str(error)) from error
 
     def value(self) -> int:
-        """Work it out, to the nearest whole number."""
+        """Evaluate the formula, rounded to the nearest whole number."""
         try:
             return round(self._value(self._tree))
         except (ArithmeticError, RecursionError, ValueError) as error:
             raise self._refused(str(error)) from error
 
     def reading(self) -> str:
-        """The formula, and the same with its names replaced by numbers."""
+        """Return the formula, and the formula with numbers in place of its names."""
 
         def number(match: re.Match[str]) -> str:
             value = self.names.get(match[0])

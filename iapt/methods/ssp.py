@@ -5,16 +5,16 @@ Every projection of every block gets two candidates, each with a gate g in (0, 1
     y <- x W;   y <- y + g_1 (alpha / r) x A B       LoRA, parallel
                 y <- y + g_2 b                       bias, sequential
 
-*Search*, before training: bilevel, the gates' alpha on one half of the training set, the candidates'
-weights on the other, both with the run's own warm-up; the state with the lowest dev loss is kept.
-*Cut*: by falling p, take every candidate that still fits into the budget.  *Training*: the chosen ones
-from a fresh start, g = 1.
+*Search*, before training: bilevel, with the gates' alpha on one half of the training set and the
+candidates' weights on the other, both with the run's own warm-up; it keeps the state with the lowest dev
+loss.  *Cut*: in order of decreasing p, take every candidate that still fits the budget.  *Training*: the
+chosen candidates, re-initialised, with g = 1.
 
-The original's rank-1 candidates (5.2M on LLaMA-2 7B in all) cannot reach the paper's 8.6M, so rank 8
-is used: 19,988,480 + 1,359,872 = 21,348,352 candidate parameters behind 448 gates, of which the budget
-is 40.3 %.  The budget is a share so that it means the same on every backbone.
+The original's rank-1 candidates (5.2M on LLaMA-2 7B in total) cannot reach the paper's 8.6M, so we use
+rank 8: 19,988,480 + 1,359,872 = 21,348,352 candidate parameters behind 448 gates, of which the budget
+is 40.3 %.  The budget is a share, so that it means the same on every backbone.
 
-Symbols: r -> rank, C -> budget (share), order -> how the gates' gradient is taken.
+Symbols: r -> rank, C -> budget (share), order -> order of the gates' gradient.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.methods.arguments import NonNegative, Positive, Rank, Share, one_of, rank_within
+from iapt.configuration.checking import NonNegative, Positive, Share
+from iapt.methods.arguments import Rank, one_of, rank_within
 from iapt.methods.base import Progress
 from iapt.methods.gates import BudgetedGates, cut
 from iapt.methods.lora import LowRank
@@ -52,7 +53,7 @@ class Bias(nn.Module):
 
 
 class SSP(Mergeable, Searched):
-    """LoRA and bias modules where a search under a budget puts them.
+    """LoRA and bias modules at the places that a search under a budget chooses.
 
     Args:
         dims: sizes of the backbone.
@@ -61,7 +62,7 @@ class SSP(Mergeable, Searched):
         budget: C as a share of all candidates' parameters, in (0, 1].
         search_fraction: length of the search as a share of the training steps.
         gate_lr: learning rate of the gates.
-        order: 1, or 2 for the gradient through one step of the weights (three more passes a step).
+        order: 1, or 2 for the gradient through one step of the weights (three more passes per step).
     """
 
     neutral = True
@@ -113,7 +114,7 @@ class SSP(Mergeable, Searched):
                 backbone.on_linear(layer, site, fn)
 
     def add(self, place: str, candidates: nn.ModuleDict, x: Tensor, y: Tensor) -> Tensor:
-        """Return y (B,T,out) plus what the candidates of one projection make of x (B,T,in)."""
+        """Return y (B,T,out) plus the gated outputs of one projection's candidates on x (B,T,in)."""
         gates = None if self.gates is None else self.gates()
         for kind, candidate in candidates.items():
             delta = candidate.delta(x)  # type: ignore[operator]

@@ -42,11 +42,11 @@ class SVDLowRank(nn.Module):
         return y + F.linear(low, self.lora_B.to(x.dtype)) * self.scaling
 
     def change_of_weight(self) -> Tensor:
-        """What Delta adds to the frozen weight, (in, out)."""
+        """Return the change of the frozen weight, (in, out)."""
         return (self.lora_B @ (self.lora_A * self.lora_E)).T * self.scaling
 
     def smooth_importance(self, beta1: float, beta2: float) -> None:
-        """Update A and U from the gradients of the step just taken."""
+        """Update A and U from the gradients of the last step."""
         for part in PARTS:
             w = getattr(self, part)
             if w.grad is None:
@@ -57,7 +57,7 @@ class SVDLowRank(nn.Module):
             U.mul_(beta2).add_((now - A).abs(), alpha=1 - beta2)
 
     def scores(self) -> Tensor:
-        """S of the r0 triplets, (r0,)."""
+        """Return S of the r0 triplets, (r0,)."""
         A, E, B = (
             getattr(self, f"sensitivity_{p}") * getattr(self, f"uncertainty_{p}") for p in PARTS
         )
@@ -65,14 +65,16 @@ class SVDLowRank(nn.Module):
         return found
 
     def gram_penalties(self) -> tuple[Tensor, Tensor]:
-        """||P^T P - I||_F and ||Q Q^T - I||_F."""
+        """Return ||P^T P - I||_F and ||Q Q^T - I||_F."""
         eye = torch.eye(len(self.lora_A), device=self.lora_A.device, dtype=self.lora_A.dtype)
         A, B = self.lora_A, self.lora_B
         return torch.linalg.norm(A @ A.T - eye), torch.linalg.norm(B.T @ B - eye)
 
     def kept_triplets(self) -> dict[str, Tensor]:
-        """P, lambda and Q of the triplets that are not masked."""
-        kept = slice(None) if self.kept.is_meta else self.kept  # without values nothing is pruned
+        """Return P, lambda and Q of the triplets that are not masked."""
+        kept = (
+            slice(None) if self.kept.is_meta else self.kept
+        )  # nothing is pruned on the meta device
         return {
             "lora_A": self.lora_A[kept],
             "lora_E": self.lora_E[kept],
@@ -80,7 +82,7 @@ class SVDLowRank(nn.Module):
         }
 
     def shrink(self, rank: int) -> None:
-        """Make room for exactly `rank` triplets, all kept, and drop what only pruning needs."""
+        """Resize to exactly `rank` triplets, all kept, and drop what only pruning needs."""
         for part in PARTS:
             rows = getattr(self, part).detach()
             short = rows[:, :rank] if part == "lora_B" else rows[:rank]

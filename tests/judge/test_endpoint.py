@@ -92,7 +92,7 @@ def test_pauses_between_answers_that_are_no_completions_grow(
     [
         (["401"], r"answered 401 for model 'test-judge'.*Check OPENAI_API_KEY"),
         (["400"], r"answered 400.*temperature=null max_tokens=null"),
-        (["500"] * 9, r"answered 500.*Run the same command again"),
+        (["500"] * 9, r"answered 500.*Repeat the command"),
         (["html"] * 9, r"3 times with something that is not a chat completion.*warming up"),
     ],
 )

@@ -169,7 +169,7 @@ def test_dropout_acts_on_what_enters_each_of_the_two_maps_and_only_on_the_first_
         ({"bottleneck_dim": 0}, "method.bottleneck_dim=0"),
         ({"generator": "pmh"}, r"allowed are matched, phm. Did you mean 'phm'\?"),
         ({"generator": "phm", "phm_order": 5}, "method.phm_order=5.*divides 32"),
-        ({"multi_layer": True}, "only with method.generator=phm"),
+        ({"multi_layer": True}, "needs method.generator=phm"),
         ({"dropout": 1.0}, "method.dropout=1.0"),
     ],
 )

@@ -259,7 +259,7 @@ def flat(tensors):
     [
         (rename, "lm_head.lora_A.weight belongs to none"),
         (drop, r"block 2, 'q': lora_B.weight is missing"),
-        (widen, r"float32 \(8, 99\); here it must be floating point \(8, 32\)"),
+        (widen, r"float32 \(8, 99\); it must be floating point \(8, 32\)"),
         (whole_numbers, "int32"),
         (infinite, "not finite"),
         (flat, r"\(256,\); it must be a matrix"),
