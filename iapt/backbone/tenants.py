@@ -36,7 +36,7 @@ class Attachable(Protocol):
 
 
 class Seat(Backbone):
-    """What one method wants done, taken down by the verbs it calls."""
+    """The actions that one method has registered."""
 
     def __init__(self, tenants: "SharedBackbone") -> None:
         self._tenants = tenants
@@ -44,12 +44,12 @@ class Seat(Backbone):
         super().__init__(tenants.family)
 
     def on_linear(self, layer: int, site: str, fn: PairFn) -> None:
-        """Take down an action on a projection."""
+        """Record an action on a projection."""
         self.family.site(layer, site)  # an unknown site is refused here
         self.actions.setdefault(("linear", layer, site), []).append(fn)
 
     def on_sublayer(self, layer: int, part: str, fn: PairFn) -> None:
-        """Take down an action on "attn" or "ffn"."""
+        """Record an action on "attn" or "ffn"."""
         self.actions.setdefault(("sublayer", layer, part), []).append(fn)
 
     def _act(self, module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -57,12 +57,12 @@ class Seat(Backbone):
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
-        """Inside, the bare model runs."""
+        """Run the bare model inside the block."""
         with super().disabled(), self._tenants.disabled():
             yield
 
     def idle(self) -> bool:
-        """Whether the method has asked for nothing."""
+        """Say whether the method has registered nothing."""
         verbs = (self.actions, *self._block_fns, *self._prompts)
         return not any(verbs) and all(fn is None for fn in self._prefixes)
 
@@ -156,7 +156,7 @@ class SharedBackbone(Backbone):
 
     @contextmanager
     def rows(self, names: Sequence[str | None]) -> Iterator["SharedBackbone"]:
-        """Inside, row i of every batch is served by tenant names[i]; None is the bare model.
+        """Serve row i of every batch with tenant names[i] inside the block; None is the bare model.
 
         Backward passes belong inside as well if gradient checkpointing is on.
 
@@ -176,7 +176,7 @@ class SharedBackbone(Backbone):
             yield self
 
     def detach(self) -> None:
-        """Forget every method."""
+        """Remove every method."""
         super().detach()
         self._seats, self._hooked = {}, set()
 

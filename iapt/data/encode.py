@@ -2,8 +2,8 @@
 
     [BOS] instruction-tokens | response-tokens EOS
 
-The border `|` is where training starts to count loss and where decoding starts to write; both sides
-are tokenised apart, so the same tokens precede an answer in training and in decoding.
+At the border `|`, training starts to count loss and decoding starts to generate; the two sides are
+tokenised separately, so the same tokens precede an answer in training and in decoding.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Encoded:
     Attributes:
         instruction: BOS and the instruction's tokens.
         response: the response's tokens and EOS.
-        truncated: how many instruction tokens were cut to fit.
+        truncated: the number of instruction tokens removed to fit.
     """
 
     instruction: tuple[int, ...]
@@ -51,7 +51,7 @@ class Batch:
     labels: Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on another device."""
+        """Return the batch on another device."""
         return Batch(
             *(
                 t.to(device)
@@ -63,15 +63,15 @@ class Batch:
 def encode(instruction: str, response: str, tokenizer: Any, max_length: int, bos: bool) -> Encoded:
     """Tokenise one example.
 
-    An instruction too long for `max_length` loses tokens behind BOS, so that the template's tail
-    and the question in front of it stay; a response is never cut.
+    An instruction too long for `max_length` loses tokens after BOS, so that the template's end and the
+    question before it remain; a response is never truncated.
 
     Args:
         instruction: the rendered instruction, system template included.
         response: the text to learn.
         tokenizer: a transformers tokenizer.
-        max_length: tokens available to instruction, response and EOS together.
-        bos: put the tokenizer's BOS token in front.
+        max_length: the most tokens of instruction, response and EOS together.
+        bos: prepend the tokenizer's BOS token.
 
     Raises:
         ValueError: the response alone leaves no room for any instruction.

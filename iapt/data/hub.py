@@ -1,10 +1,9 @@
-"""The released data sets, brought into the local layout once and checked from then on.
+"""The released data sets, fetched into the local layout once and checked from then on.
 
-A release is pinned in the task's YAML: a Hugging Face data set with its revision, or files of a
-repository at a commit, each with the git blob id of its content. `iapt.data.release` reads their
-formats. What is written lies in `<root>/<data set>/` beside a `manifest.json` with the SHA-256 of
-each file; a folder whose manifest agrees is never fetched again, and nothing else in this package
-downloads data.
+A task's YAML pins its release: a Hugging Face data set with its revision, or files of a repository at a
+commit, each with the git blob id of its content. `iapt.data.release` reads their formats. The rows are
+written to `<root>/<data set>/` beside a `manifest.json` with the SHA-256 of each file. A folder that
+agrees with its manifest is never fetched again, and nothing else in this package downloads data.
 """
 
 import os
@@ -25,9 +24,9 @@ from iapt.remote.trouble import as_ours
 
 MANIFEST = "manifest.json"
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
-TRUE = ("1", "ON", "YES", "TRUE")  # what huggingface_hub takes for true
+TRUE = ("1", "ON", "YES", "TRUE")  # the values that huggingface_hub takes for true
 KINDS = ("hub", *sorted(READERS))
-# What `datasets` reads of a repository to find a configuration's files.
+# The files of a repository that `datasets` reads to find a configuration's files.
 DESCRIPTIONS = ("README.md", "dataset_infos.json", ".huggingface.yaml")
 BY_HAND = "If it stays so, bring the files by hand and use data=<folder>."
 
@@ -36,7 +35,7 @@ class Hub(Folder):
     """Rows of the released data sets.
 
     Args:
-        root: folder that they are kept in; `hub` under the cache folder by default.
+        root: their folder; `hub` in the cache folder by default.
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
@@ -44,19 +43,19 @@ class Hub(Folder):
         self._present: set[str] = set()
 
     def available(self, dataset: str) -> bool:
-        """Whether a data set has been fetched, so that reading it needs no network."""
+        """Say whether a data set has been fetched, so that reading it needs no network."""
         return (self.path / dataset / MANIFEST).is_file()
 
     def fetch(self, dataset: str, release: Mapping[str, Any] | None) -> None:
-        """Bring the pinned release to `<root>/<dataset>`, unless it is there and whole.
+        """Fetch the pinned release into `<root>/<dataset>`, unless it is there and intact.
 
         Args:
             dataset: folder name below the root.
             release: `kind` and where the files are, from the task's YAML.
 
         Raises:
-            DataError: offline or unreachable, another file than the pinned one, or files that no
-                longer agree with their manifest.
+            DataError: offline or unreachable, a file differs from the pinned one, or files no longer
+                agree with their manifest.
         """
         if dataset in self._present:
             return
@@ -77,11 +76,11 @@ class Hub(Folder):
 
 
 def fetch(release: Mapping[str, Any] | None, dataset: str, folder: Path) -> dict[str, Any]:
-    """Download a release and write it to the folder, all or nothing; return the manifest.
+    """Download a release into the folder, all or nothing; returns the manifest.
 
     Raises:
         ConfigError: the release is of an unknown kind.
-        DataError: see `Hub.fetch`; also a folder that holds other files already.
+        DataError: see `Hub.fetch`; also if the folder already has other files.
     """
     if release is None:
         raise DataError(f"{dataset} has no released files to fetch (no `release` in its YAML).")
@@ -103,7 +102,7 @@ def fetch(release: Mapping[str, Any] | None, dataset: str, folder: Path) -> dict
         with locked(folder.parent) as alone:
             if (folder / MANIFEST).is_file():  # by another process, while this one waited
                 return dict(read_json(folder / MANIFEST))
-            if alone:  # then whoever left such a folder behind was killed
+            if alone:  # so the process that left such a folder behind was killed
                 for left in folder.parent.glob(f".{dataset}-*"):
                     shutil.rmtree(left, ignore_errors=True)
             return _fetch(release, dataset, folder)
@@ -139,10 +138,10 @@ def verify(folder: Path, release: Mapping[str, Any] | None = None) -> list[str]:
 
     Args:
         folder: the data set's folder.
-        release: where given, the release that it must have been fetched from.
+        release: if given, the release from which it must have been fetched.
 
     Returns:
-        What is wrong, one text for each fault; empty if all is well.
+        One text per fault; empty if there is none.
     """
     if not (folder / MANIFEST).is_file():
         return [f"no {MANIFEST}, so iapt-data has not fetched it"]
@@ -165,7 +164,7 @@ def verify(folder: Path, release: Mapping[str, Any] | None = None) -> list[str]:
 
 
 def _hub_splits(release: Mapping[str, Any], work: Path) -> dict[str, Rows]:
-    """The splits of a data set's configuration, read from files that agree with the pinned revision."""
+    """Return the splits of a data set's configuration, from files that agree with the pinned revision."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -182,9 +181,9 @@ def _hub_splits(release: Mapping[str, Any], work: Path) -> dict[str, Rows]:
 
 
 def _files_of(config: str, repository: Repository, folder: Path) -> Path:
-    """Lay out a repository with the files of one configuration in it, and fetch only those.
+    """Lay out a repository, and fetch only the files of one configuration.
 
-    `datasets` says which files they are; it looks at names, so empty files show it the rest.
+    `datasets` decides which files they are by their names, so empty files can stand for the others.
     """
     import datasets
 

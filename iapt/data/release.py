@@ -1,12 +1,12 @@
 """Formats of release files that `datasets` does not read from the hub.
 
-Each reader takes the downloaded files by the name they have in the task's YAML and returns rows by
-official split, in the Hugging Face field names:
+Each reader takes the downloaded files by their names in the task's YAML and returns rows by official
+split, with the Hugging Face field names:
 
 - e2e: CSV with `mr`, `ref` (tuetschek/e2e-dataset);
 - wikisql: an archive with `data/<split>.jsonl` and `data/<split>.tables.jsonl`
 (salesforce/WikiSQL);
-- jsonl: JSON Lines, as they are (MT-Bench).
+- jsonl: JSON Lines, unchanged (MT-Bench).
 """
 
 import csv
@@ -52,7 +52,7 @@ def read_wikisql(files: Mapping[str, Path]) -> dict[str, Rows]:
 
 def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     try:
-        file = archive.extractfile(name)  # read in place: nothing is unpacked to the disk
+        file = archive.extractfile(name)  # reads in place and unpacks nothing to the disk
     except KeyError:
         file = None
     if file is None:
@@ -100,7 +100,7 @@ def _human_readable(
 
 
 def read_jsonl_files(files: Mapping[str, Path]) -> dict[str, Rows]:
-    """Read JSON Lines as they are."""
+    """Read JSON Lines unchanged."""
     return {split: [row for _, row in read_lines(path)] for split, path in files.items()}
 
 

@@ -1,8 +1,7 @@
-"""Where official rows come from: the shipped sample, a folder, or the hub.
+"""Sources of official rows: the packaged sample, a folder, or the hub.
 
-All three read one layout: `<root>/<data set>/{train,validation,test}.jsonl`, UTF-8, one object a
-line, in the field names of the Hugging Face data set of that name. Nothing here touches the
-network except `Hub.fetch`.
+All three read one layout: `<root>/<data set>/{train,validation,test}.jsonl`, UTF-8, one object per line,
+with the field names of the Hugging Face data set of that name. Only `Hub.fetch` uses the network.
 """
 
 import hashlib
@@ -22,8 +21,8 @@ class Folder:
     """Rows from a local folder.
 
     Args:
-        path: the folder that holds one sub-folder for each data set.
-        name: what the run's row calls it; the path as given by default.
+        path: the folder with one subfolder per data set.
+        name: its name in the run's row; the path as given by default.
     """
 
     def __init__(self, path: str | Path, name: str | None = None) -> None:
@@ -35,7 +34,7 @@ class Folder:
         """Return all rows of an official split, in file order.
 
         Args:
-            dataset: name of the sub-folder, such as "boolq".
+            dataset: the name of the subfolder, such as "boolq".
             split: "train", "validation" or "test".
 
         Raises:
@@ -49,7 +48,7 @@ class Folder:
         """Return the file of a split.
 
         Raises:
-            DataError: it does not exist; the message says what does.
+            DataError: it does not exist; the message lists the files that do.
         """
         folder = self._folder(dataset)
         path = folder / f"{split}.jsonl"
@@ -57,7 +56,7 @@ class Folder:
             have = sorted(p.stem for p in folder.glob("*.jsonl") if p.is_file())
             raise DataError(
                 f"{folder} has no {split}.jsonl; it has {', '.join(have) or 'no .jsonl file'}. Put "
-                f"the official {split} rows there, choose a task or split rule that does without, "
+                f"the official {split} rows there, choose a task or split rule that does not need them, "
                 f"or use data=sample.{closest(split, have)}"
             )
         return path
@@ -77,15 +76,15 @@ class Folder:
             return f"{path}, line {next(islice(filled, row, None))}"
 
     def at(self, folder: str) -> "Folder":
-        """Return a source for one data set whose files lie in the folder itself."""
+        """Return a source for one data set whose files are directly in a folder."""
         return _OneFolder(folder)
 
     def _folder(self, dataset: str) -> Path:
         if not self.path.is_dir():
             wrong = "is a file" if self.path.exists() else "does not exist"
             raise DataError(
-                f"data folder {self.path} {wrong}. Give one that holds <data set>/train.jsonl "
-                "and so on, or use data=sample (ships with the package) or data=hub."
+                f"data folder {self.path} {wrong}. Give one with <data set>/train.jsonl and so on, or use "
+                "data=sample (part of the package) or data=hub."
             )
         folder = self.path / dataset
         if not folder.is_dir():
@@ -111,7 +110,7 @@ class _OneFolder(Folder):
 
 
 class Sample(Folder):
-    """The small generated data sets of the package: for trying things out, not for results."""
+    """The package's small generated data sets, for trying things out, not for results."""
 
     def __init__(self) -> None:
         super().__init__(Path(__file__).parent / "sample", name="sample")
@@ -120,11 +119,11 @@ class Sample(Folder):
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Read a JSON Lines file: values as written, None for a field that other rows have.
 
-    Lines are parsed here, for an error that names the line, and because the reader of `datasets` takes
-    the text "2020-01-01" for a time; `datasets` then makes typed columns of them.
+    Our own parser names the line of an error, and keeps the text "2020-01-01", which the reader of
+    `datasets` takes for a time; `datasets` then makes typed columns.
 
     Raises:
-        DataError: the file is empty or not JSON Lines, naming the line; a field holds several types.
+        DataError: the file is empty or not JSON Lines (naming the line), or a field has several types.
     """
     rows = dict(read_lines(path))  # by line
     if not rows:
@@ -133,7 +132,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 def _typed(rows: dict[int, dict[str, Any]], path: Path) -> list[dict[str, Any]]:
-    """Rows with the same fields each, every field of one type; a row is known by its line."""
+    """Return rows with the same fields, every field of one type; rows are given by line number."""
     import datasets  # takes seconds to import, and `--help` does not need it
 
     names = dict.fromkeys(name for row in rows.values() for name in row)
@@ -150,14 +149,14 @@ def _typed(rows: dict[int, dict[str, Any]], path: Path) -> list[dict[str, Any]]:
                     first.setdefault(type(value).__name__, number)
             found = ", ".join(f"{kind} in line {number}" for kind, number in first.items())
             raise DataError(
-                f"{path}: the values of {name!r} are not of one type, in themselves or in their parts "
-                f"(first {found}); write them alike in all rows, for example all as text."
+                f"{path}: the values of {name!r}, or their parts, are not all of one type "
+                f"(first {found}); use one type in all rows, for example text."
             )
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _same(kept: Any, given: Any) -> bool:
-    """Whether a value came back as it was, but for parts that only other rows have."""
+    """Say whether a value came back unchanged, except for parts that only other rows have."""
     if isinstance(kept, dict) and isinstance(given, dict):
         return all(_same(value, given.get(key)) for key, value in kept.items())
     if isinstance(kept, list) and isinstance(given, list):
@@ -166,10 +165,10 @@ def _same(kept: Any, given: Any) -> bool:
 
 
 def limited(examples: Sequence[T], n: int | None) -> list[T]:
-    """Return the first n of a fixed shuffle; all, in order, where n is None or not smaller.
+    """Return the first n of a fixed shuffle, or all in order if n is None or not smaller.
 
     The shuffle has its own constant seed: a limit never depends on the run's seed, and a smaller
-    limit is a part of a larger one.
+    limit is a subset of a larger one.
 
     Raises:
         ConfigError: n is below 1.

@@ -1,8 +1,8 @@
-"""Text with fields: from an example to the instruction a backbone reads (Appendix D).
+"""Templates: from an example to the instruction that a backbone reads (Appendix D).
 
-Two templates are applied, one inside the other: the task's (`Reference document: {passage} ...`)
-and the backbone's system wrapper, which has the one field `{query}`. Values are put in as they are:
-braces in a passage mean nothing.
+There are two templates, one inside the other: the task's (`Reference document: {passage} ...`) and the
+backbone's system wrapper, whose only field is `{query}`. Values are inserted unchanged: braces in a
+passage have no meaning.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from iapt.tasks.fields import check_template, template_fields
 
 @dataclass(frozen=True)
 class Rendered:
-    """What is encoded: the whole instruction, wrapper included, and the text to produce."""
+    """The texts to encode: the whole instruction, wrapper included, and the response."""
 
     instruction: str
     response: str
@@ -29,7 +29,7 @@ def render(example: Example, task_template: str, system_template: str) -> Render
         system_template: text with exactly one `{query}`.
 
     Raises:
-        ConfigError: a template asks for a field that is not there, or is malformed.
+        ConfigError: a template has an unknown field, or is malformed.
     """
     check_template(task_template, example.fields.keys())
     check_system_template(system_template)
@@ -39,10 +39,10 @@ def render(example: Example, task_template: str, system_template: str) -> Render
 
 
 def check_system_template(template: str) -> None:
-    """Refuse a backbone's template that has not the one field `{query}`.
+    """Refuse a backbone's template whose fields are not exactly one `{query}`.
 
     Raises:
-        ConfigError: it has none, another or more.
+        ConfigError: it has no field, another one, or more than one.
     """
     if template_fields(template) != ("query",):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Tokenised splits, made once and kept under a hash of everything they depend on."""
+"""Tokenised splits, cached under a hash of everything they depend on."""
 
 import hashlib
 import json
@@ -26,8 +26,8 @@ class Tokens:
     Attributes:
         tokenizer: a transformers tokenizer.
         template: the backbone's system wrapper, with one `{query}`.
-        bos: whether its BOS token goes in front.
-        max_length: tokens for instruction and response together.
+        bos: whether to prepend its BOS token.
+        max_length: the most tokens of instruction and response together.
     """
 
     tokenizer: Any
@@ -50,7 +50,7 @@ def encode_all(
         tokenizer: a transformers (fast) tokenizer.
         max_length: see `encode`.
         bos: see `encode`.
-        cache: folder for the tokens; the file's name is a hash of texts, tokenizer and arguments.
+        cache: folder for the tokens; a file's name is a hash of texts, tokenizer and arguments.
 
     Raises:
         DataError: a response alone is longer than `max_length`.
@@ -65,7 +65,7 @@ def encode_all(
         except ValueError as error:
             raise DataError(
                 f"example {number}: {error} It begins {item.response[:60]!r}. Raise hparams.max_length "
-                "as far as the backbone's positions go, or leave the row out."
+                "as far as the backbone's positions allow, or leave the row out."
             ) from error
     if path:
         _keep(path, examples)
@@ -73,7 +73,7 @@ def encode_all(
 
 
 def _read(path: Path) -> list[Encoded] | None:
-    """The examples of a file that is exactly what `_keep` wrote; None otherwise."""
+    """Return the examples of a file that is exactly as `_keep` wrote it, else None."""
     try:
         with safe_open(path, "pt") as file:
             digest = (file.metadata() or {}).get("digest")
@@ -90,7 +90,7 @@ def _read(path: Path) -> list[Encoded] | None:
 
 
 def _keep(path: Path, examples: Sequence[Encoded]) -> None:
-    """Write the examples with a digest of their own; go on without where that is impossible."""
+    """Write the examples with their digest; if that is impossible, continue without the cache."""
     tensors = _pack(examples)
     content = save(
         tensors, {"digest": _digest(tensors)}

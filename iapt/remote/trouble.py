@@ -1,4 +1,4 @@
-"""What a library raises, in one line of ours; and the waiting before another try.
+"""Libraries' errors as one line of ours, and retries after a wait.
 
 Clients of the hub, readers of its files and `transformers` raise some thirty kinds of errors between
 them. Here they become a reason and an advice, so that no caller lists the kinds, and so that neither

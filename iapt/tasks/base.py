@@ -1,8 +1,8 @@
-"""What a task is: rows in, examples out; decoded text in, scores out.
+"""The interface of a task: rows in, examples out; decoded text in, scores out.
 
 A task knows the data set's field names, the answer format and the metric. It does not know models,
-tokenizers or system prompts: those live in `iapt.data` and `iapt.backbone`. The template is text with
-`{fields}` and comes from the task's YAML; a task only fills the fields.
+tokenizers or system prompts, which belong to `iapt.data` and `iapt.backbone`. The template, a text with
+`{fields}`, comes from the task's YAML; a task only fills the fields.
 """
 
 from abc import ABC, abstractmethod
@@ -27,8 +27,8 @@ class Example:
         id: `<data set>/<official split>/<row number>`, stable for one data file.
         fields: values for the template, outer whitespace removed.
         response: the text the model learns to produce.
-        references: texts that count as right; the response is one of them, or scores like one.
-            Empty: unlabelled.
+        references: the texts that count as right; the response is one of them, or scores like one.
+            Empty if the example is unlabelled.
         meta: what scoring needs beside the text (a table, a category).
     """
 
@@ -44,10 +44,10 @@ class Scores:
     """The result of one evaluation.
 
     Attributes:
-        metric: the column head of the table: acc, f1-em, rouge-l.
+        metric: the name in a table's column head: acc, f1-em, rouge-l.
         value: 0-100.
         n: number of examples scored.
-        n_unparsed: outputs that could not be parsed; they count as wrong.
+        n_unparsed: number of outputs that could not be parsed and count as wrong.
         details: further numbers, 0-100 unless the name starts with `n_`.
     """
 
@@ -59,7 +59,7 @@ class Scores:
 
 
 class Source(Protocol):
-    """Where official rows come from: the shipped sample, a folder, the hub."""
+    """A source of official rows: the packaged sample, a folder, the hub."""
 
     name: str
 
@@ -70,7 +70,7 @@ class Source(Protocol):
         """Return 16 hex digits over the bytes of the data set's files."""
 
     def at(self, folder: str) -> "Source":
-        """Return a source for one data set that lies in a folder of its own."""
+        """Return a source for one data set with its own folder."""
 
     def place(self, dataset: str, split: str, row: int) -> str:
         """Return the file and line of a row, for a message about it."""
@@ -78,17 +78,17 @@ class Source(Protocol):
 
 @runtime_checkable
 class Fetching(Protocol):
-    """A source that first brings the released files, and so promises the released sizes."""
+    """A source that first fetches the released files, and so guarantees the released sizes."""
 
     def fetch(self, dataset: str, release: Mapping[str, Any] | None) -> None:
-        """Bring the pinned release to the local layout, unless it is there already."""
+        """Fetch the pinned release into the local layout, unless it is there already."""
 
     def available(self, dataset: str) -> bool:
-        """Whether a data set is there already, so that reading it needs no network."""
+        """Say whether a data set is there already, so that reading it needs no network."""
 
 
 class Task(Protocol):
-    """What the data path asks of a task; see `RowTask` for the shared part."""
+    """What a run needs from a task; `RowTask` implements the common part."""
 
     name: str
     metric: str
@@ -107,13 +107,13 @@ class Task(Protocol):
         """Score parsed answers, None counting as wrong."""
 
     def follow_ups(self, examples: Sequence[Example], outputs: Sequence[str]) -> list[Example]:
-        """Return examples that can only be made from the answers to others."""
+        """Return examples that depend on the answers to others."""
 
     def fingerprint(self, source: Source) -> str:
         """Return the fingerprint of all data that the task uses."""
 
     def split_report(self, source: Source) -> dict[str, Any]:
-        """Say how each split was made from what, as values that JSON can hold."""
+        """Describe how each split was made, as JSON values."""
 
 
 class RowTask(ABC):
@@ -124,13 +124,12 @@ class RowTask(ABC):
         dataset: the folder name of its data.
         template: text with `{fields}` (Appendix D).
         split: keyword arguments of `SplitRule`.
-        max_new_tokens: longest answer decoded, in tokens.
+        max_new_tokens: the longest answer, in tokens.
         num_beams: beam size; Section 4.3 says 3, Appendix C.7 says 5 for MT-Bench.
         version: raised whenever a change here changes scores.
-        sizes: rows per official split as released; asserted for fetched data, reported for folders.
-        release: where the released files are (hub id and revision, or URLs and checksums); read by
-            fetching sources.
-        fields: the fields a template may ask for; None where only the rows will tell.
+        sizes: rows per official split as released; required of fetched data, reported for folders.
+        release: the released files (hub id and revision, or URLs and checksums), for fetching sources.
+        fields: the fields that a template may use; None if only the rows show them.
     """
 
     metric: str = "acc"
@@ -182,11 +181,11 @@ class RowTask(ABC):
         """Return the examples of a split, in official order.
 
         Args:
-            split: "train", "dev" or "test" as the paper uses the words.
-            source: where the official rows are.
+            split: "train", "dev" or "test" in the paper's sense.
+            source: the source of the official rows.
 
         Raises:
-            DataError: the source lacks the data, has other sizes than the release, or rows without
+            DataError: the source lacks the data, has other sizes than the release, or has rows without
                 a gold answer.
         """
         if split not in SPLITS:
@@ -217,11 +216,11 @@ class RowTask(ABC):
         return examples
 
     def source(self, source: Source) -> Source:
-        """Return the source that the rows really come from; a task may have a folder of its own."""
+        """Return the actual source of the rows; a task may have its own folder."""
         return source
 
     def follow_ups(self, examples: Sequence[Example], outputs: Sequence[str]) -> list[Example]:
-        """Return examples that can only be made from the answers to others; none by default."""
+        """Return examples that depend on the answers to others; none by default."""
         return []
 
     def fingerprint(self, source: Source) -> str:
@@ -233,7 +232,7 @@ class RowTask(ABC):
         return {} if self.release is None else {self.dataset: self.release}
 
     def released_sizes(self) -> dict[Split, int]:
-        """Return the rows of each split that the rule makes of the released data (Table 6)."""
+        """Return the size of each split that the rule makes from the released data (Table 6)."""
         sizes: dict[Split, int] = {}
         for split in SPLITS:
             released = self.sizes.get(self.split_rule.official(split) or "")
@@ -242,15 +241,15 @@ class RowTask(ABC):
         return sizes
 
     def check_sizes(self, source: Source, dataset: str) -> dict[str, int]:
-        """Return the rows of each released split of a data set, as the source has them.
+        """Return the source's number of rows in each released split of a data set.
 
         Raises:
-            DataError: the source fetches, and has another number than the release.
+            DataError: the source fetches, and its number differs from the release's.
         """
         return {split: len(self._official_rows(split, source)) for split in self.sizes}
 
     def split_report(self, source: Source) -> dict[str, Any]:
-        """Say how each split was made from what: for `splits.json` and the run's row."""
+        """Describe how each split was made, for `splits.json`."""
         source = self.source(source)
         report: dict[str, Any] = {
             "dataset": self.dataset,
@@ -321,10 +320,10 @@ def field_text(row: Row, name: str, identity: str) -> str:
 
 
 def check_lengths(parsed: Sequence[str | None], examples: Sequence[Example], name: str) -> None:
-    """Refuse to score nothing, unequal numbers, or unlabelled examples.
+    """Check that there is an answer per example, at least one, and that all examples are labelled.
 
     Raises:
-        DataError: in these cases.
+        DataError: one of these does not hold.
     """
     if not examples or len(parsed) != len(examples):
         raise DataError(

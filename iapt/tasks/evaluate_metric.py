@@ -1,12 +1,12 @@
-"""A metric of the `evaluate` library as a task's YAML names it.
+"""A metric of the `evaluate` library, named in a task's YAML.
 
-    metric: {evaluate: rouge_l}                             # one of this package's, offline
-    metric: {evaluate: bleu, key: bleu, scale: 100}         # one that evaluate publishes; fetched once
-    metric: {evaluate: my_metric, kwargs: {beta: 2}}        # a module of yours that plugins= names too
+    metric: {evaluate: rouge_l}                             # this package's, offline
+    metric: {evaluate: bleu, key: bleu, scale: 100}         # published by evaluate; fetched once
+    metric: {evaluate: my_metric, kwargs: {beta: 2}}        # your own module, which plugins= names too
 
-A metric is code, so no file can bring one in: a module of the user's own has to be among the `plugins`,
-and of the hub only the metrics that `evaluate` itself publishes are taken, never those of other accounts.
-Each is tried on one right answer when the task is built, before anything is trained.
+A metric is code, so no file can bring one in: the user's own module must be among the `plugins`, and the
+hub supplies only the metrics that `evaluate` itself publishes, never those of other accounts.  Each metric
+must score one right answer when the task is built, before training.
 """
 
 import math
@@ -29,21 +29,21 @@ _PUBLISHED = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Modules(Protocol):
-    """The user's own modules, those that `plugins=` names."""
+    """The user's own modules, which `plugins=` names."""
 
     def hold(self, target: str) -> bool:
-        """Whether a module is one of them."""
+        """Say whether a module is one of them."""
 
     def load(self, module: str) -> ModuleType:
         """Import it."""
 
 
 class EvaluateMetric:
-    """One number out of what an `evaluate` metric computes over texts.
+    """One of the numbers that an `evaluate` metric computes over texts.
 
     Args:
-        entry: `evaluate` (the metric), `key` (which of its numbers; needed where there are several),
-            `scale` (factor that brings it to 0-100) and `kwargs` (options of its `compute`).
+        entry: `evaluate` (the metric), `key` (the number to use, if there are several), `scale` (the
+            factor that brings it to 0-100) and `kwargs` (options of its `compute`).
         modules: the user's own modules.
 
     Raises:
@@ -76,17 +76,17 @@ class EvaluateMetric:
         perfect = self._trial()
         if scale is None and perfect <= 1:
             raise ConfigError(
-                f"{self._said}: gives a right answer {perfect:g}, and scores are 0-100; say scale: 100, or "
-                "scale: 1 if that is meant."
+                f"{self._said}: gives a right answer {perfect:g}, but scores are 0-100; add scale: 100, or "
+                "scale: 1 if that is intended."
             )
 
     def score(
         self, parsed: Sequence[str | None], references: Sequence[Sequence[str]]
     ) -> tuple[float, dict[str, float]]:
-        """Score answers, None being an empty text.
+        """Score answers; None counts as an empty text.
 
         Returns:
-            The value (0-100), and all the metric's numbers as they are.
+            The value (0-100), and all the metric's numbers unscaled.
 
         Raises:
             MetricError: the value is not within 0-100, or the metric does not have it.
@@ -121,14 +121,14 @@ class EvaluateMetric:
             return self.score([_TRIAL], [[_TRIAL]])[0]
         except MetricError as error:
             raise ConfigError(str(error)) from error
-        except Exception as error:  # somebody's code; whatever it raises is its fault
+        except Exception as error:  # third-party code may raise anything
             raise ConfigError(
                 f"{self._said}: cannot score a text against the same text: {type(error).__name__}: {error}."
             ) from error
 
 
 def module_of(metric: object) -> str:
-    """Return the module that a task's metric may lie in, going by its entry; "" for a metric of ours."""
+    """Return the module that a task's metric may lie in, by its entry; "" for our own metrics."""
     named = metric.get("evaluate") if isinstance(metric, Mapping) else None
     return Path(named).stem if isinstance(named, str) and named not in NAMES else ""
 
@@ -149,9 +149,9 @@ def _load(named: str, modules: Modules | None, said: str) -> "evaluate.Evaluatio
 
     try:
         return evaluate.load(named, keep_in_memory=True)
-    except ImportError as error:  # what its script needs beside evaluate
+    except ImportError as error:  # a dependency of its script
         raise ConfigError(f"{said}: {' '.join(str(error).split())}") from error
-    except Exception as error:  # the hub's and the network's errors are of many kinds
+    except Exception as error:  # the hub and the network raise many kinds of errors
         raise ConfigError(
             f"{said}: is none of ours ({', '.join(NAMES)}), and could not be fetched from the hub "
             f"({type(error).__name__}); it needs the network once.{closest(named, NAMES)}"
@@ -176,15 +176,15 @@ def _of_module(module: ModuleType, said: str) -> "evaluate.EvaluationModule":
 
 
 def _takes_several(metric: "evaluate.EvaluationModule", said: str) -> bool:
-    """Whether a metric takes a list of references for each text.
+    """Say whether a metric takes a list of references per text.
 
     Raises:
-        ConfigError: it takes no texts.
+        ConfigError: it does not take texts.
     """
     features = metric.features if isinstance(metric.features, list) else [metric.features]
     texts = [each for each in features if getattr(each.get("predictions"), "dtype", "") == "string"]
     if not texts:
-        raise ConfigError(f"{said}: scores {features[0]}; a task of text needs a metric of texts.")
+        raise ConfigError(f"{said}: scores {features[0]}; a text task needs a metric of texts.")
     return any(getattr(each["references"], "dtype", "") != "string" for each in texts)
 
 

@@ -1,4 +1,4 @@
-"""Train, dev and test out of the official splits (Appendix C.1 and C.2).
+"""Train, dev and test from the official splits (Appendices C.1 and C.2).
 
 The official test sets have no public labels, so the paper makes its own splits:
 
@@ -6,8 +6,8 @@ The official test sets have no public labels, so the paper makes its own splits:
 - hold_out (SST-2, QNLI, ReCoRD, SQuAD, Alpaca: 1,000; GSM8K: 500): rows of train become dev;
 - official (E2E, WikiSQL): the released splits as they are.
 
-The choice of rows is fixed for good: it depends on the row number and `SPLIT_SEED`, never on the
-run's seed, so that five seeds of a run are compared on one test set. Rows keep their order.
+The choice of rows is fixed: it depends on the row number and `SPLIT_SEED`, never on the run's seed, so
+that the five seeds of a run share one test set. Rows keep their order.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ SLICE_SHARE = 10  # a slice gives at most one row in ten to dev
 
 @dataclass(frozen=True, config=STRICT)
 class SplitRule:
-    """How the three splits are made.
+    """The rule that makes the three splits.
 
     Args:
         rule: "halve_validation", "hold_out" or "official".
@@ -58,7 +58,7 @@ class SplitRule:
         return checked(cls, values, "task.split")
 
     def official(self, split: str) -> str | None:
-        """Return the official split that a split is taken from; None: there is no such split."""
+        """Return the official split from which a split is taken, or None if there is no such split."""
         if split == "train":
             return self.train
         if self.rule == "halve_validation":
@@ -76,8 +76,8 @@ class SplitRule:
 
         Args:
             n: rows of the official training split.
-            exact: True for released data: the paper's number, whatever n is. False for folders and
-                samples: at most a tenth of the rows.
+            exact: True for released data, to get the paper's number for any n; False for folders and
+                samples, to get at most a tenth of the rows.
         """
         if self.rule != "hold_out" or self.rows is None:
             return 0
@@ -96,7 +96,7 @@ class SplitRule:
         return list(range(n))
 
     def sentence(self) -> str:
-        """Say in words how the three splits are made, for Table 6."""
+        """Describe the rule in words, for Table 6."""
         if self.rule == "halve_validation":
             return f"dev and test are the halves of {self.dev}"
         if self.rule == "hold_out":

@@ -1,7 +1,7 @@
 """A run's checkpoint, which survives a kill at any moment.
 
-It is safetensors with JSON inside; nothing is pickled.  A file is written under another
-name and renamed, so it is either the old one or the new one, never half of one.
+It is safetensors with JSON inside; nothing is pickled.  Writing is atomic, so a reader sees the old file
+or the new one, never half of one.
 """
 
 import json
@@ -19,7 +19,7 @@ from iapt.files import replacing
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON-able state to one safetensors file, whole or not at all.
+    """Write tensors and a JSON state to one safetensors file, atomically.
 
     Raises:
         StorageError: the file cannot be written.
@@ -28,7 +28,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str,
     with replacing(path) as temporary:
         try:
             save_file(plain, temporary, {"state": json.dumps(state)})
-        except SafetensorError as error:  # a full disk is no OSError to this library
+        except SafetensorError as error:  # this library does not raise OSError for a full disk
             raise OSError(str(error)) from error
 
 
@@ -36,7 +36,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_tensors` wrote.
 
     Raises:
-        TrainingError: the file is not one of ours or is damaged; the message says what to do.
+        TrainingError: the file is not ours or is damaged; the message says what to do.
     """
     try:
         with safe_open(path, "pt") as f:
@@ -44,14 +44,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return load_file(path), json.loads(metadata["state"])
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise TrainingError(
-            f"{path} cannot be read ({error}); delete it to start this run afresh."
+            f"{path} cannot be read ({error}); delete it to restart this run."
         ) from error
 
 
 def optimizer_tensors(
     prefix: str, optimizer: torch.optim.Optimizer
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Split an optimizer's state into tensors (named prefix.index.name) and the JSON-able rest."""
+    """Split an optimizer's state into tensors (named prefix.index.name) and the rest, as JSON values."""
     state = optimizer.state_dict()
     tensors = {
         f"{prefix}.{i}.{k}": v for i, entry in state["state"].items() for k, v in entry.items()

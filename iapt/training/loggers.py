@@ -1,4 +1,4 @@
-"""Where the numbers of a run go while it trains."""
+"""Loggers: they receive the numbers of a run while it trains."""
 
 import json
 from pathlib import Path
@@ -6,20 +6,20 @@ from typing import IO, Any, Literal, Protocol
 
 
 class RunLogger(Protocol):
-    """Gets the numbers of one run; made anew for each."""
+    """Receives the numbers of one run; each run has its own."""
 
     def start(self, folder: Path, run_id: str, config: dict[str, Any]) -> None:
-        """Begin: `folder` is the run's, `config` what its row will keep."""
+        """Begin, with the run's folder and the configuration of its row."""
 
     def log(self, values: dict[str, float], step: int) -> None:
         """Record values of one step."""
 
     def finish(self, ok: bool) -> None:
-        """End, also after a failure and when `start` never came."""
+        """End, also after a failure or without a `start`."""
 
 
 class Files:
-    """One JSON object a line into the run folder's metrics.jsonl."""
+    """Writes one JSON object per line to metrics.jsonl in the run's folder."""
 
     def __init__(self) -> None:
         self._file: IO[str] | None = None
@@ -42,7 +42,7 @@ class Files:
 
 
 class Wandb(Files):
-    """The same, and Weights & Biases; one wandb run per run, resumed under the same id.
+    """Also logs to Weights & Biases: one wandb run per run, resumed under the same id.
 
     Args:
         project: wandb project.
@@ -74,7 +74,7 @@ class Wandb(Files):
         self._run.log(values, step=step)
 
     def finish(self, ok: bool) -> None:
-        """Close both, telling wandb whether the run went well."""
+        """Close both, and tell wandb whether the run succeeded."""
         super().finish(ok)
         if self._run:
             self._run.finish(exit_code=0 if ok else 1)

@@ -1,6 +1,6 @@
 """The training loop of Appendix F: evaluate, keep the best dev checkpoint, stop early, resume.
 
-A method that asks for a search for its structure gets it first.
+A method that searches for its structure does so first.
 """
 
 import sys
@@ -20,7 +20,7 @@ from iapt.training.state import History, Run
 
 
 class Logger(Protocol):
-    """Where numbers go while training."""
+    """Receives the numbers of training."""
 
     def log(self, values: dict[str, float], step: int) -> None:
         """Record values of one step."""
@@ -35,13 +35,13 @@ def train(
 ) -> History:
     """Train to the end, from the checkpoint if there is one; leaves the best weights in the method.
 
-    A method that asks for a search gets it first; the structure found is written beside the checkpoint.
+    A method that searches does so first; the structure found is written beside the checkpoint.
 
     Args:
         run: what to train.
         checkpoint: file to resume from and to write to.
-        identity: hash of the configuration; a checkpoint of another is refused.
-        logger: gets losses, rates and dev measurements.
+        identity: hash of the configuration; a checkpoint with another is refused.
+        logger: receives losses, learning rates and dev measurements.
         say: prints one line.
 
     Returns:
@@ -61,7 +61,7 @@ def train(
 
 
 class _Silent:
-    """Keeps a search's numbers off the logger, whose steps must not start again at 0 after it."""
+    """Keeps a search's numbers from the logger, whose steps must not restart at 0 after it."""
 
     def log(self, values: dict[str, float], step: int) -> None:
         pass
@@ -75,7 +75,7 @@ def _search(
     identity: str,
     say: Callable[[str], None],
 ) -> None:
-    """Bilevel steps until the method's structure is settled; `run` is then ready to train what is left."""
+    """Run bilevel steps until the structure is settled; `run` is then ready to train it."""
     steps = max(2, round(plan.fraction * run.total_steps))
     hparams = replace(
         run.hparams,

@@ -4,7 +4,7 @@
     grad Θ = d L_outer(w') / dΘ - xi * (d L_train(w+) / dΘ - d L_train(w-) / dΘ) / (2 eps)
     w+- = w +- eps * d L_outer(w') / dw',        eps = 0.01 / (||d L_outer(w') / dw'|| + 1e-6)
 
-xi is the weights' current learning rate.  Weights and their optimizer come back as they were.
+xi is the weights' current learning rate.  The weights and their optimizer are restored at the end.
 """
 
 import copy
@@ -32,9 +32,9 @@ def unrolled_arch_step(
         backbone: with the method attached.
         method: has architecture parameters.
         outer: data and batch whose loss Θ should lower.
-        inner: data and batch of the next step of the weights.
-        optimizer: the weights'.
-        budget: padded tokens that go through the model at once.
+        inner: data and batch of the weights' next step.
+        optimizer: the weights' optimizer.
+        budget: most padded tokens in one forward pass.
 
     Returns:
         The loss of the outer batch at w'.

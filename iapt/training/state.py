@@ -1,7 +1,7 @@
-"""The state of a training run: what one step does to it, how it is measured, saved and resumed.
+"""The state of a training run: one step, evaluation, saving and resuming.
 
-Everything a run's future depends on is in its checkpoint, so a run killed anywhere and started
-again gives the same bits as one left alone.
+A checkpoint has everything that determines the rest of a run, so a run that is killed at any point and
+restarted gives the same bits as an uninterrupted one.
 """
 
 import random
@@ -32,7 +32,7 @@ HELD_OUT = 0.1  # share of the training set that feeds Θ with hparams.arch_data
 
 @dataclass
 class History:
-    """The part of a run's state that is not tensors."""
+    """The part of a run's state without tensors."""
 
     step: int = 0
     best_step: int = -1
@@ -49,10 +49,10 @@ class History:
 
 
 class Run:
-    """One training run: the objects whose state a checkpoint holds.
+    """One training run: the objects whose state a checkpoint saves.
 
-    `held_out` is the share of the training set that feeds Θ with hparams.arch_data=train_split, `order`
-    that of Θ's gradient.
+    `held_out` is the share of the training set that feeds Θ with hparams.arch_data=train_split, `order` the
+    order of Θ's gradient.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Run:
         self.prepare()
 
     def prepare(self) -> None:
-        """Samplers and optimizers for the parameters that the method has now; nothing done so far."""
+        """Make samplers and optimizers for the method's present parameters, and start at step 0."""
         method, hparams, seed = self.method, self.hparams, self.seed
         train, outer = self.full_train, self.dev
         arch = method.arch_parameters()
@@ -102,7 +102,7 @@ class Run:
         self.best: dict[str, Tensor] = {}
 
     def one_step(self) -> float:
-        """One optimizer step (and the Θ step before it); returns the training loss."""
+        """Run one optimizer step (and the Θ step before it); returns the training loss."""
         progress = Progress(self.history.step + 1, self.total_steps)
         self.backbone.train(True)
         self.method.train()
@@ -134,7 +134,7 @@ class Run:
         return loss
 
     def evaluate(self) -> dict[str, float]:
-        """Measure the dev set, remember the best state, count patience."""
+        """Evaluate on dev, keep the best state, count patience."""
         h = self.history
         loss, accuracy = evaluate(
             self.backbone, self.method, self.dev, self.hparams.eval_batch_tokens
@@ -156,7 +156,7 @@ class Run:
         return point
 
     def _ready(self) -> bool:
-        """Whether the method as it is now may be chosen as the best."""
+        """Say whether the method's present state may become the best."""
         progress = Progress(self.history.step, self.total_steps)
         return not isinstance(self.method, Structured) or self.method.ready(progress)
 
@@ -180,12 +180,12 @@ class Run:
         """Continue from a checkpoint of the same run.
 
         Raises:
-            TrainingError: it belongs to another configuration, or is damaged.
+            TrainingError: the file belongs to another configuration, or is damaged.
         """
         tensors, state = read_tensors(path)
         if state["identity"] != identity:
             raise TrainingError(
-                f"{path} belongs to another configuration; delete it to start this run afresh."
+                f"{path} belongs to another configuration; delete it to restart this run."
             )
 
         def part(prefix: str) -> dict[str, Tensor]:
@@ -208,7 +208,7 @@ class Run:
 
 
 def _split(data: Data, share: float, seed: int) -> tuple[Data, Data]:
-    """A random share of the examples set apart: (the rest, the share), both in their old order."""
+    """Split off a random share of the examples; returns (the rest, the share), both in order."""
     count = len(data.examples)
     order = random.Random(f"{seed}/arch_data").sample(range(count), count)
     cut = max(1, int(share * count))
@@ -220,7 +220,7 @@ def _split(data: Data, share: float, seed: int) -> tuple[Data, Data]:
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    """A scheduler's state without its (unserialisable) function."""
+    """Return a scheduler's state without its (unserialisable) function."""
     return {k: v for k, v in state.items() if k != "lr_lambdas"} | {
         "lr_lambdas": [None] * len(state["base_lrs"])
     }

@@ -52,7 +52,9 @@ def test_a_field_that_a_row_lacks_is_none(tmp_path):
 )
 def test_a_field_of_several_types_is_refused_not_converted(values, tmp_path):
     put(tmp_path, "toy", "train", [{"id": i, "a": value} for i, value in enumerate(values)])
-    with pytest.raises(DataError, match=r"the values of 'a' are not of one type.* in line \d"):
+    with pytest.raises(
+        DataError, match=r"the values of 'a', or their parts, are not all of one type.* in line \d"
+    ):
         Folder(tmp_path).rows("toy", "train")
 
 

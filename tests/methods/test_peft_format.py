@@ -215,7 +215,7 @@ REFUSED = {
     "lora_alpha='8'": {"lora_alpha": "8"},
     "lora_alpha=nan": {"lora_alpha": float("nan")},
     "says 3": {"r": 3},
-    "too involved": {"rank_pattern": {"(a+)+b": 3}},
+    "too complex": {"rank_pattern": {"(a+)+b": 3}},
 }
 
 

@@ -90,7 +90,7 @@ def test_a_damaged_checkpoint_is_an_error_that_says_what_to_do(tmp_path: Path, d
     train(new_run(max_steps=2), file, "id", Quiet(), quiet)
     whole = file.read_bytes()
     file.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "noise": b"\x07" * 99}[damage])
-    with pytest.raises(TrainingError, match=r"cannot be read .*delete it to start this run afresh"):
+    with pytest.raises(TrainingError, match=r"cannot be read .*delete it to restart this run"):
         train(new_run(max_steps=2), file, "id", Quiet(), quiet)
 
 
