@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iapt.cli.command import OWN_ENTRIES, Command, Commands, Key, Words, boolean, one_of, whole
+from iapt.cli.command import OWN_ENTRIES, Command, Commands, Key, Words
 from iapt.cli.overrides import entry_or_file, plugin_files
+from iapt.cli.readers import boolean, one_of, whole
 from iapt.errors import AdapterError, ConfigError
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iapt.cli.command import OWN_ENTRIES, Command, Key, Words, some_of, whole
+from iapt.cli.command import OWN_ENTRIES, Command, Key, Words
 from iapt.cli.composing import from_words
 from iapt.cli.overrides import groups, prepare
+from iapt.cli.readers import some_of, whole
 
 if TYPE_CHECKING:
     from iapt.backbone.base import Backbone

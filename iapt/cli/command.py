@@ -4,7 +4,6 @@ A command declares its words once; parsing, checking, `--help`, `--version` and 
 from the declaration.  Nothing heavy is imported here, because `--help` must answer at once.
 """
 
-import math
 import os
 import sys
 import textwrap
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from iapt import __version__
+from iapt.cli.readers import Read, some_of
 from iapt.configuration.catalog import CONFIG_DIR
 from iapt.errors import ConfigError, IaptError, closest, without_passwords
 
-Read = Callable[[str], Any]
 HELP = {"-h", "--help", "help"}
 FLAG = "--config-dir"
 
@@ -250,64 +249,6 @@ def guarded(command: Callable[[], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def whole(least: int = 0) -> Read:
-    """Return a reader of whole numbers from `least`."""
-
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < least:
-            raise ValueError(f"a whole number from {least}")
-        return int(text)
-
-    return read
-
-
-def number(least: float = 0.0) -> Read:
-    """Return a reader of finite numbers from `least`."""
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and value >= least):
-            raise ValueError(f"a number from {least:g}")
-        return value
-
-    return read
-
-
-def boolean(text: str) -> bool:
-    """Read `true` or `false`."""
-    if text.lower() not in ("true", "false"):
-        raise ValueError("true or false")
-    return text.lower() == "true"
-
-
-def one_of(*allowed: str) -> Read:
-    """Return a reader of one of these words."""
-
-    def read(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(f"one of {', '.join(allowed)}.{closest(text, allowed)}".rstrip("."))
-        return text
-
-    return read
-
-
-def some_of(*allowed: str) -> Read:
-    """Return a reader of comma-separated words; without arguments any word is allowed."""
-
-    def read(text: str) -> tuple[str, ...]:
-        return tuple(one_of(*allowed)(t) if allowed else t for t in text.split(","))
-
-    return read
-
-
-def or_null(read: Read) -> Read:
-    """Return a reader that also takes `null` (or `none`) for None."""
-    return lambda text: None if text.lower() in ("null", "none") else read(text)
 
 
 def config_dirs(words: Sequence[str]) -> tuple[list[Path], list[str]]:

@@ -4,9 +4,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from iapt.cli.command import OWN_ENTRIES, Command, Commands, Key, Words, one_of, whole
+from iapt.cli.command import OWN_ENTRIES, Command, Commands, Key, Words
 from iapt.cli.composing import from_words
 from iapt.cli.overrides import groups, prepare
+from iapt.cli.readers import one_of, whole
 from iapt.errors import ConfigError, DataError
 from iapt.tasks.base import SPLITS
 

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iapt.cli.command import Command, Key, Words, boolean, number, one_of, or_null, some_of, whole
+from iapt.cli.command import Command, Key, Words
+from iapt.cli.readers import boolean, number, one_of, or_null, some_of, whole
 from iapt.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

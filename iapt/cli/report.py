@@ -4,7 +4,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from iapt.cli.command import Command, Key, Words, whole
+from iapt.cli.command import Command, Key, Words
+from iapt.cli.readers import whole
 from iapt.cli.table import ROWS, load_rows
 from iapt.errors import ConfigError
 

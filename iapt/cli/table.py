@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iapt.cli.command import OWN_ENTRIES, Command, Key, Words, or_null
+from iapt.cli.command import OWN_ENTRIES, Command, Key, Words
+from iapt.cli.readers import or_null
 from iapt.errors import ConfigError
 
 if TYPE_CHECKING:

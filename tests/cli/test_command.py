@@ -4,18 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from iapt.cli.command import (
-    OWN_ENTRIES,
-    Command,
-    Key,
-    Words,
-    boolean,
-    number,
-    one_of,
-    or_null,
-    some_of,
-    whole,
-)
+from iapt.cli.command import OWN_ENTRIES, Command, Key, Words
+from iapt.cli.readers import boolean, number, one_of, or_null, some_of, whole
 from iapt.errors import ConfigError, DataError
 
 COMMAND = Command(

@@ -1,0 +1,67 @@
+"""Readers of the values on a command line: text -> value, or a ValueError that says what is allowed."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from iapt.errors import closest
+
+Read = Callable[[str], Any]
+
+
+def whole(least: int = 0) -> Read:
+    """Return a reader of whole numbers from `least`."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < least:
+            raise ValueError(f"a whole number from {least}")
+        return int(text)
+
+    return read
+
+
+def number(least: float = 0.0) -> Read:
+    """Return a reader of finite numbers from `least`."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and value >= least):
+            raise ValueError(f"a number from {least:g}")
+        return value
+
+    return read
+
+
+def boolean(text: str) -> bool:
+    """Read `true` or `false`."""
+    if text.lower() not in ("true", "false"):
+        raise ValueError("true or false")
+    return text.lower() == "true"
+
+
+def one_of(*allowed: str) -> Read:
+    """Return a reader of one of these words."""
+
+    def read(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"one of {', '.join(allowed)}.{closest(text, allowed)}".rstrip("."))
+        return text
+
+    return read
+
+
+def some_of(*allowed: str) -> Read:
+    """Return a reader of comma-separated words; without arguments any word is allowed."""
+
+    def read(text: str) -> tuple[str, ...]:
+        return tuple(one_of(*allowed)(t) if allowed else t for t in text.split(","))
+
+    return read
+
+
+def or_null(read: Read) -> Read:
+    """Return a reader that also takes `null` (or `none`) for None."""
+    return lambda text: None if text.lower() in ("null", "none") else read(text)
