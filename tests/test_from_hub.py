@@ -98,7 +98,7 @@ def test_a_dry_run_asks_nobody_and_knows_the_sizes(
     assert os.listdir() == []
     with pytest.raises(DataError, match="mt_bench has no train split"):
         run(composed("task=mt_bench", "data=hub", "dry_run=true"))
-    with pytest.raises(DataError, match=r"task\.sizes of boolq does not say.* train "):
+    with pytest.raises(DataError, match=r"task\.sizes of boolq does not give.* train "):
         run(composed("task=boolq", "data=hub", "dry_run=true", "~task.sizes.train"))
     assert hub.requests == []
 
