@@ -82,7 +82,8 @@ def replacing(path: Path) -> Iterator[Path]:
         StorageError: the disk is full, or the folder cannot be made or written.
     """
     # The leading dot and the .tmp suffix hide a file left by a crash from every "*.json" pattern.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    # A name that fills what a file system allows (255 bytes) would have no room for them.
+    temporary = path.with_name(f".{path.name[:50]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

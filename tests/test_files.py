@@ -22,6 +22,13 @@ def test_what_is_written_is_read_back_and_parents_are_made(tmp_path: Path) -> No
     assert [p.name for p in tmp_path.rglob("*.tmp")] == []
 
 
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    for letter, size in (("x", 1), ("é", 2)):
+        path = tmp_path / (letter * (250 // size) + ".json")
+        write_json(path, 1)
+        assert read_json(path) == 1
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

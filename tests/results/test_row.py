@@ -40,6 +40,13 @@ def test_a_written_row_is_read_back_whole(tmp_path: Path) -> None:
     assert (row.cell.task, row.cell.seed, row.scores.value) == ("boolq", 0, 87.5)
 
 
+def test_a_row_is_written_with_one_field_a_line(tmp_path: Path) -> None:
+    row = write_row(tmp_path, a_row())
+    lines = row_path(tmp_path, row.run_id).read_text().splitlines(keepends=True)
+    assert lines[:3] == ["{\n", ' "schema": 1,\n', ' "status": "finished",\n']
+    assert lines[-1] == "}\n"
+
+
 def test_reading_needs_only_what_names_scores_and_places_a_run(tmp_path: Path) -> None:
     names = ("schema", "status", "run_id", "cell", "config", "config_hash", "setting_hash")
     raw = {key: raw_row()[key] for key in (*names, "created")}
@@ -110,10 +117,10 @@ def test_what_is_no_regular_file_is_named_and_skipped(tmp_path: Path) -> None:
     (tmp_path / "z.json").symlink_to(tmp_path / "nowhere")
     rows, warnings = read_rows(tmp_path)
     assert len(rows) == 1
-    assert [Path(warning.split(":")[0]).name for warning in warnings] == [
-        "x.json",
-        "y.json",
-        "z.json",
+    assert [warning.removeprefix(f"{tmp_path}/") for warning in warnings] == [
+        "x.json: not a regular file. (skipped)",
+        "y.json: not a regular file. (skipped)",
+        "z.json: no such file. (skipped)",
     ]
 
 
@@ -123,6 +130,41 @@ def test_a_file_of_absurd_size_is_not_read(tmp_path: Path, monkeypatch: pytest.M
     rows, (warning,) = read_rows(tmp_path)
     assert rows == []
     assert "bytes are too many for a result row" in warning
+    size = next(tmp_path.iterdir()).stat().st_size
+    monkeypatch.setattr(row_module, "LARGEST", size)
+    assert len(read_rows(tmp_path)[0]) == 1
+
+
+def test_a_row_that_the_disk_refuses_is_named_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(tmp_path, [raw_row()])
+
+    def refuse(*_: object) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    _, (warning,) = read_rows(tmp_path)
+    assert warning.endswith(".json cannot be read: Permission denied. (skipped)")
+
+
+def test_of_a_row_of_another_schema_nothing_else_is_said(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(raw_row(schema=2, status="over", seed=-1)))
+    _, (warning,) = read_rows(tmp_path)
+    assert "schema=2" in warning
+    assert "status" not in warning
+
+
+@pytest.mark.parametrize(("faults", "rest"), [(6, ""), (7, " And 1 more.")])
+def test_six_faults_are_spelled_out(tmp_path: Path, faults: int, rest: str) -> None:
+    points = [{"step": "x"}] * faults
+    (tmp_path / "x.json").write_text(json.dumps(raw_row(dev={"curve": points})))
+    _, (warning,) = read_rows(tmp_path)
+    said = warning.split(": not a result row: ")[1]
+    assert said.count("must be a whole number") == 6
+    assert ". dev.curve.5.step='x': must be" in said
+    assert ("And 1 more." in said) == (faults == 7)
+    assert said.endswith(f"9223372036854775808.{rest} (skipped)")
 
 
 def test_a_row_with_a_thousand_faults_is_one_short_warning(tmp_path: Path) -> None:
@@ -181,6 +223,11 @@ def test_a_run_id_that_is_no_plain_file_name_is_refused(tmp_path: Path, run_id: 
     assert not (tmp_path / "rows").exists()
 
 
+def test_a_run_id_may_have_capitals_and_240_bytes(tmp_path: Path) -> None:
+    row = a_row().model_copy(update={"run_id": "X" * 240})
+    assert write_row(tmp_path, row).run_id == "X" * 240
+
+
 def test_a_diverged_loss_does_not_lose_the_row(tmp_path: Path) -> None:
     raw = raw_row(dev={"best_loss": math.inf, "curve": [{"step": 0, "loss": math.nan}]})
     raw["config"]["method"]["scale"] = math.nan
@@ -221,6 +268,8 @@ def test_a_field_that_a_file_names_is_read_or_refused_with_the_nearest() -> None
     for wrong, nearest in (("params.traind", "trained"), ("parms.trained", "params")):
         with pytest.raises(DataError, match=f"Did you mean '{nearest}'"):
             field(wrong)
+    with pytest.raises(DataError, match="allowed are steps, seconds"):
+        field("search.nothing")
 
 
 def test_a_crash_while_writing_leaves_the_old_row(
