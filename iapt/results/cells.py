@@ -20,8 +20,6 @@ from iapt.results.row import Row
 from iapt.results.statistics import Interval, SignFlip, bootstrap_interval, median, sign_flip
 
 SEEDS = (0, 1, 2, 3, 4)  # section 4.3: five random seeds
-# These differ between any two runs, so they explain nothing.
-_PER_RUN = {"seed", "run_id", "out_dir", "output_dir", "run_dir"}
 
 
 @dataclass(frozen=True)
@@ -175,16 +173,15 @@ def collect(rows: Iterable[Row], seeds: Sequence[int] = SEEDS) -> tuple[list[Cel
             tuple(seeds),
             tuple(by_seed[seed][-1] for seed in sorted(by_seed) if seed in seeds),
         )
-        label = " ".join((task, backbone, cell.name, hparams, data))
         messages += [
-            f"{label}: seed {seed} has {len(same)} rows; the newest counts ({same[-1].path})"
+            f"{cell.label}: seed {seed} has {len(same)} rows; the newest counts ({same[-1].path})"
             for seed, same in sorted(by_seed.items())
             if len(same) > 1
         ]
         extra = sorted(set(by_seed) - set(seeds))
         if extra:
             messages.append(
-                f"{label}: seed {', '.join(map(str, extra))} left out; the declared seeds are "
+                f"{cell.label}: seed {', '.join(map(str, extra))} left out; the declared seeds are "
                 f"{', '.join(map(str, seeds))}"
             )
         if cell.rows:
@@ -294,11 +291,11 @@ def _facts(row: Row) -> dict[str, str]:
         name, value = pending.pop()
         if isinstance(value, Mapping):
             pending += [(f"{name}.{key}", item) for key, item in value.items()]
-        elif name.rsplit(".", 1)[-1] not in _PER_RUN:
+        elif name != "seed":  # which explains nothing: the rows of one cell differ in it
             facts[name] = str(value)
     return facts
 
 
 def _digest(value: object) -> str:
-    text = json.dumps(value, sort_keys=True)
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
+    text = json.dumps(value, sort_keys=True)  # ASCII, whatever the text in a row
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

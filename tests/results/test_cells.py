@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from iapt.results.cells import collect, compare, reference
-from tests.results.example_rows import CONFIG, a_row, five
+from iapt.results.cells import canonical, collect, compare, count_of, differences, reference
+from tests.results.example_rows import CONFIG, a_row, bare, five
 
 
 def test_rows_of_one_cell_gather_and_missing_seeds_are_known() -> None:
@@ -15,6 +15,29 @@ def test_rows_of_one_cell_gather_and_missing_seeds_are_known() -> None:
     assert cells[0].missing == (0, 2, 4)
 
 
+def test_a_cell_is_named_by_what_its_rows_share() -> None:
+    (cell,), _ = collect([a_row(variant="iapt_1", value=80)])
+    assert (cell.task, cell.backbone, cell.method, cell.variant) == (
+        "boolq",
+        "llama2_7b",
+        "iapt",
+        "iapt_1",
+    )
+    assert (cell.hparams, cell.data, cell.setting) == ("paper", "hub", "5e771116")
+    assert cell.label == "boolq llama2_7b iapt/iapt_1 paper hub"
+    assert cell.run_ids == (cell.rows[0].run_id,)
+    assert collect([a_row()])[0][0].label == "boolq llama2_7b iapt paper hub"
+
+
+def test_the_order_of_keys_in_a_configuration_sets_no_rows_apart() -> None:
+    one, other = (
+        a_row(seed=seed, config={"method": dict(numbers), "limit": {"test": None}})
+        for seed, numbers in enumerate(([("rank", 4), ("name", "é")], [("name", "é"), ("rank", 4)]))
+    )
+    cells, messages = collect([one, other])
+    assert (len(cells), messages) == (1, [])
+
+
 def test_the_newest_row_of_a_seed_counts_and_this_is_said() -> None:
     old = a_row(value=80, created="2026-11-23T22:50:00Z")
     new = a_row(value=90, created="2026-11-24T00:10:00+01:00")
@@ -23,6 +46,9 @@ def test_the_newest_row_of_a_seed_counts_and_this_is_said() -> None:
         assert cells[0].scores() == {0: 90.0}
         assert len(messages) == 1
         assert "seed 0 has 2 rows" in messages[0]
+    cells, messages = collect([new, old, a_row(value=70, created="2026-11-22T12:00:00Z")])
+    assert cells[0].scores() == {0: 90.0}
+    assert messages[0].endswith(f"seed 0 has 3 rows; the newest counts ({new.path})")
 
 
 def test_the_newest_row_is_chosen_by_its_time_not_by_its_path() -> None:
@@ -41,9 +67,26 @@ def test_undeclared_seeds_do_not_count_and_are_named() -> None:
     cells, messages = collect([a_row(seed=0, value=80), a_row(seed=17, value=99)])
     assert cells[0].scores() == {0: 80.0}
     assert "seed 17 left out" in messages[0]
-    cells, messages = collect([a_row(seed=17)])
+    cells, messages = collect([a_row(seed=17), a_row(seed=18)])
     assert cells == []
-    assert len(messages) == 1
+    assert messages == [
+        "boolq llama2_7b iapt paper hub: seed 17, 18 left out; the declared seeds are 0, 1, 2, 3, 4"
+    ]
+
+
+def test_every_cell_has_its_own_messages() -> None:
+    rows = [a_row(task, seed=seed) for task in ("boolq", "copa") for seed in (0, 0, 17)]
+    _, messages = collect(rows)
+    assert [message[: message.index(";")] for message in messages] == [
+        "boolq llama2_7b iapt paper hub: seed 0 has 2 rows",
+        "boolq llama2_7b iapt paper hub: seed 17 left out",
+        "copa llama2_7b iapt paper hub: seed 0 has 2 rows",
+        "copa llama2_7b iapt paper hub: seed 17 left out",
+    ]
+
+
+def scored(metric: str, n: int) -> dict[str, Any]:
+    return {"metric": metric, "value": 10.0, "n": n, "n_unparsed": 0}
 
 
 @pytest.mark.parametrize(
@@ -58,7 +101,15 @@ def test_undeclared_seeds_do_not_count_and_are_named() -> None:
             {"config": {**CONFIG, "method": {"name": "iapt"}, "hparams": {"lr": 0.01}}},
             "hparams.lr=0.01",
         ),
-        ({"cell_hash": "another"}, "only their hashes differ"),
+        (
+            {"config": {**CONFIG, "method": {"name": "iapt"}, "task": {"version": 2}}},
+            "task.version=2",
+        ),
+        ({"cell_hash": "another"}, "(1 row: only their hashes differ)"),
+        ({"facts": {"dtype": "float32", "fingerprint": "b"}}, "backbone.fingerprint=b"),
+        ({"decoding": {"num_beams": 3, "max_new_tokens": 9}}, "decoding.max_new_tokens=9"),
+        ({"scores": scored("acc", 9)}, "scores.n=9"),
+        ({"scores": scored("f1", 1635)}, "scores.metric=f1"),
     ],
 )
 def test_rows_of_several_settings_are_kept_apart_and_named(
@@ -70,6 +121,40 @@ def test_rows_of_several_settings_are_kept_apart_and_named(
     assert len(messages) == 1
     assert "2 settings, kept apart" in messages[0]
     assert named in messages[0]
+
+
+def test_rows_on_other_examples_are_kept_apart() -> None:
+    row = a_row(seed=1)
+    strange = row.model_copy(update={"data": row.data.model_copy(update={"fingerprint": "bad"})})
+    cells, (message,) = collect([a_row(seed=0), strange])
+    assert len(cells) == 2
+    assert "data.fingerprint=bad" in message
+
+
+def test_of_several_settings_each_says_how_many_rows_it_has_and_what_sets_it_apart() -> None:
+    rows = [a_row(seed=seed, numbers={"rank": 4}) for seed in (0, 1)] + [a_row(seed=2)]
+    _, (message,) = collect(rows)
+    head, *settings = message.split(", kept apart: ")
+    assert head == "boolq llama2_7b iapt paper hub: 2 settings"
+    assert sorted(settings[0].split("; ")) == [
+        "setting 5e771116 (1 row: method.rank=unset)",
+        "setting 5e771116 (2 rows: method.rank=4)",
+    ]
+
+
+def test_the_first_keys_that_differ_are_spelled_out_and_the_rest_counted() -> None:
+    rows = [a_row(numbers={key: value for key in "abcdef"}) for value in (1, 2)]
+    assert differences(rows) == [
+        "method.a=1, method.b=1, method.c=1, method.d=1, and 2 more",
+        "method.a=2, method.b=2, method.c=2, method.d=2, and 2 more",
+    ]
+    assert differences(rows, most=6)[0].endswith("method.e=1, method.f=1")
+    assert differences(rows, most=5)[0].endswith("method.e=1, and 1 more")
+
+
+def test_a_seed_is_not_what_sets_two_rows_apart() -> None:
+    rows = [a_row(config={"seed": seed, "hparams": {"lr": seed}}) for seed in (0, 1)]
+    assert differences(rows) == ["hparams.lr=0", "hparams.lr=1"]
 
 
 def test_only_cells_on_the_same_basis_are_compared() -> None:
@@ -87,6 +172,59 @@ def test_only_cells_on_the_same_basis_are_compared() -> None:
     assert reference(ours, [ours, theirs], "lora") is theirs
     assert reference(theirs, [ours, theirs], "lora") is None
     assert reference(theirs, [ours, theirs], "iapt") is ours
+
+
+def test_a_comparison_has_the_interval_of_the_paired_differences() -> None:
+    ours, theirs = (
+        collect(five("boolq", method, [80.0 + gain + wobble for wobble in (0, 5, 1, 7, 3)]))[0][0]
+        for method, gain in (("iapt", 2.0), ("lora", 0.0))
+    )
+    comparison = compare(ours, theirs)
+    assert comparison is not None
+    assert comparison.interval == pytest.approx((2.0, 2.0))  # each seed gains as much
+
+
+def test_two_cells_are_compared_by_a_named_metric() -> None:
+    ours, theirs = (
+        collect(
+            [
+                a_row(method=method, seed=seed, scores={**scored("acc", 9), "details": {"f1": f1}})
+                for seed, f1 in ((0, f1), (1, f1 + 1))
+            ]
+        )[0][0]
+        for method, f1 in (("iapt", 70.0), ("lora", 60.0))
+    )
+    comparison = compare(ours, theirs, "f1")
+    assert comparison is not None
+    assert comparison.difference == 10.0
+    assert compare(ours, theirs, "rouge") is None
+
+
+def test_the_reference_is_the_cell_with_most_rows() -> None:
+    ours = collect([a_row()])[0][0]
+    few, many = (
+        collect([a_row(method="lora", seed=seed, numbers={"rank": rank}) for seed in range(count)])
+        for rank, count in ((4, 1), (8, 3))
+    )
+    for order in ([*few[0], *many[0]], [*many[0], *few[0]]):
+        assert reference(ours, order, "lora") is many[0][0]
+
+
+def test_the_typical_number_is_the_median_of_the_rows_that_have_it() -> None:
+    rows = [a_row(seed=seed, seconds={"per_step": s}) for seed, s in enumerate((4.0, 1.0, None))]
+    (cell,), _ = collect([*rows, a_row(seed=3, seconds={"per_step": 2.0})])
+    assert cell.typical(lambda row: row.seconds.per_step) == 2.0
+    assert cell.typical(lambda row: row.search.seconds) is None
+    assert cell.trained == 9_994_240
+    assert collect([bare(a_row())])[0][0].trained is None
+
+
+def test_rows_are_counted_in_words() -> None:
+    assert [count_of([a_row()] * count) for count in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
+
+
+def test_spellings_of_a_name_are_one() -> None:
+    assert canonical("ROUGE-L") == canonical("rouge_l") == "rougel"
 
 
 def test_only_shared_seeds_are_paired() -> None:
@@ -112,4 +250,7 @@ def test_a_named_metric_is_found_in_the_details_however_it_is_spelled() -> None:
 
 def test_a_limit_on_any_split_is_seen() -> None:
     assert not collect([a_row()])[0][0].limited
-    assert collect([a_row(config={"limit": {"train": None, "test": 100}})])[0][0].limited
+    limited = collect([a_row(config={"limit": {"train": None, "test": 100}})])[0][0]
+    assert limited.limited
+    assert limited.limits == {"test": 100}
+    assert collect([a_row(config={"limit": 7})])[0][0].limits == {"split": 7}
