@@ -66,10 +66,9 @@ def bootstrap_interval(
         return np.asarray(trim_mean(np.concatenate(drawn, axis=axis), QUARTER, axis=axis))
 
     found = bootstrap(
-        [np.asarray(scores, dtype=float) for scores in strata],
+        list(strata),
         pooled,
         n_resamples=resamples,
-        vectorized=True,
         confidence_level=LEVEL,
         method="percentile",
         random_state=np.random.default_rng(seed),
@@ -106,7 +105,7 @@ def sign_flip(differences: Sequence[float]) -> SignFlip | None:
         sums = np.concatenate([sums + difference, sums - difference])
     observed = abs(math.fsum(differences))
     p = float(np.mean(np.abs(sums) >= observed - 1e-9 * max(1.0, observed)))
-    return SignFlip(p, min(1.0, 2.0 / 2**count))
+    return SignFlip(p, 2.0 / 2**count)
 
 
 def attainable(value: float, n_test: int, digits: int = 1) -> bool:
@@ -122,10 +121,6 @@ def attainable(value: float, n_test: int, digits: int = 1) -> bool:
     Returns:
         True if some integer k has ``100 k / n_test`` within half a unit of the last digit.
     """
-    half_unit = 0.5 * 10**-digits + 1e-9  # ties may have been rounded either way
-    nearest = round(value * n_test / 100)
-    return any(
-        abs(100 * k / n_test - value) <= half_unit
-        for k in (nearest - 1, nearest, nearest + 1)
-        if 0 <= k <= n_test
-    )
+    half_unit = 0.5 * 10.0**-digits + 1e-9  # ties may have been rounded either way
+    nearest = min(max(0, round(value * n_test / 100)), n_test)
+    return abs(100 * nearest / n_test - value) <= half_unit

@@ -43,7 +43,16 @@ def test_interval_resamples_within_tasks_only() -> None:
 
 
 def test_interval_is_the_same_every_time() -> None:
-    assert bootstrap_interval([[1, 2, 4, 8, 16]]) == bootstrap_interval([[1, 2, 4, 8, 16]])
+    tasks = [list(task) for task in zip(*RUNS, strict=True)]
+    drawn = bootstrap_interval(tasks, resamples=50)
+    assert drawn == bootstrap_interval(tasks, resamples=50)
+    assert drawn == bootstrap_interval(tasks, resamples=50, seed=0)
+    assert drawn != bootstrap_interval(tasks, resamples=50, seed=1)
+    assert drawn != bootstrap_interval(tasks, resamples=51)
+
+
+def test_two_scores_are_enough_for_an_interval() -> None:
+    assert bootstrap_interval([[80, 90]]) == (80.0, 90.0)
 
 
 def test_a_single_seed_has_no_interval() -> None:
@@ -78,7 +87,12 @@ def test_no_difference_has_p_one_and_no_pair_no_test() -> None:
 
 
 @pytest.mark.parametrize(
-    ("differences", "p"), [((-0.3, -0.3, -0.3, -0.2), 0.125), ((-0.3, -0.3, -0.1, 0.3), 0.625)]
+    ("differences", "p"),
+    [
+        ((-0.3, -0.3, -0.3, -0.2), 0.125),
+        ((-0.3, -0.3, -0.1, 0.3), 0.625),
+        ((-1999.7, -2099.9, -2599.9, -2599.8), 0.125),
+    ],
 )
 def test_a_tie_up_to_rounding_is_a_tie(differences: tuple[float, ...], p: float) -> None:
     # Added in another order these sums differ in the last bit; without room for it p is 0 and 0.5.
@@ -87,7 +101,10 @@ def test_a_tie_up_to_rounding_is_a_tie(differences: tuple[float, ...], p: float)
     assert result.p == p
 
 
-def test_sign_flip_refuses_more_pairs_than_it_can_enumerate() -> None:
+def test_sign_flip_takes_twenty_pairs_and_no_more() -> None:
+    result = sign_flip([1.0] * 20)
+    assert result is not None
+    assert result.p == result.smallest == 2 / 2**20
     with pytest.raises(ValueError, match="at most 20"):
         sign_flip([1.0] * 21)
 
@@ -111,3 +128,9 @@ def test_attainable_knows_the_ends_and_the_digits() -> None:
     assert attainable(33.3, 3)
     assert not attainable(33.3, 3, digits=2)
     assert attainable(33.33, 3, digits=2)
+    assert not attainable(-0.1, 7)
+
+
+def test_a_tie_may_have_been_rounded_either_way() -> None:
+    assert attainable(12.2, 400)  # 49 of 400 are 12.25
+    assert attainable(12.3, 400)
