@@ -19,8 +19,25 @@ def test_rows_are_one_line_a_run_with_the_names_of_the_fields(tmp_path: Path) ->
     assert list(frame["cell.seed"]) == [0, 1]
     assert list(frame["scores.value"]) == [80.0, 81.0]
     assert set(frame["config.method.rank"]) == {4}
+    assert set(frame["schema"]) == {1}
     assert frame["created"].max() == pd.Timestamp("2026-11-23T22:50:00Z")
     assert [path.parent.name for path in frame["path"]] == ["sweep", "sweep"]
+
+
+def test_times_of_several_zones_are_one_kind_of_time_stamp(tmp_path: Path) -> None:
+    times = ("2026-11-23T22:50:00Z", "2026-11-24T00:50:00+02:00")
+    store(tmp_path, [raw_row(seed=seed, created=time) for seed, time in enumerate(times)])
+    frame = rows(tmp_path)
+    assert str(frame["created"].dt.tz) == "UTC"
+    assert len(set(frame["created"])) == 1
+
+
+def test_without_a_folder_the_rows_of_the_checkout_are_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(tmp_path / "results" / "rows", [raw_row()])
+    monkeypatch.chdir(tmp_path)
+    assert len(rows()) == 1
 
 
 def test_committed_rows_make_a_frame_to_group_and_average() -> None:
@@ -32,8 +49,9 @@ def test_committed_rows_make_a_frame_to_group_and_average() -> None:
 def test_what_is_no_row_is_left_out_with_a_warning(tmp_path: Path) -> None:
     store(tmp_path, [raw_row()])
     (tmp_path / "x.json").write_text("{half")
-    with pytest.warns(UserWarning, match=r"x\.json"):
+    with pytest.warns(UserWarning, match=r"x\.json") as caught:
         assert len(rows(tmp_path)) == 1
+    assert caught[0].filename == __file__  # the line that a user wrote
 
 
 def test_a_folder_without_rows_is_empty_and_one_that_is_not_there_is_named(tmp_path: Path) -> None:

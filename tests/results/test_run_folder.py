@@ -6,7 +6,7 @@ import pytest
 
 from iapt.errors import DataError
 from iapt.results import run_folder
-from iapt.results.run_folder import failures, predictions, read_predictions
+from iapt.results.run_folder import Prediction, failures, predictions, read_predictions
 
 
 def write(folder: Path, *lines: object) -> Path:
@@ -25,7 +25,16 @@ def test_a_sample_has_wrong_ones_first_then_file_order(tmp_path: Path) -> None:
 
 def test_without_right_or_wrong_only_what_was_not_parsed_is_wrong(tmp_path: Path) -> None:
     lines = [{"output": "x", "parsed": "x"}, {"output": "x", "parsed": None}, {"output": "x"}]
-    assert [p.correct for p in predictions(write(tmp_path, *lines))] == [None, False, False]
+    found = list(predictions(write(tmp_path, *lines)))
+    assert [p.correct for p in found] == [None, False, False]
+    assert [p.parsed for p in found] == ["x", None, None]
+
+
+def test_a_prediction_needs_an_output_and_nothing_else(tmp_path: Path) -> None:
+    write(tmp_path, {"output": "x"}, {"id": "no output"})
+    (found,), remark = read_predictions(tmp_path, 9)
+    assert found == Prediction(id="", output="x", parsed=None, references=(), correct=False)
+    assert remark.endswith("predictions.jsonl, line 2: a prediction needs an output.")
 
 
 def test_lines_that_are_no_predictions_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
@@ -68,3 +77,17 @@ def test_failed_runs_are_found_with_their_traceback(tmp_path: Path) -> None:
     (tmp_path / "a" / "failed.txt").write_bytes(b"Traceback \xff")
     os.mkfifo(tmp_path / "pipe" / "failed.txt")
     assert failures(tmp_path) == {"a": "Traceback \ufffd"}
+
+
+def test_a_traceback_that_cannot_be_read_is_named_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    path = tmp_path / "a" / "failed.txt"
+    path.write_text("Traceback")
+
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert failures(tmp_path) == {"a": f"{path}: Permission denied"}
