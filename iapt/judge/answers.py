@@ -112,7 +112,7 @@ def read_answers(
                 f"question {question}; the run used other questions. Give the run's own data=."
             )
         if turns > len(texts):
-            for second in task.follow_ups([example], texts[:1]):
+            for second in task.follow_ups([example], texts):
                 if second.id in lines:
                     number, line = lines[second.id]
                     texts += _texts(line, f"{path}, line {number}")

@@ -73,7 +73,9 @@ def test_outputs_may_be_lists_under_the_question_id(tmp_path: Path, examples: An
 def test_runs_on_different_questions_are_not_compared(tmp_path: Path, examples: Any) -> None:
     one = write_lines(tmp_path / "b/predictions.jsonl", [{"id": "mt_bench/test/0", "output": "x"}])
 
-    with pytest.raises(DataError, match="answered different questions: 2 are in only one of them"):
+    with pytest.raises(
+        DataError, match=r"2 are in one of them only \(first: mt_bench/test/1\). Compare runs"
+    ):
         pair_answers(a_run(tmp_path / "a"), one, TASK, examples, 1)
 
 
@@ -95,6 +97,23 @@ def test_an_output_that_is_no_text_is_named_with_its_line(
 ) -> None:
     with pytest.raises(DataError, match=r"predictions.jsonl, line 1: field 'output' is"):
         read_answers(a_run(tmp_path / "a", output=output), TASK, examples, 1)
+
+
+def test_a_question_that_a_run_left_out_hides_none_that_follow(
+    tmp_path: Path, examples: Any
+) -> None:
+    run = write_lines(tmp_path / "a/predictions.jsonl", [{"id": "120", "output": "x"}])
+
+    assert read_answers(run, TASK, examples, 1) == {"mt_bench/test/2": ("x",)}
+
+
+def test_a_second_turn_is_looked_at_only_where_it_is_wanted(tmp_path: Path, examples: Any) -> None:
+    lines = [{"id": "mt_bench/test/0", "output": "a"}, {"id": "mt_bench/test/0/2", "output": None}]
+    run = write_lines(tmp_path / "a/predictions.jsonl", lines)
+
+    assert read_answers(run, TASK, examples, 1) == {"mt_bench/test/0": ("a",)}
+    with pytest.raises(DataError, match=r"predictions.jsonl, line 2: field 'output' is None"):
+        read_answers(run, TASK, examples, 2)
 
 
 def test_a_missing_second_turn_is_named(tmp_path: Path, examples: Any) -> None:

@@ -50,6 +50,8 @@ def test_swap_shows_the_answers_in_both_orders_and_gives_scores_back_to_their_sy
     assert (fair.wins_a, fair.wins_b) == (0, 0)
     assert prompts[1] == prompts[0] == build_prompt("Write a post.", "Aloha from Hawaii", "No")
     assert prompts[2] == build_prompt("Write a post.", "No", "Aloha from Hawaii")
+    assert [(each.id, each.order) for each in twice] == [("81", "ab"), ("81", "ba")]
+    assert twice[1].reply == Reply("Assistant 1: 9\nAssistant 2: 5")
 
 
 def test_unparsed_replies_enter_no_average_and_are_counted() -> None:
@@ -118,9 +120,21 @@ def test_case_for_table9(
     assert case.id == pair.id == expected
 
 
-def test_unknown_case_is_an_error() -> None:
-    with pytest.raises(MetricError, match="'7'; allowed are the ids"):
+def test_a_reply_with_one_score_is_shown_where_there_is_no_better() -> None:
+    replies = [judgement("81", "ab", None, None), judgement("120", "ab", 9, None)]
+
+    assert choose_case(PAIRS, replies)[0].id == "81"  # the first of those that are as bad
+    assert choose_case(PAIRS, [*replies, judgement("109", "ab", 5, 5)])[0].id == "109"
+
+
+def test_unknown_case_is_an_error_that_lists_the_first_ids() -> None:
+    with pytest.raises(
+        MetricError, match=r"'7'; allowed are the ids of the queries \(81, 109, 120, ...\)"
+    ):
         choose_case(PAIRS, [judgement("81", "ab", 1, 2)], "7")
+    many = [one_turn(str(number), "Q?", "A", "B") for number in range(9)]
+    with pytest.raises(MetricError, match=r"\(0, 1, 2, 3, 4, ...\)"):
+        choose_case(many, [judgement("8", "ab", 1, 2)], "9")
 
 
 def test_table9_shows_answers_comments_and_scores_as_quotes() -> None:
@@ -132,5 +146,28 @@ def test_table9_shows_answers_comments_and_scores_as_quotes() -> None:
     assert "## IAPT's response\n\n> # not a heading\n> second line" in text
     assert "**Judge's comments**\n\n> r1" in text
     assert "**Judge's score:** 7.5" in text
-    assert text.index("IAPT") < text.index("AdaLoRA's response")
-    assert "not found in the reply" in text
+    assert text.endswith(
+        "## AdaLoRA's response\n\n> B\n\n**Judge's comments**\n\n> r2\n\n"
+        "**Judge's score:** not found in the reply\n"
+    )
+
+
+def test_table9_gives_scores_and_comments_back_to_their_systems() -> None:
+    swapped = table9(judgement("5", "ba", 3, 9), one_turn("5", "Q?", "A", "B"), ("IAPT", "AdaLoRA"))
+
+    first, second = swapped.split("## AdaLoRA's response")
+    assert "> r2" in first
+    assert "**Judge's score:** 9" in first
+    assert "> r1" in second
+    assert "**Judge's score:** 3" in second
+
+
+def test_table9_quotes_blank_lines_and_nothing_at_all() -> None:
+    pair = one_turn("5", "Q?", "one\n\ntwo", "")
+    silent = Judgement("5", "ab", Reply(""), Verdict(None, None, 7, 8))
+
+    text = table9(silent, pair, ("IAPT", "AdaLoRA"))
+
+    assert "> one\n>\n> two" in text
+    assert "## AdaLoRA's response\n\n>\n\n**Judge's comments**" in text
+    assert text.count("**Judge's comments**\n\n> not found in the reply\n") == 2
