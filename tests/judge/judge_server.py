@@ -16,10 +16,12 @@ class JudgeServer(ThreadingHTTPServer):
     Attributes:
         plan: "ok", "429", "500", "400", "401", "401 <words>" (said in the error), "200 <page>", "cut" (closed
             without an answer), "half" (closed in the middle of the body), "html" (status 200 and a web
-            page), "nonsense" (JSON of another kind), or the text of a reply.
+            page), "nonsense" (JSON of another kind), "wait" (no answer until `go_on` is set), or the text
+            of a reply.
         bodies: requests received, in order.
         keys: their Authorization headers.
         answer: makes the reply's text from the prompt.
+        go_on: ends what "wait" began.
     """
 
     daemon_threads = True
@@ -31,6 +33,7 @@ class JudgeServer(ThreadingHTTPServer):
         self.keys: list[str] = []
         self.paths: list[str] = []
         self.answer: Callable[[str], str] = lambda prompt: GOOD_REPLY
+        self.go_on = threading.Event()
 
     @property
     def base_url(self) -> str:
@@ -55,6 +58,9 @@ class _Handler(BaseHTTPRequestHandler):
         if step == "cut":
             self.close_connection = True
             return
+        if step == "wait":
+            self.server.go_on.wait(30)
+            step = "ok"
         status, _, told = step.partition(" ")
         if status == "200" and told:
             self._send(200, told, "text/html")
