@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from iapt.judge.words import ONE, TWO, letters
+from iapt.judge.words import letters
 
 _FINAL, _SCORE = (
     re.compile(r"\b(?:overall|final|total)\b", re.I),
@@ -40,7 +40,7 @@ def _read(rows: list[list[str]]) -> Table | None:
         return None
     head = rows[0] if not _who(rows[0][0]) else [""] * len(rows[0])
     scores = {
-        at: (one[1], two[1])
+        at: (*one, *two)
         for at in range(1, len(head))
         if (one := _score(named["1"][at])) and (two := _score(named["2"][at]))
     }
@@ -59,11 +59,11 @@ def _read(rows: list[list[str]]) -> Table | None:
 def _who(cell: str) -> str:
     bare = {"1": "1", "2": "2", "A": "1", "B": "2"}.get(cell.strip("# "), "")
     own = letters(cell)[0].strip("kvp()")
-    return bare or (own if own in ("1", "2") and (ONE in cell or TWO in cell) else "")
+    return bare or (own if own in ("1", "2") else "")
 
 
-def _score(cell: str) -> tuple[bool, float | None] | None:
-    """Return (True, value) for a cell with a score; the value is None if it cannot be read."""
+def _score(cell: str) -> tuple[float | None] | None:
+    """Return the value of a cell that gives a score, readable or not, as a tuple of one."""
     text, values = letters(cell)
     match = re.match(r"[vfp]*([tbn])(?:[^tbn]*)$", text)
-    return (True, values[match.start(1)]) if match else None
+    return (values[match.start(1)],) if match else None
