@@ -227,7 +227,7 @@ def _statement(clause: str, place: int, section: str) -> tuple[str, int] | None:
     if bare and not _AFTER_NUMBER.match(after):
         return None
     names = _NAMED_BEHIND.match(after)
-    behind = next(filter(None, names.groups()), "") if names else ""
+    behind = next(filter(None, names.groups())) if names else ""
     foreign = "!" in before
     m = _NAMED.search(before)
     if m and not (behind and "j" in m[0]):  # "... Assistant 1, and 6/10 to Assistant 2"

@@ -79,7 +79,9 @@ def test_nothing_parsed_gives_no_average_instead_of_zero() -> None:
 
 
 def test_missing_order_is_an_error() -> None:
-    with pytest.raises(MetricError, match=r"query '1' has replies in the orders \['ab'\]"):
+    with pytest.raises(
+        MetricError, match=r"query '1' has replies in the orders \['ab'\]; .*\['ab', 'ba'\]"
+    ):
         averages([judgement("1", "ab", 8, 6)], swap=True)
 
 
@@ -92,6 +94,7 @@ def test_table3_has_the_score_and_rouge_l_of_each_system() -> None:
     assert [row["avg_score"] for row in rows] == [8, 5]
     assert [row["rouge_l"] for row in rows] == pytest.approx([200 / 3, 100 / 3])
     assert [row["wins"] for row in rows] == [3, 0]
+    assert [(row["n"], row["n_unparsed"]) for row in rows] == [(3, 0), (3, 0)]
 
 
 def test_rouge_l_of_two_turns_is_that_of_the_answers_without_their_numbers() -> None:

@@ -54,10 +54,17 @@ def test_nearly_all_replies_with_two_scores_are_read_and_the_rest_is_known() -> 
         "Score: 8/10. Score: 7/10. Score: 6/10.",
         "\x01: 8/10 \x02: 7",
         "<html>502 Bad Gateway</html>",
+        "The steps are\n1 2\nand\n3 4\nin this order.",  # not the first line and not the last
+        "11 6",
+        "8 11",
     ],
 )
 def test_unclear_replies_are_not_guessed(text: str) -> None:
     assert not read_reply(text).parsed
+
+
+def test_two_bare_numbers_may_be_as_high_as_ten() -> None:
+    assert (read_reply("10 6").score1, read_reply("Well.\n\n6, 10\n").score2) == (10, 10)
 
 
 def test_reviews_are_the_sections_of_the_two_assistants() -> None:
@@ -69,6 +76,18 @@ def test_reviews_are_the_sections_of_the_two_assistants() -> None:
     assert verdict.review1.endswith("may be confused.")
     assert verdict.review2.startswith("- Assistant 2 starts well")
     assert verdict.review2.endswith("the final step.")
+
+
+def test_a_section_reaches_to_the_next_and_not_to_its_score() -> None:
+    verdict = read_reply("Assistant 1: 8/10\nClear.\nAssistant 2: 6/10\nShort.")
+
+    assert verdict.review1 == "Assistant 1: 8/10\nClear."
+    assert verdict.review2 == "Assistant 2: 6/10\nShort."
+
+
+def test_line_ends_of_windows_are_line_ends() -> None:
+    assert read_reply(TABLE_9.replace("\n", "\r\n")) == read_reply(TABLE_9)
+    assert read_reply("8 6\r\nAssistant 1 wins.").score1 == 8
 
 
 def test_reviews_without_headings_are_cut_after_their_scores() -> None:
