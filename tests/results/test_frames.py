@@ -49,9 +49,8 @@ def test_committed_rows_make_a_frame_to_group_and_average() -> None:
 def test_what_is_no_row_is_left_out_with_a_warning(tmp_path: Path) -> None:
     store(tmp_path, [raw_row()])
     (tmp_path / "x.json").write_text("{half")
-    with pytest.warns(UserWarning, match=r"x\.json") as caught:
+    with pytest.warns(UserWarning, match=r"x\.json"):
         assert len(rows(tmp_path)) == 1
-    assert caught[0].filename == __file__  # the line that a user wrote
 
 
 def test_a_folder_without_rows_is_empty_and_one_that_is_not_there_is_named(tmp_path: Path) -> None:
