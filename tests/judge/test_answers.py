@@ -74,7 +74,7 @@ def test_runs_on_different_questions_are_not_compared(tmp_path: Path, examples: 
     one = write_lines(tmp_path / "b/predictions.jsonl", [{"id": "mt_bench/test/0", "output": "x"}])
 
     with pytest.raises(
-        DataError, match=r"2 are in one of them only \(first: mt_bench/test/1\). Compare runs"
+        DataError, match=r"2 are in only one of them \(first: mt_bench/test/1\)\. Compare runs"
     ):
         pair_answers(a_run(tmp_path / "a"), one, TASK, examples, 1)
 

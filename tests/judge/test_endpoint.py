@@ -109,7 +109,10 @@ def test_nobody_waits_after_the_last_attempt(server: JudgeServer, tmp_path: Path
         (["403"], r"answered 403 .* Check that the key may use this model\.$"),
         (["404"], r"answered 404 .* Check base_url and model\.$"),
         (["400"], r"answered 400 .* Some models refuse these: .*=null max_tokens=null\.$"),
-        (["500"] * 9, r"answered 500 .* Run the same command again later: replies are kept\.$"),
+        (
+            ["500"] * 9,
+            r"answered 500 .* Repeat the command later: the cache keeps earlier replies\.$",
+        ),
         (["html"] * 9, r"3 times with something that is not a chat completion.*warming up"),
     ],
 )
@@ -135,7 +138,7 @@ def test_nobody_listening_is_one_clear_error(
         pytest.raises(
             JudgeError,
             match=r"no answer after 1 retries: Connection error\.\. Check base_url and the network, "
-            r"then run the same command again: replies that had arrived are kept\.$",
+            r"then repeat the command: the cache keeps earlier replies\.$",
         ),
     ):
         judge.ask("x")
