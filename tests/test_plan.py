@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from iapt.backbone.device import device_named
 from iapt.configuration.plugins import Plugins
+from iapt.data.hub import Hub
 from iapt.data.source import Sample
-from iapt.entries import build_row_task, build_source, build_task
+from iapt.entries import build_method, build_row_task, build_source, build_task
 from iapt.errors import ConfigError, DataError
 from iapt.plan import make_plan
 from tests.composed import composed
@@ -80,6 +83,8 @@ def test_a_folder_is_its_rows_wherever_it_lies(tmp_path: Path):
         plans.append(make_plan(config("data=folder", f"data.path={folder}")))
     assert plans[0].run_id == plans[1].run_id
     assert plans[0].cell["data"] == "folder:mine"
+    fingerprint = plans[0].task.fingerprint(plans[0].source)
+    assert plans[0].config["data"] == {"name": "folder:mine", "fingerprint": fingerprint}
     assert str(tmp_path) not in str(plans[0].config["data"])
     with (tmp_path / "b" / "mine" / "sst2" / "train.jsonl").open("a") as file:
         file.write('{"sentence": "one more", "label": 1, "idx": 0}\n')
@@ -200,7 +205,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_the_run(key: str, tmp_p
     plan = make_plan(config(**{key: str(tmp_path / "file" / "below")}))
     other = {"out": "rows", "rows": "out"}[key]
     plan.config[other] = str(tmp_path / other)
-    with pytest.raises(ConfigError, match=rf"{key}=.*below: the folder cannot be written"):
+    with pytest.raises(ConfigError, match=rf"{key}=.*below: .* written \(.*(directory|exists)"):
         plan.check_folders()
     plan.config[key] = str(tmp_path / key / "deep")
     plan.check_folders()
@@ -264,7 +269,9 @@ def test_a_task_needs_the_verbs_and_for_fetching_a_data_set(tmp_path: Path):
     plugins = Plugins.find(str(tmp_path / "toys.py"))
     entry = {"_target_": "toys.Duck", "name": "duck"}
     assert callable(build_task(entry, plugins).parse)
-    with pytest.raises(ConfigError, match=r"task\._target_='toys\.Duck': has no data set to fetch"):
+    with pytest.raises(
+        ConfigError, match=r"task\._target_='toys\.Duck': has no data set .*RowTask\.$"
+    ):
         build_row_task(entry, plugins)
     assert build_row_task(config()["task"]).released_sizes()["dev"] == 1000
 
@@ -312,3 +319,135 @@ def test_building_passes_values_and_names_all_that_is_wrong(tmp_path: Path):
         "data.name=3: must be text or null.",
         "data.nmae: unknown; allowed are path, name. Did you mean 'name'?",
     ]
+
+
+def test_the_plan_has_the_logger_and_the_numbers_of_training(tmp_path: Path):
+    plan = make_plan(config("logger=wandb", "hparams.lr=0.25"))
+    assert type(plan.logger).__name__ == "Wandb"
+    assert plan.hparams.lr == 0.25
+
+
+def test_the_formula_that_counts_a_methods_parameters_is_no_part_of_what_runs():
+    values = config("method=lora")
+    assert "size" in values["method"]
+    without = values | {"method": {k: v for k, v in values["method"].items() if k != "size"}}
+    plan = make_plan(values)
+    assert plan.run_id == make_plan(without).run_id
+    assert sum(p.numel() for p in build_method(values["method"], plan.backbone.dims).parameters())
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"device": ...}, "device: missing"),
+        ({"plugins": 5}, "plugins=5: must be text"),
+        ({"backbone": {"name": "bare"}}, "backbone.dims: missing"),
+    ],
+)
+def test_one_mistake_gives_one_line_about_it(changes: dict[str, Any], fault: str):
+    values = {k: v for k, v in (config() | changes).items() if v is not ...}
+    with pytest.raises(ConfigError) as caught:
+        make_plan(values)
+    lines = str(caught.value).splitlines()
+    about = [line for line in lines if line.startswith(fault)]
+    assert len(about) == 1
+    key = next(iter(changes))
+    assert all(line.startswith(key) for line in lines)
+
+
+def test_an_entry_that_is_no_mapping_is_told_how_it_is_given():
+    with pytest.raises(ConfigError, match="task=5: must be a mapping, such as task=<entry> gives"):
+        make_plan(config(task=5))
+
+
+def test_every_unknown_rate_is_told_on_a_line_with_the_names_there_are():
+    with pytest.raises(ConfigError) as caught:
+        make_plan(config("method=lora", "hparams.lr_by_name={lora_C: 1e-3, xyz: 1e-3}"))
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "hparams.lr_by_name.lora_C",
+        "hparams.lr_by_name.xyz",
+    ]
+    assert all("lora_A, lora_B" in line for line in lines)
+
+
+def test_as_many_beams_as_there_are_tokens_are_allowed():
+    assert make_plan(config("hparams.num_beams=259")).hparams.num_beams == 259
+
+
+def test_the_longest_answer_must_fit_beside_the_methods_soft_tokens():
+    assert make_plan(config("method=iapt")).max_length == 1020
+    assert make_plan(config("method=iapt", "task.max_new_tokens=1019")).task.max_new_tokens == 1019
+    message = r"task\.max_new_tokens=1020: .* less than the 1020 tokens.*task\.max_new_tokens=255\."
+    with pytest.raises(ConfigError, match=message):
+        make_plan(config("method=iapt", "task.max_new_tokens=1020"))
+
+
+def test_a_gpu_is_named_by_its_number_and_auto_takes_the_first(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert device_named("cuda:1") == torch.device("cuda", 1)
+    assert device_named("auto").type == device_named("cuda").type == "cuda"
+    assert device_named("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize("name", ["cuda:", "cuda:one", "cuda:-1", "12345", "cuda1", "CUDA", ""])
+def test_what_is_no_device_is_refused_where_a_gpu_is_too(
+    name: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    with pytest.raises(ConfigError, match=r"allowed are auto, cpu, cuda, cuda:N"):
+        device_named(name)
+
+
+OTHERS = """
+from iapt.data.source import Folder
+from iapt.tasks.classification import Classification
+from iapt.training.loggers import Files
+
+class Mine(Classification): ...
+class Rows(Folder): ...
+class Told(Files): ...
+"""
+
+
+def test_a_task_a_source_and_a_logger_may_be_plugins_too(tmp_path: Path):
+    (tmp_path / "others.py").write_text(OTHERS)
+    task = config()["task"] | {"_target_": "others.Mine"}
+    data = {"_target_": "others.Rows", "path": str(Sample().path)}
+    logger = {"_target_": "others.Told"}
+    plugin = str(tmp_path / "others.py")
+    plan = make_plan(config(task=task, data=data, logger=logger, plugins=plugin))
+    found = [type(part).__name__ for part in (plan.task, plan.source, plan.logger)]
+    assert found == ["Mine", "Rows", "Told"]
+
+
+def test_the_sizes_of_data_not_fetched_yet_are_those_released(tmp_path: Path):
+    hub = ("data=hub", f"data.root={tmp_path}")
+    whole = make_plan(config(*hub, "limit={train: null, dev: null, test: null}"))
+    assert whole.sizes() == {"train": 66_349, "dev": 1000, "test": 872}
+    some = make_plan(config(*hub, "limit={train: 10, dev: 5000, test: 7}"))
+    assert some.sizes() == {"train": 10, "dev": 1000, "test": 7}
+    assert list(tmp_path.iterdir()) == [], "nothing was fetched"
+
+
+def test_the_sizes_of_data_that_is_there_are_counted(tmp_path: Path):
+    plan = make_plan(config("limit.train=5"))
+    assert plan.sizes() == {split: len(rows) for split, rows in plan.examples().items()}
+    assert plan.sizes()["train"] == 5
+
+
+def test_sizes_that_cannot_be_known_are_said_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Hub, "fetch", lambda *_: pytest.fail("fetched"))
+    hub = ("data=hub", f"data.root={tmp_path}")
+    with pytest.raises(DataError, match="mt_bench has no train split"):
+        make_plan(
+            composed("task=mt_bench", "backbone=tiny_llama", "task.max_new_tokens=4", *hub)
+        ).sizes()
+    unsized = make_plan(config(*hub, "~task.sizes.validation"))
+    with pytest.raises(
+        DataError,
+        match=r"task\.sizes of sst2 .* its test split\. Add it, or fetch the data first \(iapt-data fetch\)",
+    ):
+        unsized.sizes()
