@@ -46,6 +46,7 @@ def test_length_is_2048_or_what_the_backbone_leaves():
     assert PAPER.max_length_for(4092) == 2048
     assert PAPER.max_length_for(1020) == 1020
     assert HParams("x", max_length=300).max_length_for(1020) == 300
+    assert HParams("x", max_length=1020).max_length_for(1020) == 1020
 
 
 def test_more_length_than_positions_says_how_much_there_is():

@@ -30,6 +30,15 @@ def test_finishing_what_never_started_is_nothing():
     Wandb().finish(False)
 
 
+def test_numbers_before_the_start_are_a_mistake_that_is_said():
+    with pytest.raises(RuntimeError, match=r"^log came before start$"):
+        Files().log({"loss": 1.0}, 1)
+
+
+def test_wandbs_project_is_ours_unless_named():
+    assert Wandb().project == "iapt"
+
+
 @pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
 def test_wandb_gets_the_same_numbers_under_the_runs_id(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ok: bool, code: int
@@ -49,8 +58,16 @@ def test_wandb_gets_the_same_numbers_under_the_runs_id(
     logger.log({"loss": 1.0}, 4)
     logger.finish(ok)
     options, logged, finished = calls
-    assert (options["id"], options["mode"], options["project"]) == ("run-1", "offline", "p")
-    assert options["config"] == {"seed": 0}
+    assert options == {
+        "project": "p",
+        "id": "run-1",
+        "name": "run-1",
+        "config": {"seed": 0},
+        "dir": str(tmp_path),
+        "mode": "offline",
+        "resume": "allow",  # the same id goes on where the stopped run was
+        "reinit": "finish_previous",  # runs of a sweep share a process
+    }
     assert logged == ({"loss": 1.0}, 4)
     assert finished == code
     assert lines(tmp_path) == [{"step": 4, "loss": 1.0}]
