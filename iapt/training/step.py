@@ -7,7 +7,6 @@ Each touches its own parameters only.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -171,9 +170,7 @@ def _accumulate(
     return total, tokens
 
 
-def evaluate(
-    backbone: Backbone, method: Method, data: Data, budget: int, advance: Any = None
-) -> tuple[float, float]:
+def evaluate(backbone: Backbone, method: Method, data: Data, budget: int) -> tuple[float, float]:
     """Dev loss (nats per response token) and the percentage of rows answered exactly (greedy)."""
     backbone.train(False)
     method.eval()
@@ -182,6 +179,4 @@ def evaluate(
         for group in micro_batches(range(len(data.examples)), data.sizes, budget):
             out = response(backbone, data.batch(group).to(backbone.device), data.eos_token_id)
             loss, tokens, exact = loss + float(out.loss), tokens + out.tokens, exact + out.exact
-            if advance:
-                advance(len(group))
     return loss / tokens, 100 * exact / len(data.examples)
