@@ -192,3 +192,38 @@ def test_a_loss_that_is_not_finite_is_an_error_with_advice():
         method.blocks.at(0, "q").lora_B.fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"the loss is nan.*Lower hparams\.lr"):
         weight_step(backbone, method, data(), ALL, 10**6)
+
+
+@pytest.mark.parametrize("budget", [1, 10**6])
+def test_a_gradient_is_that_of_the_mean_over_the_batchs_tokens(budget: int):
+    """AdamW hides the scale, but clipping and a penalty beside it do not."""
+    backbone, method = attached()
+    weights = weight_parameters(method)
+    out = response(backbone, data().batch(ALL), EOS)
+    expected = torch.autograd.grad(out.loss / out.tokens, weights)
+    weight_step(backbone, method, data(), ALL, budget)
+    for p, g in zip(weights, expected, strict=True):
+        torch.testing.assert_close(p.grad, g, atol=1e-6, rtol=1e-4)
+
+
+class Spare(LoRA):
+    """LoRA with a parameter that its forward pass does not use."""
+
+    def __init__(self, dims) -> None:
+        super().__init__(dims)
+        self.spare = parameter()
+
+
+def test_a_parameter_that_the_loss_does_not_use_gets_no_gradient():
+    backbone, method = attached(Spare(shared_backbone("llama").dims))
+    weight_step(backbone, method, data(), ALL, 25)
+    assert method.spare.grad is None
+    assert all(p.grad is not None for n, p in method.named_parameters() if n != "spare")
+
+
+def test_weight_decay_shrinks_what_has_no_gradient():
+    p = parameter()
+    optimizer = Optimizer([("p", p)], 0.1, HParams("x", warmup=0.0, weight_decay=0.5), 10)
+    p.grad = torch.zeros(3)
+    optimizer.apply()
+    assert p.tolist() == pytest.approx([0.95] * 3)
