@@ -100,6 +100,14 @@ def test_a_part_of_train_can_stand_in_for_dev(monkeypatch: pytest.MonkeyPatch):
     assert events == THETA + OMEGA
 
 
+def test_the_share_set_apart_is_the_one_asked_for():
+    run = new_run(arch_data="train_split")
+    half = Run(run.backbone, run.method, run.full_train, run.dev, run.hparams, 0, held_out=0.5)
+    assert (len(half.outer.examples), len(half.train.examples)) == (7, 7)
+    both = [str(e) for e in half.outer.examples + half.train.examples]
+    assert sorted(both) == sorted(str(e) for e in run.full_train.examples)
+
+
 class Fixed(nn.Module):
     """The rational activation with its first coefficients for good."""
 
