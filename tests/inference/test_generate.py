@@ -254,7 +254,7 @@ def test_an_answer_beyond_the_last_position_is_refused_before_any_token():
     longest = tiny_dims("gpt2").max_positions
     backbone = shared_backbone("gpt2")
     backbone.detach()
-    ids = torch.full((1, longest - 3), 5)
+    ids = torch.full((2, longest - 3), 5)  # each row has its own positions
 
     def run(new: int) -> Tensor:
         return decode_batch(
@@ -267,7 +267,7 @@ def test_an_answer_beyond_the_last_position_is_refused_before_any_token():
             pad_token_id=PAD,
         )
 
-    assert run(4).shape == (1, 4)
+    assert run(4).shape == (2, 4)
     with pytest.raises(BackboneError, match=rf"max_new_tokens=5 need {longest + 1} positions"):
         run(5)
 

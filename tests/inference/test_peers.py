@@ -1,0 +1,31 @@
+"""The usual trainer beside ours: that it does the same work, and what its seconds are divided by."""
+
+import itertools
+from types import SimpleNamespace
+
+import pytest
+
+from iapt.data.encode import Batch
+from iapt.inference import peers
+from iapt.inference.peers import trainer_seconds
+from tests.tiny import data, new_backbone
+
+
+class Told(list[Batch]):
+    """Batches that tell which of them were taken."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        super().__init__(batches)
+        self.taken: list[int] = []
+
+    def __getitem__(self, i):  # type: ignore[no-untyped-def]
+        self.taken.append(i)
+        return super().__getitem__(i)
+
+
+def test_each_batch_is_one_step_and_the_first_is_not_timed(monkeypatch: pytest.MonkeyPatch):
+    ticks = itertools.count()  # a second for every step
+    monkeypatch.setattr(peers, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    batches = Told([data().batch([i]) for i in range(4)])
+    assert trainer_seconds(new_backbone("llama"), batches) == 1.0
+    assert sorted(batches.taken) == [0, 1, 2, 3]
