@@ -193,8 +193,10 @@ def _import(words: Words) -> None:
     source, out = (Path(word).expanduser() for word in words.names)
     made = import_peft(source, out, backbone, device_named(words["device"]))
     print(f"written: {out}/ ({made.method['name']} on {backbone['name']})")
+    base = made.trained["base_model"]
     print(
-        f"  trained by peft on {made.trained['base_model']}; iapt-adapter evaluate {out} task=TASK data=sample"
+        f"  trained by peft{f' on {base}' if base else ''}; "
+        f"iapt-adapter evaluate {out} task=TASK data=sample"
     )
 
 

@@ -65,11 +65,12 @@ def logits_of(model):
     return found[:, -ids.shape[1] :][mask]  # a prompt's own positions come first
 
 
-@pytest.mark.parametrize("name", OURS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "name"),
+    # Prompts on GPT-2 are refused, see below.
+    [(f, n) for f in FAMILIES for n in OURS if not (f == "gpt2" and n.startswith("P-tuning"))],
+)
 def test_peft_loads_what_we_wrote_and_computes_the_same_logits(family, name, tmp_path):
-    if family == "gpt2" and name.startswith("P-tuning"):
-        pytest.skip("refused, see below")
     backbone = new_backbone(family)
     bare = by_hand.own_logits(backbone)
     method = OURS[name](backbone.dims)
