@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from iapt.backbone.device import device_named
-from iapt.configuration.plugins import Plugins
 from iapt.data.hub import Hub
 from iapt.data.source import Sample
-from iapt.entries import build_method, build_row_task, build_source, build_task
+from iapt.entries import build_method, build_source
 from iapt.errors import ConfigError, DataError
 from iapt.plan import make_plan
 from tests.composed import composed
@@ -214,75 +213,6 @@ def test_a_folder_that_cannot_be_written_is_named_before_the_run(key: str, tmp_p
     assert list((tmp_path / key / "deep").iterdir()) == []
 
 
-PLUGIN = """
-from torch import nn
-import torch
-from iapt.methods.base import Method
-
-class Bare(Method):
-    def attach(self, backbone):
-        pass
-
-class Scale(Bare):
-    def __init__(self, dims, factor: float = 1.0):
-        super().__init__()
-        self.scale = nn.Parameter(torch.full((dims.hidden_size,), factor))
-"""
-
-
-def with_plugin(folder: Path, text: str = PLUGIN, **method: Any) -> dict[str, Any]:
-    folder.mkdir(exist_ok=True)
-    (folder / "toys.py").write_text(text)
-    entry = {"name": "scale", "_target_": "toys.Scale", **method}
-    return config(method=entry, plugins=[str(folder / "toys.py")])
-
-
-def test_the_code_of_a_plugin_belongs_to_what_a_run_is(tmp_path: Path):
-    plan, moved = (make_plan(with_plugin(tmp_path / where)) for where in "ab")
-    edited = make_plan(with_plugin(tmp_path / "b", PLUGIN + "# another\n"))
-    assert plan.trainable == 32
-    assert plan.run_id == moved.run_id != edited.run_id
-    assert plan.setting_hash == edited.setting_hash == make_plan(config("method=lora")).setting_hash
-    assert list(plan.config["plugins"]) == ["toys"]
-    assert len(plan.config["plugins"]["toys"]) == 64
-    assert plan.method().scale.shape == (32,)
-
-
-def test_a_plugin_that_a_run_does_not_use_is_no_part_of_it(tmp_path: Path):
-    values = with_plugin(tmp_path)
-    plan = make_plan({**values, "method": config("method=lora")["method"]})
-    assert plan.run_id == make_plan(config("method=lora")).run_id
-    assert "plugins" not in plan.config
-
-
-DUCK = """
-class Duck:
-    def examples(self, split, source): ...
-    def parse(self, output, example): ...
-    def score(self, parsed, examples): ...
-    def follow_ups(self, examples, outputs): ...
-    def fingerprint(self, source): ...
-    def split_report(self, source): ...
-"""
-
-
-def test_a_task_needs_the_verbs_and_for_fetching_a_data_set(tmp_path: Path):
-    (tmp_path / "toys.py").write_text(DUCK)
-    plugins = Plugins.find(str(tmp_path / "toys.py"))
-    entry = {"_target_": "toys.Duck", "name": "duck"}
-    assert callable(build_task(entry, plugins).parse)
-    with pytest.raises(
-        ConfigError, match=r"task\._target_='toys\.Duck': has no data set .*RowTask\.$"
-    ):
-        build_row_task(entry, plugins)
-    assert build_row_task(config()["task"]).released_sizes()["dev"] == 1000
-
-
-def test_a_method_without_parameters_is_refused(tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"method: has no parameters to train; make them in"):
-        make_plan(with_plugin(tmp_path, _target_="toys.Bare"))
-
-
 def test_cuda_without_a_device_says_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ConfigError, match=r"device=cuda: .*use device=cpu"):
@@ -402,28 +332,6 @@ def test_what_is_no_device_is_refused_where_a_gpu_is_too(
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     with pytest.raises(ConfigError, match=r"allowed are auto, cpu, cuda, cuda:N"):
         device_named(name)
-
-
-OTHERS = """
-from iapt.data.source import Folder
-from iapt.tasks.classification import Classification
-from iapt.training.loggers import Files
-
-class Mine(Classification): ...
-class Rows(Folder): ...
-class Told(Files): ...
-"""
-
-
-def test_a_task_a_source_and_a_logger_may_be_plugins_too(tmp_path: Path):
-    (tmp_path / "others.py").write_text(OTHERS)
-    task = config()["task"] | {"_target_": "others.Mine"}
-    data = {"_target_": "others.Rows", "path": str(Sample().path)}
-    logger = {"_target_": "others.Told"}
-    plugin = str(tmp_path / "others.py")
-    plan = make_plan(config(task=task, data=data, logger=logger, plugins=plugin))
-    found = [type(part).__name__ for part in (plan.task, plan.source, plan.logger)]
-    assert found == ["Mine", "Rows", "Told"]
 
 
 def test_the_sizes_of_data_not_fetched_yet_are_those_released(tmp_path: Path):
