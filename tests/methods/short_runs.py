@@ -42,6 +42,7 @@ def short_run(
     kill_after: int | None = None,
     family: str = "llama",
     seen: Callable[[Method, Progress], None] | None = None,
+    identity: str = "identity",
 ) -> tuple[Backbone, Method, History]:
     """Train to the end, or die in the given step counted over search and training.
 
@@ -51,6 +52,7 @@ def short_run(
         kill_after: raise `Killed` after this many steps of this process.
         family: of the backbone.
         seen: called after every step.
+        identity: hash of the configuration.
     """
     torch.manual_seed(0)
     backbone = new_backbone(family)
@@ -69,7 +71,7 @@ def short_run(
 
     method.on_step_end = on_step_end  # type: ignore[method-assign]
     run = Run(backbone, method, data(0, LENGTHS * 3), data(1), HPARAMS, seed=0)
-    history = train(run, folder / "checkpoint.safetensors", "identity", Silent(), lambda _: None)
+    history = train(run, folder / "checkpoint.safetensors", identity, Silent(), lambda _: None)
     backbone.train(False)
     return backbone, method.eval(), history
 

@@ -1,17 +1,21 @@
 """SSP: gated candidates, the search under a budget, the cut, and training what is left."""
 
+import itertools
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from iapt.backbone.dims import FAMILIES
-from iapt.errors import ConfigError
+from iapt.errors import ConfigError, TrainingError
 from iapt.methods.base import Progress
 from iapt.methods.ssp import SSP
+from iapt.training import loop
 from tests.methods import by_hand
 from tests.methods.other_backbones import preset_on
 from tests.methods.paper_sizes import counted, defaults_differ, preset, served, trained
 from tests.methods.refused import assert_refused
-from tests.methods.short_runs import STEPS, assert_same_after_a_kill, short_run
+from tests.methods.short_runs import STEPS, Killed, assert_same_after_a_kill, short_run
 from tests.saved import load_adapter, save_adapter
 from tests.tiny import shared_backbone, tiny_dims
 
@@ -111,6 +115,26 @@ def test_training_searches_cuts_and_trains_what_is_left_for_the_full_schedule(bu
     assert method.arch_parameters() == []
     assert (tmp_path / "structure.json").exists()
     assert not (tmp_path / "search.safetensors").exists()
+
+
+def test_a_search_of_another_configuration_is_not_gone_on_with(tmp_path):
+    with pytest.raises(Killed):
+        short_run(small, tmp_path, kill_after=2)
+    with pytest.raises(
+        TrainingError, match=r"search\.safetensors belongs to another configuration"
+    ):
+        short_run(small, tmp_path, identity="another")
+
+
+def test_the_seconds_of_a_search_are_its_steps_and_its_evaluations(tmp_path, monkeypatch):
+    ticks = itertools.count()
+    clock = SimpleNamespace(perf_counter=lambda: float(next(ticks)))
+    monkeypatch.setattr(loop, "time", clock)  # a second for each thing that is timed
+    _, _, history = short_run(small, tmp_path)
+    searching = round(0.3 * STEPS)
+    evaluations = 1 + searching // 2  # before the first step, and after every second
+    assert history.search_seconds == searching + evaluations
+    assert (history.train_seconds, history.eval_seconds) == (STEPS, 1 + STEPS // 2)
 
 
 def test_gradients_are_clipped_at_two_while_searching_and_at_the_runs_own_afterwards(

@@ -59,6 +59,20 @@ def test_the_weights_of_the_lowest_dev_loss_are_kept(
     assert bits(run.method) == seen[2] != seen[4]
 
 
+def test_an_evaluation_says_whether_it_is_the_best_so_far(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    run = new_run()
+    scripted(run, [0.1, 3.0, 2.0, 2.0, 2.5], monkeypatch)
+    trained(run, tmp_path)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "dev loss" in line]
+    assert [line.split("dev loss")[0].split() for line in lines] == [
+        ["step", str(k)] for k in (0, 2, 4, 6, 8)
+    ]
+    assert [line.endswith("(best so far)") for line in lines] == [False, True, True, False, False]
+    assert lines[2] == "  step     4   dev loss 2.0000   dev accuracy  30.0 %  (best so far)"
+
+
 def test_training_stops_after_patience_evaluations_without_gain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
