@@ -1,6 +1,8 @@
 """The loop: when it evaluates, what it keeps, when it stops, and that a seed decides every bit."""
 
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from iapt.methods.base import Progress
 from iapt.methods.iapt import IAPT
 from iapt.methods.lora import LoRA
 from iapt.methods.searched import Structured
-from iapt.training import state
+from iapt.training import loop, state
 from iapt.training.loop import train
 from iapt.training.state import History, Run
 from iapt.training.step import weight_parameters
@@ -112,6 +114,16 @@ def test_a_logger_hears_every_step_and_every_evaluation(tmp_path: Path):
     assert steps == [1, 2, 3]
     heard = [(s, v["dev/loss"], v["dev/accuracy"]) for s, v in logger.lines if "dev/loss" in v]
     assert heard == [(p["step"], p["loss"], p["accuracy"]) for p in history.curve]
+
+
+def test_the_seconds_of_steps_and_of_evaluations_are_counted_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ticks = itertools.count()
+    clock = SimpleNamespace(perf_counter=lambda: float(next(ticks)))
+    monkeypatch.setattr(loop, "time", clock)  # a second for each thing that is timed
+    history = trained(new_run(max_steps=5), tmp_path)
+    assert (history.train_seconds, history.eval_seconds) == (5.0, 4.0)
 
 
 def test_training_lowers_the_loss(tmp_path: Path):

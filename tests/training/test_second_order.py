@@ -1,8 +1,10 @@
 """The second-order architecture step, against finite differences of what it approximates."""
 
+import pytest
 import torch
 
 from iapt.methods.learned_adapter import LearnedAdapterReimpl
+from iapt.training import second_order
 from iapt.training.hparams import HParams
 from iapt.training.second_order import unrolled_arch_step
 from iapt.training.step import Optimizer, arch_step, weight_parameters, weight_step
@@ -13,11 +15,11 @@ RATE = 0.3
 HPARAMS = HParams(name="test", lr=RATE, warmup=0.0, clip=1e9)
 
 
-def subject():
+def subject(kind=LearnedAdapterReimpl):
     """Smooth everywhere, no dropout or noise: a method with six shares per block."""
     torch.manual_seed(0)
     backbone = new_backbone("llama")
-    method = LearnedAdapterReimpl(backbone.dims, bottleneck_dim=3, scale=1.0)
+    method = kind(backbone.dims, bottleneck_dim=3, scale=1.0)
     with torch.no_grad():
         for p in method.parameters():
             p.add_(0.3 * torch.randn_like(p))
@@ -90,3 +92,44 @@ def test_weights_and_their_optimizer_come_back_as_they_were():
         assert entry.keys() == before.keys()
         assert all(torch.equal(entry[k], v) for k, v in before.items())
     assert all(p.grad is not None for p in method.arch_parameters())
+
+
+def test_the_weights_are_moved_by_a_hundredth_both_ways_for_the_difference(monkeypatch):
+    """eps is 0.01 over the norm of the slopes, so that the moves have the norm 0.01."""
+    backbone, method, optimizer = subject()
+    weights = weight_parameters(method)
+    before = torch.cat([w.detach().flatten() for w in weights])
+    moves = []
+
+    def noted(*arguments):
+        moves.append(torch.cat([w.detach().flatten() for w in weights]) - before)
+        return arch_step(*arguments)
+
+    monkeypatch.setattr(second_order, "arch_step", noted)
+    unrolled_arch_step(backbone, method, (data(1), ALL), (data(0), ALL), optimizer, 10**6)
+    _, there, back = moves  # the first is at the weights one step ahead
+    assert float(there.norm()) == pytest.approx(0.01, rel=1e-3)
+    assert torch.allclose(there, -back, atol=1e-6)
+
+
+class Spare(LearnedAdapterReimpl):
+    """With a weight and an architecture parameter that the loss does not use."""
+
+    def __init__(self, dims, **options):
+        super().__init__(dims, **options)
+        self.spare = torch.nn.Parameter(torch.ones(3))
+        self.spare_logits = torch.nn.Parameter(torch.ones(2))
+
+    def arch_parameters(self):
+        return [*super().arch_parameters(), self.spare_logits]
+
+
+def test_what_the_loss_does_not_use_has_no_slope_and_changes_no_others():
+    (_, plain, _), (_, spare, _) = subjects = subject(), subject(Spare)
+    spare.load_state_dict(plain.state_dict(), strict=False)
+    before = spare.spare.tolist()
+    for backbone, method, optimizer in subjects:
+        unrolled_arch_step(backbone, method, (data(1), ALL), (data(0), ALL), optimizer, 10**6)
+    assert torch.allclose(gradient(spare)[:-2], gradient(plain), atol=1e-6)
+    assert spare.spare_logits.grad.tolist() == [0.0, 0.0]
+    assert spare.spare.tolist() == before
