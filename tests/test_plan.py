@@ -373,3 +373,16 @@ def test_sizes_that_cannot_be_known_are_said_before_anything_is_fetched(
         match=r"task\.sizes of sst2 .* its test split\. Add it, or fetch the data first \(iapt-data fetch\)",
     ):
         unsized.sizes()
+
+
+@pytest.mark.parametrize("group", ["task", "method"])
+def test_an_entry_without_a_name_is_told_that_it_needs_one(group: str):
+    values = config("method=lora")
+    values[group] = {k: v for k, v in values[group].items() if k != "name"}
+    with pytest.raises(ConfigError, match=rf"{group}\.name: missing"):
+        make_plan(values)
+
+
+def test_a_source_takes_no_name_that_it_does_not_know():
+    with pytest.raises(ConfigError, match=r"data\.name: unknown"):
+        make_plan(config("+data.name=mine"))
