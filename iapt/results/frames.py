@@ -35,7 +35,7 @@ def rows(folder: str | Path = "results/rows") -> "pd.DataFrame":
     plain = [json.loads(row.model_dump_json(by_alias=True)) for row in found]
     frame = pd.json_normalize(plain)
     if found:
-        frame["created"] = pd.to_datetime(frame["created"], utc=True)
+        frame["created"] = pd.to_datetime(frame["created"], utc=True, format="ISO8601")
         frame["path"] = [row.path for row in found]
     return frame
 

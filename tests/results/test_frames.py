@@ -32,6 +32,16 @@ def test_times_of_several_zones_are_one_kind_of_time_stamp(tmp_path: Path) -> No
     assert len(set(frame["created"])) == 1
 
 
+def test_times_with_and_without_fractions_of_a_second_stand_in_one_frame(tmp_path: Path) -> None:
+    times = (
+        "2026-11-23T22:50:00Z",
+        "2026-11-23T22:50:00.25Z",
+    )  # an old row, and one of a run today
+    store(tmp_path, [raw_row(seed=seed, created=time) for seed, time in enumerate(times)])
+    created = rows(tmp_path)["created"]
+    assert created[1] - created[0] == pd.Timedelta(milliseconds=250)
+
+
 def test_without_a_folder_the_rows_of_the_checkout_are_meant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,7 +52,9 @@ def test_without_a_folder_the_rows_of_the_checkout_are_meant(
 
 def test_committed_rows_make_a_frame_to_group_and_average() -> None:
     frame = rows(str(COMMITTED))
-    sweep = frame[(frame["cell.data"] == "sample") & (frame["cell.task"] == "sst2")]
+    # Of make sweep-sample alone: whoever uses the checkout writes rows of their own beside them.
+    shape = (frame["config.hparams.max_steps"] == 16) & (frame["config.limit.test"] == 50)
+    sweep = frame[shape & (frame["cell.data"] == "sample") & (frame["cell.task"] == "sst2")]
     assert dict(sweep.groupby("cell.method")["scores.value"].count()) == {"iapt": 5, "lora": 5}
 
 
