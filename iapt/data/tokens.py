@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from iapt.data.encode import Encoded, encode
 from iapt.data.template import Rendered
 from iapt.errors import DataError, StorageError
-from iapt.files import note, replacing
+from iapt.files import note, write_tensors
 
 NAMES = ("tokens", "sizes")
 
@@ -92,12 +91,8 @@ def _read(path: Path) -> list[Encoded] | None:
 def _keep(path: Path, examples: Sequence[Encoded]) -> None:
     """Write the examples with their digest; if that is impossible, continue without the cache."""
     tensors = _pack(examples)
-    content = save(
-        tensors, {"digest": _digest(tensors)}
-    )  # in memory: a full disk is an OSError then
     try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
+        write_tensors(path, tensors, {"digest": _digest(tensors)})
     except StorageError as error:
         reason = getattr(error.__cause__, "strerror", None) or error
         note(f"tokens are not kept in {path.parent} ({reason}); every run makes them again.")

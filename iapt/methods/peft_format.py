@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.errors import AdapterError, DataError
-from iapt.files import read_json, write_json
+from iapt.files import read_json, write_json, write_tensors
 from iapt.methods.base import Method
-from iapt.methods.saved import CONFIG, read_tensors, write_tensors
+from iapt.methods.saved import CONFIG, FORMAT, read_tensors
 
 TENSORS = "adapter_model.safetensors"
 WRAPPED = "base_model.model."
@@ -90,7 +90,7 @@ def save_peft(folder: Path, method: Method, backbone: Backbone, checkpoint: str 
     method.check_peft(backbone.dims)
     config, tensors = method.to_peft(backbone)
     config |= {"task_type": TASK, "inference_mode": True, "base_model_name_or_path": checkpoint}
-    write_tensors(folder / TENSORS, tensors)
+    write_tensors(folder / TENSORS, tensors, FORMAT)
     write_json(folder / CONFIG, config | {"peft_type": method.peft_types[0]})
 
 

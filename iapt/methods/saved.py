@@ -14,16 +14,17 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from iapt.configuration.checking import faults
 from iapt.errors import AdapterError, DataError
-from iapt.files import read_json, replacing, write_json
+from iapt.files import read_json, write_json, write_tensors
 from iapt.methods.base import Method
 from iapt.methods.searched import adopt, serving_state
 
 CONFIG, TENSORS = "adapter_config.json", "adapter.safetensors"
+FORMAT = {"format": "pt"}  # the metadata by which other libraries know torch's tensors
 SHOWN = 8  # faults listed in one message
 
 Count = Annotated[int, Field(ge=1, le=2**31)]
@@ -79,7 +80,7 @@ def save_adapter(folder: Path, method: Method, config: AdapterConfig) -> None:
     Raises:
         StorageError: they cannot be written.
     """
-    write_tensors(folder / TENSORS, serving_state(method))
+    write_tensors(folder / TENSORS, serving_state(method), FORMAT)
     write_json(folder / CONFIG, config.model_dump())
 
 
@@ -108,20 +109,6 @@ def read_config(folder: Path) -> AdapterConfig:
     except ValidationError as error:
         found = faults(error, str(folder / CONFIG), AdapterConfig)
         raise AdapterError("\n".join(found[:SHOWN])) from error
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file atomically.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    with replacing(path) as temporary:
-        try:
-            save_file(plain, temporary, {"format": "pt"})
-        except SafetensorError as error:  # this library does not raise OSError for a full disk
-            raise OSError(str(error)) from error
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:

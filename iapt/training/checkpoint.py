@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from iapt import files
 from iapt.errors import TrainingError
-from iapt.files import replacing
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -24,12 +24,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str,
     Raises:
         StorageError: the file cannot be written.
     """
-    plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    with replacing(path) as temporary:
-        try:
-            save_file(plain, temporary, {"state": json.dumps(state)})
-        except SafetensorError as error:  # this library does not raise OSError for a full disk
-            raise OSError(str(error)) from error
+    files.write_tensors(path, tensors, {"state": json.dumps(state)})
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

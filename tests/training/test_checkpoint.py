@@ -10,7 +10,6 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from iapt.errors import StorageError, TrainingError
-from iapt.training import checkpoint
 from iapt.training.checkpoint import (
     optimizer_tensors,
     read_tensors,
@@ -54,7 +53,7 @@ def test_a_fault_that_safetensors_reports_is_a_storage_error(
     def full(*_: object) -> None:
         raise SafetensorError("Error while serializing: No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(StorageError, match=r"a\.safetensors: cannot be written .*No space left"):
         write_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(2)}, {})
     assert list(tmp_path.iterdir()) == []
