@@ -3,7 +3,6 @@
 Only `import_peft` loads a backbone, because it needs the names of its modules.
 """
 
-import importlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from iapt.backbone.load import BackboneConfig, Loaded, load_backbone
+from iapt.configuration.building import resolve
 from iapt.configuration.catalog import entry, names
 from iapt.configuration.plugins import Plugins
 from iapt.data.tokens import Tokens
@@ -33,8 +33,8 @@ from iapt.methods.saved import (
 )
 from iapt.plan import Plan
 from iapt.provenance import versions
+from iapt.training.hparams import PAPER_MAX_LENGTH
 
-PAPER_MAX_LENGTH = 2048
 SMALL = 10_000_000  # parameters that fit any machine
 
 
@@ -186,7 +186,7 @@ def import_peft(
         decoding=Decoding(max_length=longest),
         trained={
             "peft": str(peft_config["peft_type"]),
-            "base_model": str(peft_config.get("base_model_name_or_path")),
+            "base_model": str(peft_config.get("base_model_name_or_path") or ""),
         },
         versions=versions(),
     )
@@ -209,8 +209,7 @@ def _method_for(peft_type: str) -> tuple[type[PeftCompatible], dict[str, Any]]:
     known: dict[str, tuple[type[PeftCompatible], dict[str, Any]]] = {}
     for name in names("method"):
         numbers = entry("method", name)
-        module, _, target = numbers["_target_"].rpartition(".")
-        kind = getattr(importlib.import_module(module), target)
+        kind = resolve(numbers["_target_"], "method", Method, NO_PLUGINS)
         if issubclass(kind, PeftCompatible):
             known |= {word: (kind, numbers) for word in kind.peft_types if word not in known}
     if peft_type not in known:
