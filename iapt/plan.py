@@ -213,7 +213,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
     with faults:
         _check_beams(hparams, task, backbone)
     with faults:
-        _check_room(method, hparams, task, backbone)
+        max_length = _room(method, hparams, task, backbone)
     faults.tell()
     named = config["data"].get("path") is None
     data_name = source.name if named else f"folder:{Path(source.name).resolve().name}"
@@ -249,7 +249,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
         backbone=backbone,
         hparams=hparams,
         plugins=plugins,
-        max_length=hparams.max_length_for(backbone.dims.max_positions - method.soft_tokens),
+        max_length=max_length,
         device=device,
         trainable=sum(p.numel() for p in method.parameters()),
     )
@@ -297,7 +297,8 @@ def _check_beams(hparams: HParams, task: Task, backbone: BackboneConfig) -> None
         )
 
 
-def _check_room(method: Method, hparams: HParams, task: Task, backbone: BackboneConfig) -> None:
+def _room(method: Method, hparams: HParams, task: Task, backbone: BackboneConfig) -> int:
+    """Return the most tokens of an instruction with its answer, if the longest answer fits."""
     max_length = hparams.max_length_for(backbone.dims.max_positions - method.soft_tokens)
     if task.max_new_tokens >= max_length:
         raise ConfigError(
@@ -305,3 +306,4 @@ def _check_room(method: Method, hparams: HParams, task: Task, backbone: Backbone
             f"hparams.max_length and {backbone.name} leave. Give a smaller one, such as "
             f"task.max_new_tokens={max_length // 4}."
         )
+    return max_length

@@ -8,6 +8,7 @@ docs/engine.md lists the files of a run's folder.
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,9 +22,9 @@ from iapt.configuration.checking import faults
 from iapt.data.encode import Encoded
 from iapt.data.tokens import Tokens
 from iapt.display import show_plan, show_prompt, show_result
-from iapt.errors import DataError
+from iapt.errors import DataError, StorageError
 from iapt.evaluation import encode_to_decode, encode_to_learn, evaluate
-from iapt.files import write_json
+from iapt.files import write_json, write_text
 from iapt.methods.base import Method
 from iapt.methods.counts import sizes
 from iapt.methods.saved import save_adapter
@@ -49,7 +50,6 @@ from iapt.results.row import (
 )
 from iapt.tasks.base import SPLITS, Example, Scores, Split
 from iapt.trained.adapters import describe
-from iapt.training.loggers import RunLogger
 from iapt.training.loop import train
 from iapt.training.state import History, Run
 from iapt.training.step import Data
@@ -92,20 +92,20 @@ def run(config: dict[str, Any]) -> Row | None:
     checkpoint = folder / "checkpoint.safetensors"
     if config["force"]:
         checkpoint.unlink(missing_ok=True)
-    logger = plan.logger
     ok = False
     try:
         write_json(folder / "config.json", plan.config)
         write_json(folder / "splits.json", plan.task.split_report(plan.source))
-        logger.start(folder, plan.run_id, plan.config)
-        row = write_row(row_file.parent, _run(plan, examples, folder, checkpoint, logger, started))
+        plan.logger.start(folder, plan.run_id, plan.config)
+        row = write_row(row_file.parent, _run(plan, examples, folder, checkpoint, started))
         checkpoint.unlink(missing_ok=True)
         ok = True
     except BaseException:
-        (folder / "failed.txt").write_text(traceback.format_exc())
+        with suppress(StorageError):  # a full disk must not hide what happened
+            write_text(folder / "failed.txt", traceback.format_exc())
         raise
     finally:
-        logger.finish(ok)
+        plan.logger.finish(ok)
     show_result(row, row_file, folder)
     return row
 
@@ -123,7 +123,6 @@ def _run(
     examples: dict[Split, list[Example]],
     folder: Path,
     checkpoint: Path,
-    logger: RunLogger,
     started: float,
 ) -> Row:
     tokenizer = load_tokenizer(plan.backbone)
@@ -146,7 +145,7 @@ def _run(
 
     data = {s: Data(encoded[s], tokenizer.pad_token_id, tokenizer.eos_token_id) for s in TRAINING}
     training = Run(backbone, method, data["train"], data["dev"], plan.hparams, plan.cell["seed"])
-    history = train(training, checkpoint, plan.config_hash, logger)
+    history = train(training, checkpoint, plan.config_hash, plan.logger)
     num_beams = plan.hparams.num_beams or plan.task.num_beams
     save_adapter(folder / "adapter", method, describe(plan, loaded, num_beams))
 
@@ -219,13 +218,7 @@ def row_of(
         config_hash=plan.config_hash,
         cell_hash=plan.cell_hash,
         setting_hash=plan.setting_hash,
-        scores=TestScores(
-            metric=scores.metric,
-            value=scores.value,
-            n=scores.n,
-            n_unparsed=scores.n_unparsed,
-            details=dict(scores.details),
-        ),
+        scores=TestScores(**asdict(scores)),
         dev=Dev(
             best_step=history.best_step,
             best_loss=history.best_loss,

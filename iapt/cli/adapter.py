@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,12 +156,7 @@ def _evaluate(words: Words) -> None:
         found.write_predictions(folder / "predictions.jsonl")
         evaluated = {k: v for k, v in asked.items() if v is not None}
         evaluated |= {"bare": words["bare"], "trained": model.config.trained}
-        details = dict(scores.details)
-        write_json(
-            folder / "scores.json",
-            {"metric": scores.metric, "value": scores.value, "n": scores.n,
-             "n_unparsed": scores.n_unparsed, "details": details, "evaluated": evaluated},
-        )  # fmt: skip
+        write_json(folder / "scores.json", asdict(scores) | {"evaluated": evaluated})
         print(f"written: {folder}/ (predictions.jsonl, scores.json)")
 
 

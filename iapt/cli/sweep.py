@@ -110,9 +110,11 @@ def _plans(grid: dict[str, list[str]]) -> "dict[str, Plan]":
 
 def _show(plans: "dict[str, Plan]") -> None:
     """Print the cells of a dry run, finished or left."""
+    from iapt.results.row import row_path
+
     left = 0
     for plan in plans.values():
-        done = (Path(plan.config["rows"]) / f"{plan.run_id}.json").is_file()
+        done = row_path(Path(plan.config["rows"]), plan.run_id).is_file()
         left += not done
         state = "finished" if done else "left"
         print(f"  {state:<10}{plan.run_id}   {plan.trainable:,} trained parameters")
