@@ -171,18 +171,9 @@ class Backbone:
         Raises:
             BackboneError: an empty row, an empty instruction, or more positions than there are.
         """
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        mask = mask.bool()
-        instruction = mask if instruction_mask is None else instruction_mask.bool() & mask
-        order = torch.sort(
-            (~mask).to(torch.int8), dim=1, stable=True
-        ).indices  # real tokens to the front
-        text = self._run(
-            input_ids.gather(1, order),
-            mask.gather(1, order),
-            instruction.gather(1, order),
-            None,
-        )
+        mask, order = _to_the_front(input_ids, attention_mask)
+        instruction = mask if instruction_mask is None else instruction_mask.gather(1, order).bool()
+        text = self._run(input_ids.gather(1, order), mask, instruction & mask, None)
         text = text.gather(1, order.argsort(1)[..., None].expand_as(text))
         return self.family.head(text if select is None else text[select])
 
@@ -205,10 +196,7 @@ class Backbone:
         Returns:
             Next-token logits (B, V) and the decoding state.
         """
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        mask = mask.bool()
-        order = torch.sort((~mask).to(torch.int8), dim=1, stable=True).indices
-        mask = mask.gather(1, order)
+        mask, order = _to_the_front(input_ids, attention_mask)
         state = State(mask, mask.sum(1), beams, room)
         text = self._run(input_ids.gather(1, order), mask, mask, state)
         last = text[torch.arange(len(text), device=text.device), state.lengths - 1]
@@ -357,3 +345,10 @@ class Backbone:
         for fn in [] if self._off else self._block_fns[layer]:
             out = fn(h, out)
         return out
+
+
+def _to_the_front(input_ids: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the right-padded mask of rows padded on either side, and the order (B, T) that makes it so."""
+    mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    order = torch.sort((~mask.bool()).to(torch.int8), dim=1, stable=True).indices
+    return mask.bool().gather(1, order), order
