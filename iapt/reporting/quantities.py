@@ -1,10 +1,10 @@
 """The paper's quantities other than scores: sizes of methods, speed and memory, sizes of data sets."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from iapt.files import read_json
 from iapt.reporting.measures import number
 from iapt.reporting.render import DASH, Document, Entry, Grid, Line
 from iapt.reporting.spec import MAIN_BACKBONE, load, load_table
@@ -127,7 +127,7 @@ def _measured(
     if not path.is_file():
         return {}, []
     try:
-        decode = json.loads(path.read_text(encoding="utf-8"))["decode"]
+        decode = read_json(path)["decode"]
         device = str(decode["device"])
         lengths = {name: decode.get(name) for name in tokens}
         if lengths != tokens or not device.startswith("cuda"):
