@@ -122,6 +122,7 @@ def test_export_and_import_keep_the_logits(runs, capsys):
         torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)
         shown = said(capsys, "import", "for_peft", "again", "backbone=tiny_llama", "device=cpu")
         assert "lora on tiny_llama" in shown
+        assert "None" not in shown, "a random backbone has no checkpoint to name"
         back = load_run("again", device="cpu")
         torch.testing.assert_close(back.backbone(ids), ours, atol=1e-5, rtol=0)
     assert "2 examples" in said(capsys, "evaluate", "again", "task=sst2", "data=sample", "limit=2")
