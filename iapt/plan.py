@@ -16,7 +16,7 @@ from iapt.backbone.device import device_named
 from iapt.backbone.dims import Dims
 from iapt.backbone.load import BackboneConfig
 from iapt.configuration.checking import STRICT, Count, Name, Text, checked, short
-from iapt.configuration.identity import digest, run_name, setting_of
+from iapt.configuration.identity import digest, located_nowhere, run_name, setting_of
 from iapt.configuration.plugins import Plugins
 from iapt.data.source import limited
 from iapt.data.template import check_system_template
@@ -227,22 +227,27 @@ def make_plan(config: dict[str, Any]) -> Plan:
         "variant": settings.variant,
     }
     identity = {k: v for k, v in config.items() if k not in (*OUTSIDE, "plugins")}
-    if not named:  # the same rows are the same data, wherever the folder is
-        identity["data"] = {"name": data_name, "fingerprint": task.fingerprint(source)}
+    if not named:
+        identity["data"] = {"name": data_name}
+    if not isinstance(source, Fetching) or config["task"].get("folder"):
+        identity["data_fingerprint"] = task.fingerprint(
+            source
+        )  # released data is pinned by its task
     # A plugin's code determines what a run computes; the place of its file does not.
     targets = [config[group].get("_target_") for group in ("task", "method", "data")]
     used = plugins.used_by(*targets, module_of(config["task"].get("metric")))
     if used:
         identity["plugins"] = used
-    config_hash = digest(identity)
+    same = located_nowhere(identity)
+    config_hash = digest(same)
     outside = {k: v for k, v in config.items() if k in OUTSIDE}
     return Plan(
         config=outside | identity,
         cell=cell,
         run_id=run_name(cell, config_hash),
         config_hash=config_hash,
-        cell_hash=digest({k: v for k, v in identity.items() if k != "seed"}),
-        setting_hash=digest(setting_of(identity)),
+        cell_hash=digest({k: v for k, v in same.items() if k != "seed"}),
+        setting_hash=digest(setting_of(same)),
         task=task,
         source=source,
         logger=logger,

@@ -74,23 +74,6 @@ def test_where_a_run_goes_is_not_what_it_is():
     assert plan.run_id == elsewhere.run_id
 
 
-def test_a_folder_is_its_rows_wherever_it_lies(tmp_path: Path):
-    plans = []
-    for where in ("a", "b"):
-        folder = tmp_path / where / "mine"
-        shutil.copytree(Sample().path / "sst2", folder / "sst2")
-        plans.append(make_plan(config("data=folder", f"data.path={folder}")))
-    assert plans[0].run_id == plans[1].run_id
-    assert plans[0].cell["data"] == "folder:mine"
-    fingerprint = plans[0].task.fingerprint(plans[0].source)
-    assert plans[0].config["data"] == {"name": "folder:mine", "fingerprint": fingerprint}
-    assert str(tmp_path) not in str(plans[0].config["data"])
-    with (tmp_path / "b" / "mine" / "sst2" / "train.jsonl").open("a") as file:
-        file.write('{"sentence": "one more", "label": 1, "idx": 0}\n')
-    changed = make_plan(config("data=folder", f"data.path={tmp_path / 'b' / 'mine'}"))
-    assert changed.run_id != plans[0].run_id
-
-
 def test_the_trained_parameters_are_counted_without_weights():
     plan = make_plan(config("method=lora", "backbone=llama2_7b"))
     assert plan.trainable == 9_994_240

@@ -42,9 +42,18 @@ def run_name(cell: Mapping[str, Any], config_hash: str) -> str:
     return run_id
 
 
+def located_nowhere(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an identity without the folders of its data: the same rows are the same data anywhere."""
+    places = {"task": "folder", "data": "root"}
+    return {
+        key: {k: v for k, v in value.items() if k != places[key]} if key in places else value
+        for key, value in identity.items()
+    }
+
+
 def setting_of(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must agree for methods to be comparable: all but seed, task, method and its tuned rates."""
-    own = ("seed", "task", "method", "variant", "plugins")
+    own = ("seed", "task", "data_fingerprint", "method", "variant", "plugins")
     kept = {k: v for k, v in identity.items() if k not in own}
     rates = ("lr", "lr_by_name", "arch_lr", "arch_every")
     return kept | {"hparams": {k: v for k, v in kept["hparams"].items() if k not in rates}}
