@@ -3,7 +3,8 @@
 examples -> instructions -> tokens -> texts -> answers -> Scores
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from iapt.data.template import render
 from iapt.data.tokens import Tokens, encode_all
 from iapt.files import cache_root, write_lines
 from iapt.inference.generate import decode
-from iapt.tasks.base import Example, Scores, Task
+from iapt.tasks.base import Clustered, Example, Scores, Task
 
 
 @dataclass(frozen=True)
@@ -27,24 +28,37 @@ class Evaluation:
         outputs: the model's output for each.
         parsed: the answer found in each output, or None.
         scores: the scores over all examples.
+        items: the score of each example, whose mean is the score of all; empty for a metric that is no mean.
+        clusters: a number for each example, the same for those that are not independent.
     """
 
     examples: list[Example]
     outputs: list[str]
     parsed: list[str | None]
     scores: Scores
+    items: tuple[float, ...]
+    clusters: tuple[int, ...]
 
     def write_predictions(self, path: Path) -> None:
-        """Write one JSON line per example: id, output, parsed, references.
+        """Write one JSON line per example: id, output, parsed, references, score (0-100 or null).
 
         Raises:
             StorageError: the file cannot be written.
         """
+        items = self.items or [None] * len(self.examples)
         write_lines(
             path,
             (
-                {"id": e.id, "output": output, "parsed": answer, "references": e.references}
-                for e, output, answer in zip(self.examples, self.outputs, self.parsed, strict=True)
+                {
+                    "id": e.id,
+                    "output": output,
+                    "parsed": answer,
+                    "references": e.references,
+                    "score": score,
+                }
+                for e, output, answer, score in zip(
+                    self.examples, self.outputs, self.parsed, items, strict=True
+                )
             ),
         )
 
@@ -118,4 +132,46 @@ def evaluate(
         outputs += texts(encode_to_decode(task.template, further, tokens, task.max_new_tokens))
         asked += further
     parsed = [task.parse(output, e) for output, e in zip(outputs, asked, strict=True)]
-    return Evaluation(asked, outputs, parsed, task.score(parsed, asked))
+    scores = task.score(parsed, asked)
+    items = item_scores(task, parsed, asked, scores.value)
+    return Evaluation(asked, outputs, parsed, scores, items, clusters(task, asked))
+
+
+def item_scores(
+    task: Task, parsed: Sequence[str | None], examples: Sequence[Example], value: float
+) -> tuple[float, ...]:
+    """Score each example alone, 0-100, for comparisons of methods item by item.
+
+    Args:
+        task: scores the answers.
+        parsed: the answer to each example, or None.
+        examples: the examples.
+        value: the score of all of them together.
+
+    Returns:
+        Scores whose mean is `value`; empty if the task's metric is no mean over examples (BLEU).
+    """
+    try:
+        items = tuple(
+            task.score([answer], [e]).value for answer, e in zip(parsed, examples, strict=True)
+        )
+    except Exception:  # noqa: BLE001  # a user's own metric may need several examples
+        return ()
+    return items if math.isclose(math.fsum(items) / len(items), value, abs_tol=1e-6) else ()
+
+
+def clusters(task: Task, examples: Sequence[Example]) -> tuple[int, ...]:
+    """Number examples so that those that are not independent (one passage) have the same number.
+
+    Returns:
+        One number per example, counted from 0 by first occurrence; empty if all are independent.
+    """
+    if not isinstance(task, Clustered):
+        return ()
+    numbers: dict[Hashable, int] = {}
+    keys = [task.cluster_of(e) for e in examples]
+    named = [
+        numbers.setdefault((i,) if key is None else ("", key), len(numbers))
+        for i, key in enumerate(keys)
+    ]
+    return tuple(named) if len(numbers) < len(named) else ()

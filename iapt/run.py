@@ -23,7 +23,7 @@ from iapt.data.encode import Encoded
 from iapt.data.tokens import Tokens
 from iapt.display import show_plan, show_prompt, show_result
 from iapt.errors import DataError, StorageError
-from iapt.evaluation import encode_to_decode, encode_to_learn, evaluate
+from iapt.evaluation import Evaluation, encode_to_decode, encode_to_learn, evaluate
 from iapt.files import write_json, write_text
 from iapt.methods.base import Method
 from iapt.methods.counts import sizes
@@ -48,7 +48,7 @@ from iapt.results.row import (
     row_path,
     write_row,
 )
-from iapt.tasks.base import SPLITS, Example, Scores, Split
+from iapt.tasks.base import SPLITS, Example, Split
 from iapt.trained.adapters import describe
 from iapt.training.loop import train
 from iapt.training.state import History, Run
@@ -171,7 +171,7 @@ def _run(
             loaded,
             method,
             history,
-            evaluation.scores,
+            evaluation,
             num_beams=num_beams,
             seconds_test=now - test_started,
             seconds_total=now - started,
@@ -190,7 +190,7 @@ def row_of(
     loaded: Loaded,
     method: Method,
     history: History,
-    scores: Scores,
+    evaluation: Evaluation,
     *,
     num_beams: int,
     seconds_test: float,
@@ -205,7 +205,7 @@ def row_of(
         loaded: the backbone.
         method: the trained method.
         history: the history of training.
-        scores: the scores on the test split.
+        evaluation: the decoded and scored test split.
         num_beams: the beams that decoded the test split.
         seconds_test: time to decode and score the test split.
         seconds_total: time of the whole run.
@@ -218,7 +218,9 @@ def row_of(
         config_hash=plan.config_hash,
         cell_hash=plan.cell_hash,
         setting_hash=plan.setting_hash,
-        scores=TestScores(**asdict(scores)),
+        scores=TestScores(
+            **asdict(evaluation.scores), items=evaluation.items, clusters=evaluation.clusters
+        ),
         dev=Dev(
             best_step=history.best_step,
             best_loss=history.best_loss,

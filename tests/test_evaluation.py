@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from iapt import evaluation
 from iapt.backbone.tiny import tiny_tokenizer
 from iapt.data.encode import encode
 from iapt.data.tokens import Tokens
-from iapt.evaluation import Evaluation, encode_to_decode, encode_to_learn, evaluate
+from iapt.evaluation import Evaluation, clusters, encode_to_decode, encode_to_learn, evaluate
 from iapt.tasks.base import Example, Scores
 
 TOKENIZER = tiny_tokenizer()
@@ -30,7 +31,10 @@ class Chat:
 
     def __init__(self, turns: int = 2) -> None:
         self.turns = turns
-        self.scored: list[tuple[str | None, str]] = []
+        self.scored: list[tuple[str | None, str]] = []  # by the call with all examples
+
+    def cluster_of(self, example: Example) -> str | None:
+        return example.id.partition(">")[0] if self.turns == 2 else None
 
     def follow_ups(self, examples: Sequence[Example], outputs: Sequence[str]) -> list[Example]:
         if self.turns == 1:
@@ -41,8 +45,9 @@ class Chat:
         return f"{output} to {example.id}" if output.isupper() else None
 
     def score(self, parsed: Sequence[str | None], examples: Sequence[Example]) -> Scores:
-        self.scored = [(p, e.id) for p, e in zip(parsed, examples, strict=True)]
-        return Scores("acc", 50.0, len(examples), 0)
+        self.scored = self.scored or [(p, e.id) for p, e in zip(parsed, examples, strict=True)]
+        right = [100.0 * (p is not None) for p in parsed]
+        return Scores("acc", fmean(right), len(examples), 0)
 
 
 @pytest.fixture
@@ -111,7 +116,9 @@ def test_answers_are_parsed_and_scored_each_with_its_example(asked: list[dict[st
     assert found.outputs == ["A", "b", "C"]
     assert found.parsed == ["A to one", None, "C to three"]
     assert task.scored == [("A to one", "one"), (None, "two"), ("C to three", "three")]
-    assert found.scores == Scores("acc", 50.0, 3, 0)
+    assert found.scores == Scores("acc", 200 / 3, 3, 0)
+    assert found.items == (100.0, 0.0, 100.0)
+    assert found.clusters == (), "all are independent"
 
 
 def test_what_follows_from_the_answers_is_asked_and_scored_too(asked: list[dict[str, Any]]):
@@ -126,6 +133,40 @@ def test_what_follows_from_the_answers_is_asked_and_scored_too(asked: list[dict[
         ("C to one>A", "one>A"),
         (None, "two>b"),
     ]
+    assert found.clusters == (0, 1, 0, 1), "the turns of one conversation"
+
+
+class Several(Chat):
+    """A metric over several answers at once, as BLEU is."""
+
+    def score(self, parsed: Sequence[str | None], examples: Sequence[Example]) -> Scores:
+        if len(parsed) < 2:
+            raise ZeroDivisionError
+        return Scores("bleu", 40.0, len(examples), 0)
+
+
+class Squared(Chat):
+    def score(self, parsed: Sequence[str | None], examples: Sequence[Example]) -> Scores:
+        return Scores("x", 100 * fmean(p is not None for p in parsed) ** 2, len(examples), 0)
+
+
+@pytest.mark.parametrize("task", [Several(1), Squared(1)])
+def test_a_metric_that_is_no_mean_over_examples_has_no_score_of_each(
+    task: Chat, asked: list[dict[str, Any]], tmp_path: Path
+):
+    found = evaluated(task, ["one", "two", "three"])
+    assert found.items == ()
+    found.write_predictions(tmp_path / "predictions.jsonl")
+    assert (tmp_path / "predictions.jsonl").read_text().count('"score": null') == 3
+
+
+def test_an_example_that_shares_nothing_is_a_cluster_of_its_own():
+    class Passages(Chat):
+        def cluster_of(self, example: Example) -> str | None:
+            return example.fields["text"] if example.fields["text"] != "alone" else None
+
+    examples = [example(text) for text in ("alone", "p", "q", "alone", "p")]
+    assert clusters(Passages(), examples) == (0, 1, 2, 3, 1)  # type: ignore[arg-type]
 
 
 def test_every_turn_is_decoded_with_the_numbers_given_and_shown(
@@ -151,17 +192,19 @@ def test_a_line_of_predictions_has_the_output_what_was_found_in_it_and_the_refer
     tmp_path: Path,
 ):
     examples = [example("one"), example("two", "no")]
-    found = Evaluation(examples, ["Yes.", "?"], ["yes", None], Scores("acc", 50.0, 2, 1))
+    found = Evaluation(
+        examples, ["Yes.", "?"], ["yes", None], Scores("acc", 50.0, 2, 1), (100.0, 0.0), ()
+    )
     found.write_predictions(tmp_path / "predictions.jsonl")
     lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
-        {"id": "one", "output": "Yes.", "parsed": "yes", "references": ["yes"]},
-        {"id": "two", "output": "?", "parsed": None, "references": ["no"]},
+        {"id": "one", "output": "Yes.", "parsed": "yes", "references": ["yes"], "score": 100.0},
+        {"id": "two", "output": "?", "parsed": None, "references": ["no"], "score": 0.0},
     ]
 
 
 def test_predictions_that_miss_an_example_are_not_written_as_if_whole(tmp_path: Path):
-    found = Evaluation([example("one")], ["Yes."], [], Scores("acc", 50.0, 1, 0))
+    found = Evaluation([example("one")], ["Yes."], [], Scores("acc", 50.0, 1, 0), (100.0,), ())
     with pytest.raises(ValueError, match="shorter"):
         found.write_predictions(tmp_path / "predictions.jsonl")
     assert not list(tmp_path.iterdir())

@@ -105,6 +105,7 @@ def test_a_run_fills_every_field_of_its_row(finished: tuple[Path, Row]):
     assert set(empty) <= {
         *("cell.variant", "structure", "judge"),  # no variant, no search, no judge
         "backbone.checkpoint",  # a tiny backbone has random weights
+        "scores.clusters",  # its examples are independent
         *("git.commit", "git.dirty"),  # None outside a checkout
     }
     assert not row.model_extra
@@ -133,7 +134,7 @@ def test_every_joint_leaves_its_file(finished: tuple[Path, Row]):
     lines = [json.loads(line) for line in (kept / "predictions.jsonl").read_text().splitlines()]
     assert len(lines) == 6
     assert all({"id", "output", "parsed", "references"} <= set(line) for line in lines)
-    assert json.loads((kept / "scores.json").read_text()) == row.scores.model_dump()
+    assert json.loads((kept / "scores.json").read_text()) == row.scores.model_dump(mode="json")
     logged = [json.loads(line) for line in (kept / "metrics.jsonl").read_text().splitlines()]
     assert all(line["method/largest_input/0"] > 0 for line in logged if "dev/loss" in line), (
         "what a method measures is logged at evaluations"

@@ -6,6 +6,7 @@ import torch
 from iapt import run as run_module
 from iapt.backbone.load import load_backbone
 from iapt.data.encode import Encoded
+from iapt.evaluation import Evaluation
 from iapt.plan import make_plan
 from iapt.results.row import Row
 from iapt.run import row_of
@@ -27,7 +28,7 @@ def row_by_hand(history: History) -> Row:
         loaded,
         plan.method(),
         history,
-        Scores("acc", 62.5, 8, 3, {"f1": 70.0}),
+        Evaluation([], [], [], Scores("acc", 62.5, 2, 3, {"f1": 70.0}), (25.0, 100.0), (0, 0)),
         num_beams=7,
         seconds_test=2.0,
         seconds_total=20.0,
@@ -54,9 +55,11 @@ def test_every_number_of_a_run_stands_in_its_own_place_in_the_row():
     assert row.scores.model_dump() == {
         "metric": "acc",
         "value": 62.5,
-        "n": 8,
+        "n": 2,
         "n_unparsed": 3,
         "details": {"f1": 70.0},
+        "items": (25.0, 100.0),
+        "clusters": (0, 0),
     }
     assert (row.dev.best_step, row.dev.best_loss, row.dev.best_accuracy) == (2, 0.25, 80.0)
     assert [p.model_dump() for p in row.dev.curve] == [point]

@@ -8,6 +8,7 @@ row when it is rewritten, and `read_rows` lists them.
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,6 +22,7 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationError,
+    model_validator,
 )
 from pydantic_core import to_jsonable_python
 
@@ -29,6 +31,9 @@ from iapt.errors import DataError, closest
 from iapt.files import write_text
 
 SCHEMA = 1
+_NUMBERS = re.compile(
+    r"\[\n[\s\d.,]+\]"
+)  # a list of numbers goes on one line; no text has a line break in JSON
 LARGEST = 64 * 2**20  # bytes; a row has a few thousand
 MOST_FAULTS = 6  # listed in one warning
 
@@ -88,7 +93,12 @@ class CellNames(_Block):
 
 
 class TestScores(_Block):
-    """Scores on the test split, 0-100; details whose names start with ``n_`` are counts."""
+    """Scores on the test split, 0-100; details whose names start with ``n_`` are counts.
+
+    `items` has the score of each example in the split's order (empty in older rows and for a metric
+    that is no mean), `clusters` a number for each, the same for examples that share a passage or
+    conversation (empty if all are independent).
+    """
 
     __test__ = False  # pytest would take it for a class of tests
 
@@ -97,6 +107,16 @@ class TestScores(_Block):
     n: Count
     n_unparsed: Count
     details: dict[str, Measured] = {}
+    items: tuple[Score, ...] = ()
+    clusters: tuple[Count, ...] = ()
+
+    @model_validator(mode="after")
+    def _aligned(self) -> "TestScores":
+        for name in ("items", "clusters"):
+            found = len(getattr(self, name))
+            if found not in (0, self.n):
+                raise ValueError(f"{name} has {found} numbers for n={self.n} examples")
+        return self
 
 
 class DevPoint(_Block):
@@ -290,6 +310,7 @@ def write_row(folder: Path, row: Row) -> Row:
     """
     path = row_path(folder, row.run_id)
     text = row.model_dump_json(indent=1, by_alias=True) + "\n"
+    text = _NUMBERS.sub(lambda found: " ".join(found[0].split()), text)
     written = _parse(text.encode(), path)
     write_text(path, text)
     return written

@@ -8,6 +8,7 @@ from typing import Any
 
 from iapt.errors import DataError
 from iapt.files import read_lines
+from iapt.results.row import number
 
 MOST_LINES = 20_000
 
@@ -17,13 +18,15 @@ class Prediction:
     """One decoded test example; any text in it may be hostile.
 
     Attributes:
-        correct: None if the task has no right or wrong; an unparsed answer is wrong.
+        score: 0-100; None in a file of an older version, and for a metric that is no mean over examples.
+        correct: whether the score is all or nothing; None if it is neither. An unparsed answer is wrong.
     """
 
     id: str
     output: str
     parsed: str | None
     references: tuple[str, ...]
+    score: float | None
     correct: bool | None
 
 
@@ -41,11 +44,11 @@ def predictions(folder: Path, bad: list[str] | None = None) -> Iterator[Predicti
     if not path.is_file():  # a FIFO would wait for a writer
         what = "not a regular file" if path.exists() else "no such file"
         raise DataError(f"{path} cannot be read: {what}.")
-    for number, raw in read_lines(path, bad):
+    for line, raw in read_lines(path, bad):
         if "output" in raw:
             yield _prediction(raw)
             continue
-        fault = f"{path}, line {number}: a prediction needs an output."
+        fault = f"{path}, line {line}: a prediction needs an output."
         if bad is None:
             raise DataError(fault)
         bad.append(fault)
@@ -88,13 +91,13 @@ def failures(folder: Path) -> dict[str, str]:
 def _prediction(raw: Mapping[str, Any]) -> Prediction:
     references = raw.get("references", ())
     many = references if isinstance(references, list | tuple) else [references]
-    correct, parsed = raw.get("correct"), raw.get("parsed")
-    if not isinstance(correct, bool):
-        correct = False if parsed is None else None
+    score, parsed = number(raw.get("score")), raw.get("parsed")
+    correct = {0.0: False, 100.0: True}.get(score) if score is not None else None
     return Prediction(
         id=str(raw.get("id", "")),
         output=str(raw["output"]),
         parsed=None if parsed is None else str(parsed),
         references=tuple(map(str, many)),
-        correct=correct,
+        score=score,
+        correct=False if parsed is None else correct,
     )

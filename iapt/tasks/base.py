@@ -6,7 +6,7 @@ tokenizers or system prompts, which belong to `iapt.data` and `iapt.backbone`. T
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -116,6 +116,14 @@ class Task(Protocol):
         """Describe how each split was made, as JSON values."""
 
 
+@runtime_checkable
+class Clustered(Protocol):
+    """A task that knows which of its examples are not independent."""
+
+    def cluster_of(self, example: Example) -> Hashable:
+        """Return what an example shares with others, or None if it is independent of them."""
+
+
 class RowTask(ABC):
     """A task over rows of one data set, split by a rule of Appendix C.
 
@@ -130,6 +138,8 @@ class RowTask(ABC):
         sizes: rows per official split as released; required of fetched data, reported for folders.
         release: the released files (hub id and revision, or URLs and checksums), for fetching sources.
         fields: the fields that a template may use; None if only the rows show them.
+        cluster: the field of a template whose equal values mark examples that are not independent, such
+            as questions on one passage; None if they all are.
     """
 
     metric: str = "acc"
@@ -147,8 +157,14 @@ class RowTask(ABC):
         sizes: Mapping[str, int] | None = None,
         release: Mapping[str, Any] | None = None,
         fields: Collection[str] | None = None,
+        cluster: str | None = None,
     ) -> None:
         check_template(template, fields)
+        if cluster is not None and fields is not None and cluster not in fields:
+            raise ConfigError(
+                f"task.cluster={cluster!r} for {name!r}: must be one of its fields, {', '.join(fields)}, or null."
+                f"{closest(cluster, fields)}"
+            )
         if max_new_tokens < 1:
             raise ConfigError(
                 f"task.max_new_tokens={max_new_tokens} for {name!r}: must be at least 1."
@@ -163,6 +179,7 @@ class RowTask(ABC):
         self.version = version
         self.sizes = dict(sizes or {})
         self.release = release
+        self.cluster = cluster
         self.split_rule = SplitRule.from_mapping(split)
 
     @abstractmethod
@@ -222,6 +239,10 @@ class RowTask(ABC):
     def follow_ups(self, examples: Sequence[Example], outputs: Sequence[str]) -> list[Example]:
         """Return examples that depend on the answers to others; none by default."""
         return []
+
+    def cluster_of(self, example: Example) -> Hashable:
+        """Return what an example shares with others, or None if it is independent of them."""
+        return None if self.cluster is None else example.fields.get(self.cluster)
 
     def fingerprint(self, source: Source) -> str:
         """Return the fingerprint of all data that the task uses."""

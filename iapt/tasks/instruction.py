@@ -10,7 +10,7 @@ second can only be put once the first has been answered: `follow_ups` makes thos
 first answers, with the conversation so far in front of the question.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from iapt.errors import ConfigError, DataError
@@ -135,6 +135,11 @@ class MTBench(FreeText):
             made.append(Example(f"{example.id}/2", {"query": query}, text, (text,), meta))
         return made
 
+    def cluster_of(self, example: Example) -> Hashable:
+        """Return the number of the conversation, whose turns are not independent."""
+        number: Hashable = example.meta["question_id"]
+        return number
+
 
 def two_texts(turns: Any) -> list[str]:
     """Return what MT-Bench has for its two turns, if it is two texts.
@@ -183,6 +188,10 @@ class Alpaca(FreeText):
     def follow_ups(self, examples: Sequence[Example], outputs: Sequence[str]) -> list[Example]:
         """Return the second questions of MT-Bench; see `MTBench.follow_ups`."""
         return self.test.follow_ups(examples, outputs)
+
+    def cluster_of(self, example: Example) -> Hashable:
+        """Return the conversation of a question of MT-Bench; Alpaca's own examples are independent."""
+        return self.test.cluster_of(example) if "question_id" in example.meta else None
 
     def fingerprint(self, source: Source) -> str:
         """Return the fingerprints of both data sets."""

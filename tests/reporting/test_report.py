@@ -84,7 +84,7 @@ def test_hostile_output_is_shown_as_text(tmp_path: Path) -> None:
         "output": HOSTILE,
         "parsed": HOSTILE,
         "references": [HOSTILE],
-        "correct": False,
+        "score": 0,
     }
     run_folder(tmp_path, rows[0].run_id, [prediction])
     text = html_report(Material(rows, collect(rows)[0], [HOSTILE], tmp_path))
@@ -100,16 +100,16 @@ def test_wrong_predictions_come_first_and_only_a_few_are_shown(tmp_path: Path) -
         {
             "id": f"e{i}",
             "output": f"text {i}",
-            "parsed": None,
+            "parsed": None if i == 8 else "no",
             "references": "yes",
-            "correct": i != 7,
+            "score": 0 if i == 7 else 100,
         }
         for i in range(9)
     ]
     run_folder(tmp_path, rows[0].run_id, ["no json", *lines, "[1]"])
     text = html_report(Material(rows, collect(rows)[0], runs=tmp_path, samples=3))
     shown = re.findall(r"text (\d)", text)
-    assert shown == ["7", "0", "1"]
+    assert shown == ["7", "8", "0"]
     assert "unparsed" in text
     assert "2 lines of" in text
 

@@ -73,12 +73,12 @@ def test_a_folder_without_rows_is_empty_and_one_that_is_not_there_is_named(tmp_p
 
 def test_predictions_are_one_line_an_example(tmp_path: Path) -> None:
     lines = [
-        {"id": "a", "output": "yes", "parsed": "yes", "references": ["yes"], "correct": True},
+        {"id": "a", "output": "yes", "parsed": "yes", "references": ["yes"], "score": 100.0},
         {"id": "b", "output": "mumble", "parsed": None, "references": ["no"]},
     ]
     (tmp_path / "predictions.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
     frame = predictions(str(tmp_path))
-    assert list(frame.columns) == ["id", "output", "parsed", "references", "correct"]
+    assert list(frame.columns) == ["id", "output", "parsed", "references", "score", "correct"]
     assert list(frame["correct"]) == [True, False]
     assert list(frame["references"]) == [("yes",), ("no",)]
 
@@ -99,6 +99,7 @@ def test_predictions_that_are_missing_or_damaged_are_named(tmp_path: Path) -> No
         "output",
         "parsed",
         "references",
+        "score",
         "correct",
     ]
     path.unlink()

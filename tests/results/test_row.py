@@ -25,6 +25,9 @@ def test_every_committed_row_is_read_and_written_again_as_it_is(tmp_path: Path) 
         before = json.loads(path.read_text())
         written = write_row(tmp_path, row)
         after = json.loads((tmp_path / path.name).read_text())
+        scores = after["scores"]
+        if "items" not in before["scores"]:  # of before rows kept the score of each example
+            assert (scores.pop("items"), scores.pop("clusters")) == ([], [])
         assert {key: value for key, value in after.items() if key in before} == before
         assert {key for key in after if key not in before} <= {"judge"}
         assert written.path == tmp_path / path.name
@@ -174,16 +177,32 @@ def test_a_row_with_a_thousand_faults_is_one_short_warning(tmp_path: Path) -> No
     assert "\n" not in warning
 
 
+def test_each_example_has_one_score_on_one_line_of_the_file(tmp_path: Path) -> None:
+    raw = raw_row()
+    n = raw["scores"]["n"]
+    raw["scores"] |= {"items": [12.5] * n, "clusters": [3] * n}
+    store(tmp_path, [raw])
+    (path,) = tmp_path.glob("*.json")
+    row = read_row(path)
+    assert (row.scores.items, row.scores.clusters) == ((12.5,) * n, (3,) * n)
+    write_row(tmp_path, row)
+    assert f'"items": [ {"12.5, " * (n - 1)}12.5 ],' in path.read_text()
+    raw["scores"]["items"].pop()
+    path.write_text(json.dumps(raw))
+    with pytest.raises(DataError, match=rf"items has {n - 1} numbers for n={n} examples"):
+        read_row(path)
+
+
 def test_keys_of_a_later_version_are_named_kept_and_written_again(tmp_path: Path) -> None:
     raw = raw_row(energy={"joule": 7})
-    raw["scores"]["items"] = [1, 0]
+    raw["scores"]["medal"] = [1, 0]
     store(tmp_path, [raw, raw_row(seed=1, energy=None)])
     rows, warnings = read_rows(tmp_path)
     assert len(warnings) == 1
-    assert warnings[0].endswith("kept as they are: energy (2), scores.items (1)")
+    assert warnings[0].endswith("kept as they are: energy (2), scores.medal (1)")
     write_row(tmp_path / "copy", rows[0])
     again = json.loads(row_path(tmp_path / "copy", rows[0].run_id).read_text())
-    assert (again["energy"], again["scores"]["items"]) == ({"joule": 7}, [1, 0])
+    assert (again["energy"], again["scores"]["medal"]) == ({"joule": 7}, [1, 0])
 
 
 def test_bytes_that_are_no_text_are_named_and_skipped(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ def write(folder: Path, *lines: object) -> Path:
 
 
 def test_a_sample_has_wrong_ones_first_then_file_order(tmp_path: Path) -> None:
-    right = [{"id": i, "output": "x", "parsed": "x", "correct": True} for i in range(3)]
-    wrong = [{"id": i, "output": "x", "parsed": "x", "correct": False} for i in range(3, 5)]
+    right = [{"id": i, "output": "x", "parsed": "x", "score": 100} for i in range(3)]
+    wrong = [{"id": i, "output": "x", "parsed": "x", "score": 0} for i in range(3, 5)]
     found, remark = read_predictions(write(tmp_path, *right, *wrong), 3)
     assert [p.id for p in found] == ["3", "4", "0"]
     assert remark == ""
@@ -30,10 +30,21 @@ def test_without_right_or_wrong_only_what_was_not_parsed_is_wrong(tmp_path: Path
     assert [p.parsed for p in found] == ["x", None, None]
 
 
+def test_a_score_between_right_and_wrong_is_neither(tmp_path: Path) -> None:
+    scores = [100.0, 66.7, 0.0, None, True, "high"]
+    found = list(
+        predictions(write(tmp_path, *[{"output": "x", "parsed": "x", "score": s} for s in scores]))
+    )
+    assert [p.correct for p in found] == [True, None, False, None, None, None]
+    assert [p.score for p in found] == [100.0, 66.7, 0.0, None, None, None]
+
+
 def test_a_prediction_needs_an_output_and_nothing_else(tmp_path: Path) -> None:
     write(tmp_path, {"output": "x"}, {"id": "no output"})
     (found,), remark = read_predictions(tmp_path, 9)
-    assert found == Prediction(id="", output="x", parsed=None, references=(), correct=False)
+    assert found == Prediction(
+        id="", output="x", parsed=None, references=(), score=None, correct=False
+    )
     assert remark.endswith("predictions.jsonl, line 2: a prediction needs an output.")
 
 

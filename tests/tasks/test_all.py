@@ -1,5 +1,6 @@
 """What holds for every file in `configs/task/`, over the shipped sample (or the folder IAPT_DATA)."""
 
+import math
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import yaml
 from iapt.data.source import Sample
 from iapt.data.template import render
 from iapt.errors import DataError
+from iapt.evaluation import clusters, item_scores
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -69,6 +71,50 @@ def test_wrong_and_unparsable_answers_score_0_and_the_latter_are_counted(name, t
     assert scores.value == 0.0
     assert scores.n_unparsed >= 2
     assert all(0.0 <= v <= 100.0 for k, v in scores.details.items() if not k.startswith("n_"))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_score_of_all_is_the_mean_of_those_of_each(name, task_of):
+    task = task_of(name)
+    examples = task.examples("test", Sample())
+    examples += task.follow_ups(examples, ["An answer."] * len(examples))
+    halves = [
+        e.response if i % 2 else " ".join(e.response.split()[:3]) for i, e in enumerate(examples)
+    ]
+    parsed = [task.parse(text, e) for text, e in zip(halves, examples, strict=True)]
+    value = task.score(parsed, examples).value
+    items = item_scores(task, parsed, examples, value)
+    assert len(items) == len(examples)
+    assert math.isclose(math.fsum(items) / len(items), value)
+    assert set(items[1::2]) == {100.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "shared"),
+    [
+        *(("boolq", "passage"), ("squad", "context"), ("record", "context")),
+        *(("qnli", "sentence1"), ("wikisql", "table_info"), ("e2e", "ref")),
+    ],
+)
+def test_examples_on_one_passage_table_or_meaning_are_one_cluster(name, shared, task_of):
+    task = task_of(name)
+    examples = task.examples("train", Sample())
+    found = clusters(task, examples) or tuple(range(len(examples)))
+    texts = [e.fields[shared] for e in examples]
+    assert len(set(found)) == len(set(texts)) == len(set(zip(found, texts, strict=True)))
+
+
+@pytest.mark.parametrize("name", ["mt_bench", "alpaca"])
+def test_the_two_turns_of_a_conversation_are_one_cluster(name, task_of):
+    task = task_of(name)
+    first = task.examples("test", Sample())
+    both = first + task.follow_ups(first, ["An answer."] * len(first))
+    assert clusters(task, both) == (*range(len(first)), *range(len(first)))
+
+
+def test_a_cluster_is_a_field_of_the_template(task_of):
+    with pytest.raises(Exception, match=r"task\.cluster='pasage' .*Did you mean 'passage'"):
+        task_of("boolq", "cluster=pasage")
 
 
 @pytest.mark.parametrize("name", TASKS)
