@@ -30,8 +30,9 @@ RANKS = {
     **dict.fromkeys(("display", "evaluation"), 9),
     "trained": 10,
     "run": 11,
-    "cli": 12,
-    "__init__": 13,  # the public API, loaded lazily
+    "grid": 12,
+    "cli": 13,
+    "__init__": 14,  # the public API, loaded lazily
 }
 
 # Which packages alone may import a library.
@@ -41,7 +42,7 @@ ONLY_IN = {
     "omegaconf": {"run", "cli", "configuration"},
     "torch": {
         *("backbone", "methods", "data", "training", "inference"),
-        *("plan", "provenance", "trained", "run", "cli"),
+        *("plan", "provenance", "trained", "run", "grid", "cli"),
     },
 }
 NEVER = {"pickle", "cloudpickle", "dill", "shelve", "marshal"}
@@ -57,6 +58,7 @@ METHOD_BLIND = (
     "backbone",
     "results",
     "reporting",
+    "grid",
     "plan.py",
     "display.py",
     "run.py",

@@ -4,7 +4,6 @@ The sweep plans every cell before it runs the first.  It skips finished cells, s
 fills the gaps; a failed run does not stop the others and is listed at the end.
 """
 
-import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -16,13 +15,13 @@ from iapt.cli.command import config_dirs
 from iapt.cli.composing import check_keys, composed, grid_of, plain
 from iapt.cli.hydra_command import HydraCommand, Line, made_folder, run_hydra
 from iapt.cli.overrides import groups, prepare, quoted, split_argument
-from iapt.errors import ConfigError, IaptError
+from iapt.errors import IaptError
 from iapt.files import read_json, write_json
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from iapt.plan import Plan
+    from iapt.grid.cells import Cell
 
 COMMAND = HydraCommand(
     "iapt-sweep",
@@ -53,11 +52,11 @@ def _sweep(line: Line) -> None:
     if line.shows:  # of the first cell
         run_hydra(lambda _: None, [*line.shows, *(values[0] for values in grid.values())])
         return
-    plans = _plans(grid)
-    if next(iter(plans.values())).config["dry_run"]:
-        _show(plans)
+    cells = _cells(grid)
+    if cells[0].plan.config["dry_run"]:
+        _show(cells)
         return
-    next(iter(plans.values())).check_folders()
+    cells[0].plan.check_folders()
     folder = _folder(prepared)
     run_hydra(_job, ["--multirun", *prepared, f"hydra.sweep.dir={quoted(str(folder))}"])
     # Every job leaves its status in the sweep's folder, whichever machine it ran on.
@@ -75,50 +74,27 @@ def _sweep(line: Line) -> None:
     )
 
 
-def _plans(grid: dict[str, list[str]]) -> "dict[str, Plan]":
-    """Plan each cell of a grid, under its words; unless the run is dry, for the first seed only.
+def _cells(grid: dict[str, list[str]]) -> "list[Cell]":
+    """Plan the cells of a grid; only the first if another sweeper than Hydra's own chooses them."""
+    from iapt.grid.cells import plan_cells
 
-    Raises:
-        ConfigError: some cells cannot run; each mistake is listed once.
-    """
-    from tqdm import tqdm
-
-    from iapt.plan import make_plan
-
-    dry = grid.get("dry_run", [""])[0].lower().endswith("=true")
-    searched = "hydra/sweeper" in grid  # another sweeper chooses the cells itself
-    axes = [
-        values if not searched and (dry or key != "seed") else values[:1]
-        for key, values in grid.items()
-    ]
-    cells = list(itertools.product(*axes))
-    plans, faults = dict[str, "Plan"](), dict[str, list[str]]()
-    for cell in tqdm(cells, desc="planning", unit="cell", delay=2, dynamic_ncols=True):
-        name = " ".join(w for w, values in zip(cell, grid.values(), strict=True) if len(values) > 1)
-        try:
-            plans[name] = make_plan(composed(cell))
-        except IaptError as error:
-            faults.setdefault(str(error), []).append(name)
-    if faults:
-        lines = []
-        for message, where in faults.items():
-            some = f"\n  in {len(where)} of {len(cells)} cells, such as {where[0]}"
-            lines.append(message + (some if len(where) < len(cells) else ""))
-        raise ConfigError("\n".join(lines))
-    return plans
+    searched = "hydra/sweeper" in grid
+    return plan_cells(
+        {key: values[:1] if searched else values for key, values in grid.items()}, composed
+    )
 
 
-def _show(plans: "dict[str, Plan]") -> None:
+def _show(cells: "list[Cell]") -> None:
     """Print the cells of a dry run, finished or left."""
     from iapt.results.row import row_path
 
     left = 0
-    for plan in plans.values():
+    for plan in (cell.plan for cell in cells):
         done = row_path(Path(plan.config["rows"]), plan.run_id).is_file()
         left += not done
         state = "finished" if done else "left"
         print(f"  {state:<10}{plan.run_id}   {plan.trainable:,} trained parameters")
-    print(f"\n{len(plans)} runs: {len(plans) - left} finished, {left} left. Nothing was started.")
+    print(f"\n{len(cells)} runs: {len(cells) - left} finished, {left} left. Nothing was started.")
 
 
 def _job(config: "DictConfig") -> None:

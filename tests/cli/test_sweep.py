@@ -148,7 +148,7 @@ def test_cells_that_cannot_run_are_named_before_the_first(
     assert main([*TINY, "method.rank=2,0", "seed=0,1"]) == 2
     said = capsys.readouterr().err
     assert "method.rank=0: must be" in said
-    assert "in 1 of 2 cells, such as method.rank=0" in said
+    assert "in 2 of 4 cells, such as method.rank=0 seed=0" in said
     assert jobs == []
 
 
