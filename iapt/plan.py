@@ -16,7 +16,7 @@ from iapt.backbone.device import device_named
 from iapt.backbone.dims import Dims
 from iapt.backbone.load import BackboneConfig
 from iapt.configuration.checking import STRICT, Count, Name, Text, checked, short
-from iapt.configuration.identity import digest, located_nowhere, run_name, setting_of
+from iapt.configuration.identity import digest, distinctive, run_name, setting_of
 from iapt.configuration.plugins import Plugins
 from iapt.data.source import limited
 from iapt.data.template import check_system_template
@@ -238,7 +238,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
     used = plugins.used_by(*targets, module_of(config["task"].get("metric")))
     if used:
         identity["plugins"] = used
-    same = located_nowhere(identity)
+    same = distinctive(identity)
     config_hash = digest(same)
     outside = {k: v for k, v in config.items() if k in OUTSIDE}
     return Plan(

@@ -1,10 +1,11 @@
-"""The data of a run is part of its identity by content; where it lies is not."""
+"""A run's identity has its data by content and not by place, and no later setting that it does not use."""
 
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+from iapt.configuration.identity import distinctive
 from iapt.data.source import Sample
 from iapt.plan import make_plan
 from tests.composed import composed
@@ -60,3 +61,34 @@ def test_where_fetched_data_is_kept_is_no_part_of_a_run(tmp_path: Path):
     assert plan.run_id == make_plan(config("data=hub", f"data.root={tmp_path}")).run_id
     assert "data_fingerprint" not in plan.config, "the task pins its release"
     assert make_plan(config("data=sample")).config["data_fingerprint"]
+
+
+def test_a_setting_that_came_later_renames_no_run_that_does_not_use_it():
+    settings = config("method=iapt")
+    older = settings | {
+        "method": {k: v for k, v in settings["method"].items() if k != "first_block"}
+    }
+    plan = make_plan(settings)
+    assert plan.config["method"]["first_block"] == 0, "the row states it nevertheless"
+    for one, other in (
+        (plan, make_plan(older)),
+        (make_plan(config("method=iapt", "seed=0")), plan),
+    ):
+        assert (one.config_hash, one.cell_hash) == (other.config_hash, other.cell_hash)
+    used = make_plan(config("method=iapt", "method.first_block=1"))
+    assert used.config_hash != plan.config_hash
+    assert make_plan(config("method=iapt", "method.prompt_len=1")).cell_hash != plan.cell_hash
+
+
+def test_zero_is_neutral_for_its_own_setting_alone():
+    identity = {
+        "method": {"first_block": 0, "dropout": 0},
+        "seed": 0,
+        "hparams": {"first_block": 0},
+    }
+    assert distinctive(identity) == {
+        "method": {"dropout": 0},
+        "seed": 0,
+        "hparams": {"first_block": 0},
+    }
+    assert distinctive({"method": {"first_block": 1}}) == {"method": {"first_block": 1}}

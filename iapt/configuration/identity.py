@@ -8,6 +8,9 @@ from typing import Any
 from iapt.configuration.checking import short
 from iapt.errors import ConfigError
 
+# Settings that came after the first rows, with the value at which they change nothing.  At that value they are no
+# part of the identity, so that a run keeps its name, and a sweep does not run finished cells again.
+NEUTRAL = {("method", "first_block"): 0}
 LONGEST_NAME = 200  # bytes; file systems allow 255, and temporary files have longer names
 
 
@@ -42,12 +45,21 @@ def run_name(cell: Mapping[str, Any], config_hash: str) -> str:
     return run_id
 
 
-def located_nowhere(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an identity without the folders of its data: the same rows are the same data anywhere."""
-    places = {"task": "folder", "data": "root"}
+def distinctive(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of an identity that makes a run what it is, for hashing.
+
+    Left out are the folders of its data, because the same rows are the same data anywhere, and what `NEUTRAL` lists.
+    """
+    left_out = {("task", "folder"), ("data", "root")}
+
+    def kept(group: str, key: str, value: Any) -> bool:
+        return (group, key) not in left_out and NEUTRAL.get((group, key), NEUTRAL) != value
+
     return {
-        key: {k: v for k, v in value.items() if k != places[key]} if key in places else value
-        for key, value in identity.items()
+        group: {k: v for k, v in entry.items() if kept(group, k, v)}
+        if isinstance(entry, Mapping)
+        else entry
+        for group, entry in identity.items()
     }
 
 

@@ -22,9 +22,10 @@ decides whether it learns in few steps (`generator_norm`, `hide_from_first`, sca
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone
@@ -90,6 +91,7 @@ class IAPT(Method):
         dims: sizes of the backbone.
         prompt_len: soft tokens per block, l_sp.
         bottleneck_dim: m.
+        first_block: the first block with soft tokens, counted from 0; an extension, the paper has 0.
         share_every: L_s consecutive blocks share D, E and the activation; poolers are never shared.
         activation: "rational" (learned), "gelu" or "relu"; or two of them for the lower and upper
             half of the blocks (variants IAPT-6 and -7).
@@ -121,15 +123,22 @@ class IAPT(Method):
         up_init: UpInit = "normal",
         init_std: Positive = 0.02,
         query_std: Positive | None = None,
+        first_block: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         super().__init__()
+        if first_block >= dims.num_layers:
+            raise ConfigError(
+                f"method.first_block={first_block}: must be less than {dims.num_layers}, the blocks of this backbone."
+            )
         lower, upper = _halves(activation)
         one_of("pooler", pooler, Pooler)
         one_of("generator_norm", generator_norm, Norm)
         one_of("up_init", up_init, UpInit)
         self.soft_tokens, self.share_every = prompt_len, share_every
+        self.first_block = first_block
         self.generator_norm, self.hide_from_first = generator_norm, hide_from_first
-        layers, groups = dims.num_layers, math.ceil(dims.num_layers / share_every)
+        layers = range(first_block, dims.num_layers)
+        groups = math.ceil(len(layers) / share_every)
         self.generators = nn.ModuleList(
             PromptGenerator(dims.hidden_size, bottleneck_dim, init_std, up_init, tie_projections)
             for _ in range(groups)
@@ -138,30 +147,31 @@ class IAPT(Method):
             nn.ModuleList(Rational() for _ in range(groups))
             if lower == upper == "rational"
             else nn.ModuleList(
-                ACTIVATIONS[upper if 2 * layer >= layers else lower]() for layer in range(layers)
+                ACTIVATIONS[upper if 2 * layer >= dims.num_layers else lower]() for layer in layers
             )
         )
         self.poolers = nn.ModuleList(
             AttentionPooler(bottleneck_dim, prompt_len, query_std or init_std)
             if pooler == "attention"
             else MeanPooler(prompt_len, segments=pooler == "segment_mean")
-            for _ in range(layers)
+            for _ in layers
         )
         self.largest: dict[int, Tensor] = {}  # max |s| of each block's last forward pass
 
     def generate(self, layer: int, norm: nn.Module, h: Tensor, mask: Tensor) -> Tensor:
         """Return the soft tokens (B,P,D) of one block from the stream h (B,T,D) that enters it."""
-        group = layer // self.share_every
+        nth = layer - self.first_block
+        group = nth // self.share_every
         activation = self.activations[
-            group if len(self.activations) == len(self.generators) else layer
+            group if len(self.activations) == len(self.generators) else nth
         ]
         soft: Tensor
-        soft, s = self.generators[group](norm(h), mask, self.poolers[layer], activation)
+        soft, s = self.generators[group](norm(h), mask, self.poolers[nth], activation)
         self.largest[layer] = s.detach().abs().amax()
         return soft
 
     def attach(self, backbone: Backbone) -> None:
-        for layer in range(backbone.dims.num_layers):
+        for layer in range(self.first_block, backbone.dims.num_layers):
             norm = backbone.family.ln1(layer) if self.generator_norm == "block" else nn.Identity()
             backbone.soft_prompt(
                 layer, partial(self.generate, layer, norm), hide_from_first=self.hide_from_first

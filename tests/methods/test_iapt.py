@@ -11,6 +11,7 @@ from iapt.backbone.dims import FAMILIES, Dims
 from iapt.entries import build_method
 from iapt.errors import ConfigError
 from iapt.methods.iapt import IAPT, AttentionPooler, MeanPooler
+from iapt.methods.size_formula import SizeFormula
 from tests.composed import composed
 from tests.methods.refused import assert_refused
 from tests.tiny import encoded, padded, shared_backbone, tiny_dims
@@ -38,18 +39,19 @@ def right_padded() -> tuple[Tensor, Tensor, Tensor]:
 
 def literal_prompt(method: IAPT, layer: int, h: Tensor, instruction: Tensor) -> Tensor:
     """Eq. 1 and 2 as printed: every token is projected down, then pooled."""
-    generator = method.generators[layer // method.share_every]
+    nth = layer - method.first_block
+    generator = method.generators[nth // method.share_every]
     rows = []
     for states, inside in zip(h, instruction, strict=True):
         z = states[inside] @ generator.down  # (n, m)
-        if isinstance(method.poolers[layer], AttentionPooler):
-            A = torch.softmax(z @ method.poolers[layer].queries, dim=0)  # (n, l_sp)
+        if isinstance(method.poolers[nth], AttentionPooler):
+            A = torch.softmax(z @ method.poolers[nth].queries, dim=0)  # (n, l_sp)
         else:
             segments = nn.functional.adaptive_avg_pool1d
             A = segments(torch.eye(len(z))[None], method.soft_tokens)[0]
         s = A.T @ z  # (l_sp, m)
         learned = len(method.activations) == len(method.generators)
-        activation = method.activations[layer // method.share_every if learned else layer]
+        activation = method.activations[nth // method.share_every if learned else nth]
         if learned:
             a, b = activation.coefficients.split([7, 5])
             s = sum(c * s**j for j, c in enumerate(a)) / (
@@ -88,6 +90,13 @@ def literal_logits(
         options["position_embeddings"] = body.rotary_emb(h, torch.arange(total)[None])
     for layer, block in enumerate(blocks):
         norm = block.ln_1 if family == "gpt2" else block.input_layernorm
+        if layer < method.first_block:  # the block alone, on text in its own place
+            plain = {"attention_mask": additive[:, :, size:, size:]}
+            if family != "gpt2":
+                plain["position_embeddings"] = body.rotary_emb(h, torch.arange(size, total)[None])
+            out = block(h, **plain)
+            h = out[0] if isinstance(out, tuple) else out
+            continue
         seen = norm(h) if method.generator_norm == "block" else h
         p = literal_prompt(method, layer, seen, instruction)
         out = block(torch.cat([p, h], 1), **options)
@@ -101,6 +110,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "shipped": {"generator_norm": "block", "hide_from_first": True, "up_init": "transpose"},
     "iapt_1": {"pooler": "segment_mean", "generator_norm": "block"},
     "iapt_6": {"activation": ["relu", "gelu"], "hide_from_first": True},
+    "later": {"first_block": 2, "generator_norm": "block", "share_every": 1},
     "tied": {"tie_projections": True, "share_every": 2},
 }
 
@@ -133,6 +143,21 @@ def test_trained_parameters_on_llama2_7b(name: str, count: int):
     with torch.device("meta"):
         method = build_method(config["method"], Dims(**config["backbone"]["dims"]))
     assert sum(p.numel() for p in method.parameters()) == count
+
+
+@pytest.mark.parametrize("first_block", [0, 1, 7, 8, 31])
+def test_blocks_before_the_first_have_no_parameters(first_block: int):
+    config = composed("method=iapt", "backbone=llama2_7b", f"method.first_block={first_block}")
+    dims = Dims(**config["backbone"]["dims"])
+    with torch.device("meta"):
+        method = build_method(config["method"], dims)
+    blocks = dims.num_layers - first_block
+    groups = -(-blocks // 4)
+    assert (len(method.poolers), len(method.generators)) == (blocks, groups)
+    count = groups * (2 * 4096 * 256 + 12) + blocks * 256 * 4
+    assert sum(p.numel() for p in method.parameters()) == count
+    formula = SizeFormula(config["method"]["size"], dims, config["method"])
+    assert formula.value() == count
 
 
 def test_pooling_weights_lie_on_the_instruction_alone():
@@ -197,6 +222,8 @@ def test_transposed_start_makes_projections_equal_but_apart():
     [
         ("prompt_len", 0, r"method\.prompt_len=0: must be a whole number >= 1"),
         ("bottleneck_dim", -1, r"method\.bottleneck_dim=-1"),
+        ("first_block", 99, r"method\.first_block=99: must be less than"),
+        ("first_block", -1, r"method\.first_block=-1"),
         ("share_every", 0, r"method\.share_every=0"),
         ("activation", "gleu", r"method\.activation='gleu'.*rational, gelu, relu.*'gelu'"),
         ("activation", ["relu"] * 3, r"method\.activation=.*one name, or two"),
