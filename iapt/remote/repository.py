@@ -1,8 +1,8 @@
 """A Hugging Face repository at a pinned revision: every file checked against that revision's own hashes.
 
-The hub's listing of a revision has for each file either the SHA-256 of its content (large files) or
-git's id of it. A file that does not agree is fetched again, wherever it came from; what lies damaged
-in the hub's cache on this machine is thus replaced instead of used.
+The hub's listing of a revision gives, for each file, the SHA-256 of its content (large files) or its git
+blob id. A file that does not match is fetched again, so a damaged file in the local cache is replaced
+instead of used.
 """
 
 import re
@@ -38,15 +38,15 @@ class Entry:
     digest: str
 
     def __post_init__(self) -> None:
-        """Refuse what a hub of somebody else's could use to write elsewhere."""
+        """Refuse a path with which a hostile hub could write outside the folder."""
         path = PurePosixPath(self.path)
         if path.is_absolute() or ".." in path.parts or "\\" in self.path or not path.name:
-            raise ValueError(f"{self.path!r} is no place inside a repository")
+            raise ValueError(f"{self.path!r} is not a path inside a repository")
         if not DIGEST.fullmatch(self.digest):
-            raise ValueError(f"{self.path}: {self.digest!r} is no digest")
+            raise ValueError(f"{self.path}: {self.digest!r} is not a digest")
 
     def fault(self, path: Path) -> str | None:
-        """Say how a file on this machine differs from this one; None: it does not."""
+        """Say how a local file differs from this entry; None if it does not."""
         kind, _, expected = self.digest.partition(":")
         size = path.stat().st_size
         if size != self.size:
@@ -65,7 +65,7 @@ class Repository:
     Args:
         kind: "model" or "dataset".
         name: `owner/name`.
-        revision: a commit, or a branch whose newest commit is meant.
+        revision: a commit, or a branch, which stands for its newest commit.
     """
 
     def __init__(
@@ -77,13 +77,13 @@ class Repository:
 
     @property
     def link(self) -> str:
-        """The repository's page, where access is asked for."""
+        """The repository's page, on which to request access."""
         from huggingface_hub import constants
 
         return f"{constants.ENDPOINT}/{'datasets/' if self.kind == 'dataset' else ''}{self.name}"
 
     def commit(self) -> str:
-        """The revision as a commit: a branch's newest, or without a network the last that was fetched."""
+        """Return the revision's commit: a branch's newest, or, without a network, the last one fetched."""
         from huggingface_hub import hf_hub_download
 
         if COMMIT.fullmatch(self.revision):
@@ -92,7 +92,7 @@ class Repository:
         return Path(kept).parent.name
 
     def listing(self) -> list[Entry]:
-        """All files of the revision, as the hub lists them."""
+        """Return all files of the revision, as the hub lists them."""
         from huggingface_hub import HfApi, constants
         from huggingface_hub.hf_api import RepoFile
 
@@ -108,15 +108,15 @@ class Repository:
         ]
 
     def file(self, entry: Entry, folder: Path | None = None) -> Path:
-        """One whole file, fetched only where it is missing or damaged.
+        """Return the path of one file, fetched only if it is missing or damaged.
 
         Args:
             entry: the file.
-            folder: where to put it; by default the hub's own cache.
+            folder: where to put it; the hub's own cache by default.
 
         Raises:
             DamagedError: it arrives damaged every time.
-            OSError: it lies damaged in the cache, and nothing may be fetched.
+            OSError: the cached file is damaged, and fetching is disabled.
         """
         from huggingface_hub import constants, hf_hub_download
 
@@ -145,9 +145,9 @@ class Repository:
         return patiently(attempt)
 
     def snapshot(self, wanted: Callable[[str], bool]) -> Path:
-        """The folder, in the hub's cache, that holds the wanted files at the top of a model's repository.
+        """Return the folder in the hub's cache with the wanted top-level files of a model's repository.
 
-        Which files a commit has is kept in our cache, so that a second load asks the hub for nothing.
+        A commit's listing is kept in our cache, so a second load asks the hub for nothing.
 
         Raises:
             FileNotFoundError: the revision has no such file.
@@ -157,7 +157,7 @@ class Repository:
         return paths[0].parent
 
     def entries(self, wanted: Callable[[str], bool]) -> list[Entry]:
-        """The wanted files at the top of the repository.
+        """Return the wanted top-level files of the repository.
 
         Raises:
             FileNotFoundError: the revision has no such file.
@@ -184,7 +184,7 @@ class Repository:
         return entries
 
     def _in_the_cache(self) -> list[Entry]:
-        """What the hub's cache has of the revision; its files are named after their digests."""
+        """Return the revision's files in the hub's cache, where they are named after their digests."""
         from huggingface_hub import try_to_load_from_cache
 
         kept = try_to_load_from_cache(self.name, "config.json", revision=self.revision)
@@ -201,7 +201,7 @@ class Repository:
 
 
 def reach(url: str) -> None:
-    """Return if a server answers at a URL, whatever it answers; the client would try for half a minute.
+    """Return if a server answers at a URL, with any status; the hub's client would retry for half a minute.
 
     Raises:
         OSError: nothing answers there.
@@ -213,7 +213,7 @@ def reach(url: str) -> None:
 
 
 def page(path: Path) -> str:
-    """What to add where a file begins like a web page."""
+    """Return a remark if a file begins like a web page, else an empty text."""
     with path.open("rb") as file:
         begins = file.read(64).lstrip()[:1] == b"<"
     return "; it is a web page, such as a login page or a proxy's" if begins else ""

@@ -22,26 +22,26 @@ WAITS = (2.0, 8.0)  # seconds before the second and the third try
 LONGEST_WAIT = 60.0  # seconds, whatever a server asks for
 REASON = 400  # characters of a library's own message
 NETWORK = "Check the network and HF_ENDPOINT."
-CUT_SHORT = "Consistency check failed"  # in the only message of huggingface_hub that has no type
+CUT_SHORT = "Consistency check failed"  # huggingface_hub raises this one without a type of its own
 SECRETS = re.compile(r"hf_\w{8,}|(?<=://)[^/@\s]+@|(?<=Bearer )\S+")
 AGAIN = "Run the same command again"
 
 
 class DamagedError(OSError):
-    """A file that has another content than its revision says."""
+    """A file whose content differs from its revision's."""
 
 
 @contextmanager
 def as_ours(
     kind: type[IaptError], what: str, advice: str, link: str | None = None
 ) -> Iterator[None]:
-    """Turn whatever a library raises in the block into one error of ours.
+    """Turn any exception of a library in the block into one of our errors.
 
     Args:
-        kind: the error to raise; our own errors pass as they are.
-        what: what could not be done, as the beginning of a sentence.
-        advice: what to do where the error itself does not tell.
-        link: the page where access to a gated repository is asked for.
+        kind: the error to raise; our own errors pass through unchanged.
+        what: the failed action, as the beginning of a sentence.
+        advice: what to do if the error itself gives no hint.
+        link: the page on which to request access to a gated repository.
 
     Raises:
         IaptError: of the given kind, on one line.
@@ -56,7 +56,7 @@ def as_ours(
 
 
 def explained(error: Exception, link: str | None = None) -> tuple[str, str | None]:
-    """Return why something failed, as a sentence, and what to do about it if the error tells."""
+    """Return why something failed, as a sentence, and what to do about it, or None if unknown."""
     status, kinds = (
         status_of(error),
         {kind.__name__ for e in _chain(error) for kind in type(e).__mro__},
@@ -98,7 +98,7 @@ def explained(error: Exception, link: str | None = None) -> tuple[str, str | Non
 
 
 def patiently(action: Callable[[], T]) -> T:
-    """Call again, after a while, what failed for a reason that passes; raise the last error."""
+    """Call an action, and call it again after a wait while it fails for a temporary reason."""
     for seconds in WAITS:
         try:
             return action()
@@ -110,7 +110,7 @@ def patiently(action: Callable[[], T]) -> T:
 
 
 def passes(error: Exception) -> bool:
-    """Whether another try may succeed: the server is busy, the connection broke, or bytes were damaged."""
+    """Say whether another attempt may succeed: the server was busy, the connection broke, or bytes were damaged."""
     status = status_of(error)
     if status is not None:
         return status in (408, 429) or status >= 500
@@ -127,7 +127,7 @@ def passes(error: Exception) -> bool:
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status behind an error, or None: the server gave none."""
+    """Return the HTTP status behind an error, or None if there is none."""
     for one in _chain(error):
         status = getattr(getattr(one, "response", None), "status_code", getattr(one, "code", None))
         if isinstance(status, int):
@@ -147,7 +147,7 @@ def _of_the_network(error: Exception, kinds: set[str]) -> bool:
 
 
 def _asked_to_wait(error: BaseException) -> float:
-    """Seconds of a Retry-After header; 0 without one."""
+    """Return the seconds of a Retry-After header; 0 without one."""
     for one in _chain(error):
         headers: Any = getattr(getattr(one, "response", one), "headers", {})
         text = headers.get("Retry-After") if hasattr(headers, "get") else None
@@ -166,12 +166,12 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The error of the connection itself, which a client wraps in others."""
+    """Return the connection's own error, which a client wraps in others."""
     return next((e for e in _chain(error) if "httpx" in type(e).__module__), error)
 
 
 def _first_line(error: BaseException) -> str:
-    """The first line of a message that says something, without secrets."""
+    """Return the first non-empty line of a message, without secrets."""
     if isinstance(error, URLError):
         return str(error.reason).partition("] ")[2] or str(error.reason)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

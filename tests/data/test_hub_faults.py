@@ -126,7 +126,7 @@ def test_a_hub_cannot_write_outside(path: str, hub: HubServer, tmp_path: Path):
     release = copa(hub)
     files = hub.repositories["datasets", release["id"]]
     files[release["revision"]] = {**files[release["revision"]], path: b"x"}
-    with pytest.raises(DataError, match="is no place inside a repository"):
+    with pytest.raises(DataError, match="is not a path inside a repository"):
         Hub(tmp_path / "data").fetch("copa", release)
 
 

@@ -160,7 +160,7 @@ def test_weights_that_can_only_be_unpickled_are_not_loaded(hub: HubServer):
     ],
 )
 def test_a_listing_is_not_trusted(path: str, digest: str):
-    with pytest.raises(ValueError, match=r"is no (place inside a repository|digest)"):
+    with pytest.raises(ValueError, match=r"is not a (path inside a repository|digest)"):
         Entry(path, 1, digest)
 
 
