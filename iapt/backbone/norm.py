@@ -1,7 +1,7 @@
 """RMS norm, x / rms(x) * weight over the last dimension, with a frozen weight.
 
-As in Hugging Face's models it is computed in float32, whatever the stream's dtype.  torch composes it
-of five elementwise passes, and as many backward; for float32 streams this one takes two and three.
+As in Hugging Face's models, it is computed in float32 whatever the stream's dtype.  torch composes it
+from five elementwise passes, and as many backward; for float32 streams, this one takes two and three.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """Norm x (..., D) by weight (D,)."""
+    """Normalise x (..., D) with weight (D,)."""
     if x.dtype != torch.float32 or weight.dtype != torch.float32 or weight.requires_grad:
         exact = x.float()
         normed = exact * torch.rsqrt(exact.square().mean(-1, keepdim=True) + eps)

@@ -1,8 +1,8 @@
-"""Frozen linear maps, packed once in the layout that the CPU's matrix kernels like best.
+"""Frozen linear maps, packed once in the layout that suits the CPU's matrix kernels best.
 
 A frozen weight never changes, so oneDNN may reorder it once instead of in every product, and maps
-that read the same input (q, k and v; gate and up) become one product.  With 3 to 24 rows, which is
-what a decoding step has, this is 1.3 to 3 times as fast as `F.linear`.
+that read the same input (q, k and v; gate and up) become one product.  With 3 to 24 rows, as
+in a decoding step, this is 1.3 to 3 times as fast as `F.linear`.
 
 Packing costs a second copy of the weights.  Models too large for that, other devices, other kinds of
 module (quantised ones, say) and passes that need gradients call their modules one by one.
@@ -25,7 +25,7 @@ ROWS_AVX2 = (2, 128)
 
 @dataclass(frozen=True)
 class Source:
-    """A weight or bias as it was when it was packed."""
+    """A weight or bias at the time of packing."""
 
     tensor: Tensor
     storage: int
@@ -33,18 +33,18 @@ class Source:
 
     @classmethod
     def of(cls, tensor: Tensor) -> "Source":
-        """As it is now."""
+        """Record a tensor's present state."""
         return cls(tensor, tensor.data_ptr(), tensor._version)
 
     def still(self, tensor: Tensor) -> bool:
-        """Whether this is the tensor, and nothing was written to it."""
+        """Say whether this is the same tensor, unchanged since."""
         now = (tensor.data_ptr(), tensor._version)
         return self.tensor is tensor and (self.storage, self.version) == now
 
 
 @dataclass(frozen=True)
 class Packed:
-    """One product that stands for several maps, and the tensors it was made from."""
+    """One product in place of several maps, and the tensors it was made from."""
 
     weight: Tensor
     bias: Tensor | None
@@ -52,21 +52,21 @@ class Packed:
     sources: list[Source]
 
     def fresh(self, modules: tuple[nn.Module, ...]) -> bool:
-        """Whether the modules still hold the tensors, unchanged."""
+        """Say whether the modules still hold these tensors, unchanged."""
         now = _tensors(modules)
         return len(now) == len(self.sources) and all(map(Source.still, self.sources, now))
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(..., in) -> (..., out) of each map."""
+        """Apply the maps: (..., in) -> one (..., out) per map."""
         y = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
         return (y,) if len(self.sizes) == 1 else y.split(self.sizes, dim=-1)
 
 
 class Linears:
-    """Calls frozen linear modules, by packed weights where that is possible.
+    """Calls frozen linear modules, with packed weights where possible.
 
     Args:
-        model: the modules belong to; its size decides whether a second copy is afforded.
+        model: the model of the modules; its size decides whether memory allows a second copy.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -77,7 +77,7 @@ class Linears:
         self._rows = (1, sys.maxsize) if wide else ROWS_AVX2
 
     def __call__(self, x: Tensor, *modules: nn.Module) -> tuple[Tensor, ...]:
-        """Outputs of linear modules that read the same input (..., in); no hook of theirs is called."""
+        """Return the outputs of linear modules that read the same input (..., in); their hooks are not called."""
         least, most = self._rows
         worth = least <= x.numel() // x.shape[-1] <= most
         if worth and not torch.is_grad_enabled() and x.device.type == "cpu":
@@ -89,7 +89,7 @@ class Linears:
         return tuple(module.forward(x) for module in modules)
 
     def refresh(self) -> None:
-        """Forget what was made of weights that have changed since (merged, moved, cast)."""
+        """Forget packed weights whose originals have changed since (merged, moved, cast)."""
         stale = [m for m, packed in self._packed.items() if packed and not packed.fresh(m)]
         if stale or not self._packed:
             self._affordable = None

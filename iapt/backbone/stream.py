@@ -1,9 +1,9 @@
-"""The columns of a running batch: which exist in a row, in what order, and who sees whom.
+"""The columns of a running batch: which exist in a row, in what order, and which see which.
 
 Columns are stored as [prefix | soft tokens | text].  A prefix is keys and values of one block only;
-soft tokens live in the residual stream.  Where a soft token belongs among its row's tokens is a
-number, its place; attention asks the places, so a soft token that stands behind BOS is stored in
-front of it all the same.  Rows of a batch may have different soft columns: `present` says which.
+soft tokens live in the residual stream.  The place of a soft token among its row's tokens is a
+number; attention goes by places, so even a soft token that follows BOS is stored before it.
+Rows of a batch may have different soft columns: `present` says which.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Prefix:
-    """Keys and values that one block alone sees in front of its stream.
+    """Keys and values that only one block sees, before its stream.
 
     Attributes:
         keys: (B, H_kv, P, K).
         values: (B, H_kv, P, K).
-        present: (B, P), the columns a row has; None if every row has all.
+        present: (B, P), the columns that each row has; None if every row has all.
         hidden: whether the first text token does not see them; for all rows, or (B, 1).
     """
 
@@ -39,7 +39,7 @@ class Stream:
     """The columns of the residual stream (B, S, D) in one block.
 
     Attributes:
-        seen: (B, S), columns that exist in a row (neither pads nor another row's soft tokens).
+        seen: (B, S), the columns that exist in a row (neither padding nor other rows' soft tokens).
         place: (1 or B, S), where a column belongs in its row's order.
         kept: how many of the columns, the first ones, are soft tokens.
         in_order: whether columns are stored in their order, and every row has all soft ones.
@@ -62,7 +62,7 @@ class Stream:
     def insert(
         self, h: Tensor, soft: Tensor, behind: int, present: Tensor | None = None
     ) -> tuple[Tensor, "Stream"]:
-        """Let soft tokens (B,P,D) into h (B,S,D), behind that many text tokens; `present` is (B,P)."""
+        """Insert soft tokens (B,P,D) into h (B,S,D) after that many text tokens; `present` is (B,P)."""
         size, kept = soft.shape[1], self.kept
         count = size if present is None else present.sum(1, keepdim=True)
         text = self.place[:, kept:]
@@ -78,21 +78,21 @@ class Stream:
         )
 
     def plainly_causal(self, prefix: Prefix | None) -> bool:
-        """Whether no mask is needed: real tokens see all columns stored before them, and pads stand last."""
+        """Say whether no mask is needed: real tokens see all columns stored before them, and padding is last."""
         if prefix is None:
             return self.in_order
         same = prefix.present is None and isinstance(prefix.hidden, bool)
         return self.in_order and same and not (prefix.hidden and self.kept)
 
     def positions(self, prefix: Prefix | None) -> Tensor:
-        """Rotary positions (1 or B, S) of the columns behind a prefix."""
+        """Return the rotary positions (1 or B, S) of the columns after a prefix."""
         if prefix is None:
             return self.place
         present = prefix.present
         return self.place + (prefix.size if present is None else present.sum(1, keepdim=True))
 
     def soft_columns(self, prefix: Prefix | None) -> Tensor | None:
-        """Which prefix and soft columns (B, P + kept) a row has; None if every row has all."""
+        """Return which prefix and soft columns (B, P + kept) each row has; None if every row has all."""
         present = None if prefix is None else prefix.present
         if present is None and bool(self.seen[:, : self.kept].all()):
             return None
@@ -100,7 +100,7 @@ class Stream:
         return torch.cat([front, self.seen[:, : self.kept]], dim=1)
 
     def attention(self, h: Tensor, prefix: Prefix | None) -> Tensor:
-        """Additive mask (B, 1, S, P + S): by place over columns that exist, everything sees the prefix."""
+        """Return the additive mask (B, 1, S, P + S): existing columns in order of place; all see the prefix."""
         earlier = self.place[:, None, :] <= self.place[:, :, None]
         allowed = earlier & self.seen[:, None]  # (B, S, S)
         front = self._front(prefix)[:, None].repeat(1, allowed.shape[1], 1)
@@ -115,7 +115,7 @@ class Stream:
 
 
 def additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
-    """0 where attention is allowed, the smallest number elsewhere."""
+    """Return 0 where attention is allowed, and the smallest finite number elsewhere."""
     # The smallest finite number, not -inf: a row of pads that sees nothing must stay finite.
     return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(
         ~allowed, torch.finfo(dtype).min

@@ -20,7 +20,7 @@ SPECIAL = ("<s>", "</s>", "<pad>")
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per byte, and <s>, </s>, <pad>: 259 tokens."""
+    """Return a tokenizer with one token per byte, and <s>, </s>, <pad>: 259 tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocab = {token: i for i, token in enumerate((*SPECIAL, *alphabet))}
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[]))
@@ -32,11 +32,11 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def tiny_model(dims: Dims, seed: int = 0) -> Any:
-    """A random causal LM of these sizes, weights large enough that every part matters.
+    """Return a random causal LM of these sizes, its weights large enough that every part matters.
 
     Args:
         dims: sizes and family.
-        seed: of the weights; the caller's random state is left as it was.
+        seed: the seed of the weights; the caller's random state is not changed.
     """
     shared: dict[str, Any] = {
         "vocab_size": dims.vocab_size,
