@@ -1,11 +1,13 @@
 # Everything runs inside .venv, which any target makes when it is missing.
 #     make test PYTHON=python3.11      another interpreter (3.10 or newer)
 #     make quickstart ARGS="seed=1"    further arguments for the command
+#     make table1 scope=small          the same table from rows of the small model
 
 PYTHON  ?= python3
 VENV    ?= .venv
 WORKERS ?= 2
 ARGS    ?=
+scope   ?=
 
 BIN   := $(VENV)/bin
 READY := $(VENV)/.installed
@@ -13,6 +15,7 @@ READY := $(VENV)/.installed
 # One thread per test worker, and nothing that reaches out by itself.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false \
             HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=offline
+SCOPE    := $(if $(scope),scope=$(scope))
 PYTEST   := $(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS)
 
 SAMPLE_SWEEP := hparams.max_steps=16 hparams.eval_every=8 limit.dev=50 limit.test=50
@@ -20,7 +23,7 @@ SAMPLE_SWEEP := hparams.max_steps=16 hparams.eval_every=8 limit.dev=50 limit.tes
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup quickstart test test-all check format smoke report sweep-sample bench clean \
-        table1 table2 table3 table4 table5 table6 table7 table8 figure2 figure3 params rates
+        table1 table2 table3 table4 table5 table6 table7 table8 figure2 figure3 claims params rates
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## / { \
@@ -65,10 +68,14 @@ sweep-sample: $(READY) ## the sweep whose rows are in results/: two tasks, two m
 	$(BIN)/iapt-sweep task=boolq,sst2 method=iapt,lora $(SAMPLE_SWEEP) $(ARGS)
 
 table1 table2 table3 table4 table5 table6 table7 table8: $(READY) ## a table of the paper, from the rows there are
-	$(BIN)/iapt-table $@ $(ARGS)
+	$(BIN)/iapt-table $@ $(SCOPE) $(ARGS)
 
 figure2 figure3: $(READY) ## a figure of the paper, from the rows there are
-	$(BIN)/iapt-table $@ $(ARGS)
+	$(BIN)/iapt-table $@ $(SCOPE) $(ARGS)
+
+claims: $(READY) ## what the rows say of the paper's claims, at its scale and, apart, at the small one
+	$(BIN)/iapt-table claims $(ARGS)
+	$(BIN)/iapt-table claims scope=small $(ARGS)
 
 params rates: $(READY) ## the parameters of every method; the learning rates that were tried
 	$(BIN)/iapt-table $@ $(ARGS)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iapt.cli.command import OWN_ENTRIES, Command, Key, Words
-from iapt.cli.readers import or_null
+from iapt.cli.readers import one_of, or_null
 from iapt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ NAMES = {
     "summary": "every cell of all rows, one section per setting",
     "claims": "each claim of the paper: reproduced, contradicted, undecided or not run",
 }
-OTHER_SETTING = ("backbone", "hparams", "data")  # keys for claims only
+SCOPE = ("scope", "backbone", "hparams", "data")  # keys for LAYOUT only
+LAYOUT = ("table1", "table2", "table3", "table5", "table7", "figure2", "figure3", "claims")
 COMMAND = Command(
     "iapt-table",
     "NAME [NAME ...] [key=value ...]",
@@ -45,16 +46,21 @@ COMMAND = Command(
     keys=(
         Key("rows", f"the folder of result rows, with its subfolders (default {ROWS})", shown="FOLDER"),
         Key("out", "the folder for the files; out=none writes nothing", Path("results/tables"), or_null(Path)),
+        Key("scope", "the rows to show: paper (the default), or small: the same tables and claims from rows of "
+            "the small model, without the paper's values", "paper", one_of("paper", "small")),
         Key("setting", "the setting to show (start of its hash) if the rows have several", "", shown="HASH"),
-        Key("backbone", "claims only: test the claims on rows of another backbone"),
-        Key("hparams", "claims only: of another preset", "paper"),
-        Key("data", "claims only: of other data", "hub"),
+        Key("backbone", "rows of another backbone than the scope's"),
+        Key("hparams", "of another preset"),
+        Key("data", "of other data"),
         *(replace(key, about=f"params only: {key.about}") for key in OWN_ENTRIES),
     ),
     notes="Tables 1 to 8 and the figures show our median beside the paper's value, what is missing and the\n"
     "command that runs it. They use only rows of the paper's own setting: hparams=paper, data=hub, no\n"
     "limit, the table's backbone. Methods that the paper does not have come last.\n\n"
-    "  iapt-table claims backbone=smollm2_135m hparams=quick data=sample",
+    "In another scope they keep the layout without the paper's values, from the one setting with the most\n"
+    "cells, and a line says what that leaves out:\n\n"
+    "  iapt-table table1 claims scope=small\n"
+    "  iapt-table claims scope=small hparams=quick data=sample",
 )  # fmt: skip
 
 
@@ -64,37 +70,57 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Words) -> None:
-    names = list(NAMES) if "all" in words.names else list(words.names)
-    if names != ["claims"] and words.given.intersection(OTHER_SETTING):
+    scoped = sorted(words.given.intersection(SCOPE))
+    every = LAYOUT if scoped else NAMES
+    names = list(every) if "all" in words.names else list(words.names)
+    if scoped and not set(names) <= set(LAYOUT):
+        others = ", ".join(name for name in names if name not in LAYOUT)
         raise ConfigError(
-            "backbone=, hparams= and data= work with claims only; the paper's tables use only rows "
-            "of the paper's setting, and summary shows every setting"
+            f"{scoped[0]}={words[scoped[0]]} does not work with {others}; it works with "
+            f"{', '.join(LAYOUT)}, and summary shows every setting"
         )
     if "params" not in names and words.given.intersection(key.name for key in OWN_ENTRIES):
         raise ConfigError("--config-dir and plugins= work with params only; rows need neither.")
 
-    from iapt.reporting.choose import Scope
-    from iapt.reporting.spec import MAIN_BACKBONE
     from iapt.results.cells import collect
 
     rows, warnings = ([], []) if names == ["params"] else load_rows(words["rows"])
     cells, messages = collect(rows)
-    scope = Scope(
-        words["hparams"], words["data"], words["setting"], words["backbone"] or MAIN_BACKBONE
-    )
-    if scope.setting and not any(cell.setting.startswith(scope.setting) for cell in cells):
-        known = sorted({cell.setting for cell in cells})
-        raise ConfigError(
-            f"setting={scope.setting}: no row has it; the rows have {', '.join(known) or 'none'}"
-        )
+    scope = _scope(words, cells)
     for number, name in enumerate(names):
         document, drawings = _build(name, rows, cells, messages, scope, words)
         if number:
             print()
         _show(document, drawings, words["out"])
-    shown_apart = {"summary", "rates"} & set(names)  # they show several settings side by side
-    for warning in warnings if shown_apart else [*warnings, *messages]:
+    if {"summary", "rates"} & set(names):  # they show several settings side by side
+        messages = []
+    elif scoped:  # and what is not in this scope is named in the tables
+        named = tuple({cell.label for cell in cells if scope.takes(cell)})
+        messages = [message for message in messages if message.startswith(named)]
+    for warning in [*warnings, *messages]:
         print(f"warning: {warning}", file=sys.stderr)
+
+
+def _scope(words: Words, cells: "Sequence[Cell]") -> "Scope":
+    """Return the rows to show, by the names on the command line.
+
+    Raises:
+        ConfigError: No row has the setting that is asked for.
+    """
+    from iapt.reporting.choose import Scope
+    from iapt.reporting.scale import settle
+
+    fields = {"backbone": "main_backbone", "hparams": "hparams", "data": "data"}
+    changes = {field: words[key] for key, field in fields.items() if words[key]}
+    scope = Scope.called(words["scope"], **changes)
+    setting = words["setting"]
+    if setting:
+        known = sorted({cell.setting for cell in cells if scope.names(cell)})
+        if not any(name.startswith(setting) for name in known):
+            raise ConfigError(
+                f"setting={setting}: no row has it; the rows have {', '.join(known) or 'none'}"
+            )
+    return settle(replace(scope, setting=setting), cells)
 
 
 def _build(

@@ -15,12 +15,37 @@ from iapt.results.row import Row
 
 @dataclass(frozen=True)
 class Scope:
-    """Which rows count; the default is the paper's own setting."""
+    """Which rows count; the default is the paper's own setting.
+
+    Attributes:
+        data: Empty for any.
+        setting: Start of its hash; empty for any.
+        main_backbone: Takes the place of the paper's main backbone.
+        name: `small` for the scope of that name, which ``paper/setting.yaml`` describes.
+        words: The scale of its rows, for a title; see `scale.settle`.
+        left_out: A line on the settings that are not shown.
+    """
 
     hparams: str = "paper"
     data: str = "hub"
     setting: str = ""
     main_backbone: str = MAIN_BACKBONE
+    name: str = ""
+    words: str = ""
+    left_out: str = ""
+
+    @classmethod
+    def called(cls, name: str, **changes: str) -> "Scope":
+        """Return the scope `paper` or `small`, or another one near it: with some of its names changed."""
+        if name == "paper":
+            return cls(**changes)
+        small = load("setting")[name]
+        names = {"hparams": small["hparams"], "data": "", "main_backbone": small["backbone"]}
+        return cls(name="" if changes else name, **{**names, **changes})
+
+    def stem(self, name: str) -> str:
+        """Return the stem of the files of a table: its name, and the scope's unless it is the paper's."""
+        return name if self.is_paper else f"{name}-{self.name or 'other'}"
 
     @property
     def is_paper(self) -> bool:
@@ -29,7 +54,7 @@ class Scope:
 
     def names(self, cell: Cell) -> bool:
         """Say whether a cell has these names; `takes` also checks how it was run."""
-        called = (cell.hparams, cell.data) == (self.hparams, self.data)
+        called = cell.hparams == self.hparams and self.data in ("", cell.data)
         return called and cell.setting.startswith(self.setting)
 
     def takes(self, cell: Cell) -> bool:

@@ -64,13 +64,12 @@ def claims_document(cells: Sequence[Cell], scope: Scope | None = None) -> Docume
         f"{sum(finding.verdict == verdict for _, finding in findings)} {verdict}"
         for verdict in get_args(Verdict)
     )
-    setting = f"{scope.main_backbone}, hparams {scope.hparams}, data {scope.data}"
-    title = f"The paper's claims in its own setting ({setting})"
+    title = f"The paper's claims in its own setting ({scope.main_backbone})"
     if not scope.is_paper:
-        title = f"The paper's claims in another setting ({setting}): NOT a reproduction"
-    document = Document(
-        "claims", title, [f"{len(findings)} claims: {counts}.", RULE], notes=evidence.notes
-    )
+        title = f"The paper's claims in another setting ({scope.words}): NOT a reproduction"
+    intro = [f"{len(findings)} claims: {counts}.", RULE]
+    notes = [*([scope.left_out] if scope.left_out else []), *evidence.notes]
+    document = Document(scope.stem("claims"), title, intro, notes=notes)
     lines = [[c.text, c.source, found.verdict, found.reason] for c, found in findings]
     document.grids.append(Grid(("Claim", "Source", "Verdict", "Because"), lines))
     behind = [[c.id, " ".join(found.run_ids)] for c, found in findings if found.run_ids]
@@ -129,9 +128,9 @@ class Evidence:
         return self._pools[key]
 
     def _stray(self, cell: Cell) -> bool:
-        """Say whether a cell departs from Table 1's values, which only the paper's setting requires."""
+        """Say whether a cell departs from Table 1's values, as a point of a figure does."""
         known = [item for block in load_table("table1").blocks for item in block.lines]
-        return self.scope.is_paper and any(x.names(cell) and x.strays(cell) for x in known)
+        return any(x.names(cell) and x.strays(cell) for x in known)
 
 
 def judge(claim: Claim, evidence: Evidence) -> Finding:

@@ -16,14 +16,15 @@ def drawings(name: str, cells: Sequence[Cell], scope: Scope | None = None) -> di
     Args:
         name: One of `spec.FIGURES`.
         cells: As `collect` gives them.
-        scope: Defaults to the paper's setting.
+        scope: Defaults to the paper's setting; another one as `scale.settle` returns it.
 
     Returns:
         File name -> SVG for each task that has a point.
     """
     x = load(name)["x"]
     read = field(x["key"])
-    table, lines, _ = fill(name, cells, scope or Scope())
+    scope = scope or Scope()
+    table, lines, _ = fill(name, cells, scope)
     found = {}
     for k, column in enumerate(table.columns):
         points: dict[str, list[tuple[float, float]]] = {block.label: [] for block in table.blocks}
@@ -34,11 +35,11 @@ def drawings(name: str, cells: Sequence[Cell], scope: Scope | None = None) -> di
                 points[place.block.label].append((along, standing.median))
         svg = line_chart(
             [Series(label, each) for label, each in points.items()],
-            title=column.label,
+            title=", ".join(filter(None, (column.label, scope.words))),
             x_label=x["label"],
             y_label=column.metric,
             log_x=x["log"],
         )
         if svg:
-            found[f"{name}-{column.task}.svg"] = svg + "\n"
+            found[f"{scope.stem(name)}-{column.task}.svg"] = svg + "\n"
     return found

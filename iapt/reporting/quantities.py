@@ -37,7 +37,9 @@ def params_table(counts: Mapping[str, Mapping[str, Counts]]) -> Document:
     table = load_table("table1")
     printed = {line.method: line for block in table.blocks for line in block.lines}
     title = "Parameters of every method on every backbone"
-    document = Document("params", title, list(PARAMS_INTRO), notes=list(table.notes))
+    document = Document(
+        "params", title, list(PARAMS_INTRO), notes=[*table.paper_notes, *table.notes]
+    )
     heads = ("Method", "Paper", "Counted", "Trained", "Stored", "Active at decode", "How counted")
     for backbone in sorted(counts, key=lambda name: (name != MAIN_BACKBONE, name)):
         found = counts[backbone]

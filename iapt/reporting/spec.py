@@ -59,6 +59,7 @@ class Line:
         repeats: Another line already shows the paper's values; this one is a second reading of them.
         varied: The key that a figure varies, for one of its points. Rows must state the point's
             values, whatever their variant is called.
+        small: Whether a table at the small scale has it, even without rows.
     """
 
     label: str
@@ -69,6 +70,7 @@ class Line:
     params: float | None = None
     repeats: bool = False
     varied: str = ""
+    small: bool = True
 
     def names(self, cell: Cell) -> bool:
         """Say whether a cell has this method and variant, in any spelling of the variant."""
@@ -111,13 +113,25 @@ class Block:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of scores."""
+    """A table of scores.
+
+    Attributes:
+        title: Without the model; see `model`.
+        model: The label of the paper's main backbone if all of the table is about it, or empty. Only
+            such a table can be filled at another scale.
+        notes: Remarks on the methods and the metrics.
+        paper_notes: Remarks on the paper's values, which only stand beside these.
+        compared: Whether the paper's values stand beside ours.
+    """
 
     name: str
     title: str
     columns: tuple[Column, ...]
     blocks: tuple[Block, ...]
-    notes: tuple[str, ...]
+    model: str = ""
+    notes: tuple[str, ...] = ()
+    paper_notes: tuple[str, ...] = ()
+    compared: bool = True
 
     @property
     def backbones(self) -> list[str]:
@@ -165,6 +179,7 @@ def load_table(name: str) -> Table:
                 (None,) * len(columns),
                 where={**series.get("where", {}), key: value},
                 varied=key,
+                small=value in series.get("small", series["values"]),
             )
             for value in series["values"]
         )
@@ -175,7 +190,8 @@ def load_table(name: str) -> Table:
                 f"{name}.yaml: line {item.label!r} has {len(item.values)} values for "
                 f"{len(columns)} columns"
             )
-    return Table(name, raw["title"], columns, tuple(blocks), tuple(raw.get("notes", ())))
+    notes, paper_notes = (tuple(raw.get(key, ())) for key in ("notes", "paper_notes"))
+    return Table(name, raw["title"], columns, tuple(blocks), raw.get("model", ""), notes, paper_notes)
 
 
 @cache

@@ -10,13 +10,14 @@ from iapt.reporting.choose import Scope, comparable, strays
 from iapt.reporting.measures import Standing, count_text, marks
 from iapt.reporting.render import DASH, Document, Entry, Grid, Mark
 from iapt.reporting.render import Line as Laid
+from iapt.reporting.scale import at_scale
 from iapt.reporting.spec import (
     FIGURES,
-    MAIN_BACKBONE,
     Block,
     Column,
     Line,
     Table,
+    load,
     load_table,
     paper_lines,
     unattainable_notes,
@@ -29,8 +30,14 @@ TABLE_RULES = (
     f"Ours [the paper's]. Ours is {SEEDS} Bold and underline: best and second best, ours only among "
     "entries with all seeds."
 )
+SCALE_RULES = (
+    f"An entry is {SEEDS} Bold and underline: best and second best among entries with all seeds. The "
+    "paper's values belong to another setting, so none of them stands here."
+)
 FIGURE_RULES = f"A point is {SEEDS} The paper prints no numbers for this figure."
 NOT_PRINTED = "Not in the paper"
+PAPER = "+experiment=paper"
+DIFFERING = "the method's values, its rates, the data or the decoding"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +85,16 @@ def score_table(
         name: One of `spec.SCORE_TABLES` or `spec.FIGURES`.
         rows: All rows, to count those that do not belong here.
         cells: The same rows as `collect` grouped them.
-        scope: Defaults to the paper's setting.
+        scope: Defaults to the paper's setting; another one as `scale.settle` returns it.
     """
-    table, lines, notes = fill(name, cells, scope or Scope())
-    document = Document(name, table.title, [FIGURE_RULES if name in FIGURES else TABLE_RULES])
+    scope = scope or Scope()
+    table, lines, notes = fill(name, cells, scope)
+    rules = TABLE_RULES if table.compared else SCALE_RULES
+    document = Document(
+        scope.stem(name),
+        table.title,
+        [FIGURE_RULES if name in FIGURES else rules],
+    )
     document.grids.append(_main_grid(table, lines))
     filled = [
         p for k in range(len(table.columns)) for p in (line[k] for line in lines) if p.standing
@@ -89,11 +102,14 @@ def score_table(
     if filled:
         document.details.append(_detail_grid(table, filled))
         document.notes.append(measures.TEST_NOTE)
-    document.notes += [*notes, *unattainable_notes(table), *table.notes]
+    document.notes += notes
+    if table.compared:
+        document.notes += [*unattainable_notes(table), *table.paper_notes]
+    document.notes += table.notes
     used = {row.path for p in filled if p.standing for row in p.standing.cell.rows}
     document.notes.append(_other_rows(len(used), len(rows)))
-    document.commands = list(_commands(table, lines))
-    document.records = [_record(name, place) for line in lines for place in line]
+    document.commands = list(_commands(lines, scope))
+    document.records = [_record(document.name, place) for line in lines for place in line]
     return document
 
 
@@ -102,15 +118,17 @@ def fill(name: str, cells: Sequence[Cell], scope: Scope) -> tuple[Table, Lines, 
 
     Returns:
         The table with a block of methods that the paper does not have, the places of its lines, and a
-        note for every cell with a matching name that was run differently.
+        note for every cell with a matching name that was run differently (for a scope other than the
+        paper's, one note for all).
     """
-    table = load_table(name)
+    table = at_scale(load_table(name), scope)
     pool = [cell for cell in cells if scope.takes(cell)]  # may include a baseline that no line has
     if name not in FIGURES:
         called = [cell for cell in cells if scope.names(cell)]
         table = replace(table, blocks=(*table.blocks, *_others(table, called)))
     shown: list[Cell] = []
-    notes: list[str] = []
+    notes = [scope.left_out] if scope.left_out else []
+    strayed: list[Cell] = []
     for backbone in table.backbones:
         known = [x for block in table.blocks if block.backbone == backbone for x in block.lines]
         asked = []
@@ -121,14 +139,24 @@ def fill(name: str, cells: Sequence[Cell], scope: Scope) -> tuple[Table, Lines, 
             if cell.task not in {column.task for column in table.columns}:
                 continue
             departures = ([] if scope.takes(cell) else strays(cell)) + named.strays(cell)
-            if departures:
+            if departures and not scope.is_paper:
+                strayed.append(cell)
+            elif departures:
                 what = f"{cell.label}, {count_of(cell.rows)} ({', '.join(departures)})"
                 notes.append(f"Left out: {what}")
             else:
                 asked.append(cell)
         kept, left_out = comparable(asked, per_numbers=name in FIGURES)
         shown += kept
-        notes += left_out
+        if scope.is_paper:
+            notes += left_out
+        else:
+            strayed += [cell for cell in asked if cell not in kept]
+    if strayed:
+        rows = count_of([row for cell in strayed for row in cell.rows])
+        notes.append(
+            f"Left out: {rows} of this setting, which differ in {DIFFERING} from those shown."
+        )
     lines = [
         [
             Place(block, line, column, paper, _standing(block, line, column, shown, pool))
@@ -137,7 +165,13 @@ def fill(name: str, cells: Sequence[Cell], scope: Scope) -> tuple[Table, Lines, 
         for block in table.blocks
         for line in block.lines
     ]
-    return table, [x for x in lines if x[0].block.printed or any(p.standing for p in x)], notes
+    return table, [x for x in lines if _belongs(x, table) or any(p.standing for p in x)], notes
+
+
+def _belongs(line: Sequence[Place], table: Table) -> bool:
+    """Say whether a line stands in the table even if it is empty."""
+    second_reading = line[0].line.repeats and not table.compared
+    return line[0].block.printed and not second_reading
 
 
 def _standing(
@@ -188,20 +222,20 @@ def _main_grid(table: Table, lines: Lines) -> Grid:
             Entry(
                 place.standing.text if place.standing else DASH,
                 "" if figure else ours.get(place, ""),
-                place.printed,
+                place.printed if table.compared else "",
                 papers.get(place, ""),
             )
             for place in line
         ]
-        laid.append([line[0].line.label, _params(line), *entries])
+        laid.append([line[0].line.label, _params(line, table), *entries])
     return Grid(["Method", "Params", *(column.head for column in table.columns)], laid)
 
 
-def _params(line: Sequence[Place]) -> Entry:
+def _params(line: Sequence[Place], table: Table) -> Entry:
     counts = {place.standing.cell.trained for place in line if place.standing} - {None}
     text = " / ".join(map(count_text, sorted(filter(None, counts)))) or DASH
     millions = line[0].line.params
-    missing = "" if line[0].block.printed else DASH
+    missing = "" if line[0].block.printed or not table.compared else DASH
     return Entry(text, paper=missing if millions is None else f"{millions:.1f}M")
 
 
@@ -218,8 +252,12 @@ def _detail_grid(table: Table, filled: Sequence[Place]) -> Grid:
     return Grid(["Task", "Method", *heads], lines, "Beside the medians")
 
 
-def _commands(table: Table, lines: Lines) -> Iterator[str]:
+def _commands(lines: Lines, scope: Scope) -> Iterator[str]:
     """Yield one sweep per backbone and set of missing tasks; a sweep skips finished runs."""
+    if not (scope.is_paper or scope.name):
+        return  # the names do not say how the rows of this setting were run
+    experiment = f"+experiment={load('setting')[scope.name]['experiment']}" if scope.name else PAPER
+    data = " data=FOLDER" if scope.name else ""
     lacking: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for line in lines:
         lacked = (p.column.task for p in line if not p.standing or p.standing.cell.missing)
@@ -228,8 +266,8 @@ def _commands(table: Table, lines: Lines) -> Iterator[str]:
             fixed, _, last = line[0].line.words.rpartition("=")
             lacking[line[0].block.backbone, tasks, fixed].append(last)
     for (backbone, tasks, fixed), names in lacking.items():
-        where = "" if backbone == MAIN_BACKBONE else f"backbone={backbone} "
-        yield f"iapt-sweep +experiment=paper {where}task={tasks} {fixed}={','.join(names)}"
+        where = "" if backbone == scope.main_backbone else f"backbone={backbone} "
+        yield f"iapt-sweep {experiment} {where}task={tasks} {fixed}={','.join(names)}{data}"
 
 
 def _record(name: str, place: Place) -> dict[str, object]:

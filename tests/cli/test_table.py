@@ -11,7 +11,7 @@ import pytest
 
 from iapt.cli import counting
 from iapt.cli.report import main as report
-from iapt.cli.table import NAMES, main
+from iapt.cli.table import LAYOUT, NAMES, main
 from tests.results.example_rows import raw_row, store
 
 
@@ -164,7 +164,10 @@ def test_a_broken_file_is_a_warning_on_stderr(
         (["table1", "out=a", "out=b"], "given twice"),
         (["rows=."], "got 0 of NAME"),
         (["table1", "rows=/no/such/folder"], "no such folder"),
-        (["table1", "backbone=gpt2_large"], "work with claims only"),
+        (["table8", "backbone=gpt2_large"], "backbone=gpt2_large does not work with table8"),
+        (["table1", "summary", "scope=small"], "scope=small does not work with summary"),
+        (["table1", "scope=smal"], "Did you mean 'small'?"),
+        (["table1", "scope=small", "setting=zzz"], "setting=zzz: no row has it"),
         (["table1", "rows=.", "out=none", "setting=zzz"], "setting=zzz: no row has it"),
     ],
 )
@@ -196,6 +199,30 @@ def test_claims_can_be_held_against_another_setting(
     words = ["claims", "backbone=smollm2_135m", "hparams=quick", "data=sample", "out=none"]
     assert main([*words, f"rows={rows}"]) == 0
     assert "NOT a reproduction" in capsys.readouterr().out
+
+
+def test_the_small_scope_fills_the_papers_layout_into_files_of_its_own(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = {"backbone": "smollm2_135m", "hparams": "tuned", "data": "folder:data"}
+    store(rows, [raw_row("boolq", "lora", seed, 61.0, **small) for seed in range(5)])
+    assert main(["table1", "scope=small", f"rows={rows}", f"out={tmp_path / 'out'}"]) == 0
+    printed = capsys.readouterr().out
+    assert "61.0" in printed
+    assert "86." not in printed
+    assert (
+        "iapt-sweep +experiment=small task=sst2,rte,qnli,copa,record,squad method=lora" in printed
+    )
+    stems = {path.name for path in (tmp_path / "out").iterdir()}
+    assert stems == {f"table1-small{rest}" for rest in (".md", ".tex", ".csv", "-details.tex")}
+
+
+def test_all_tables_of_the_small_scope_are_those_with_the_papers_layout(
+    rows: Path, tmp_path: Path
+) -> None:
+    assert main(["all", "scope=small", f"rows={rows}", f"out={tmp_path / 'out'}"]) == 0
+    found = {path.stem for path in (tmp_path / "out").glob("*.md")}
+    assert found == {f"{name}-small" for name in LAYOUT}
 
 
 def test_a_pipe_that_closes_early_is_no_error(rows: Path) -> None:

@@ -1,0 +1,112 @@
+from collections.abc import Sequence
+from typing import Any
+
+from iapt.reporting.choose import Scope
+from iapt.reporting.render import Document, Entry, markdown
+from iapt.reporting.scale import scale_of, settle
+from iapt.reporting.tables import score_table
+from iapt.results.cells import collect
+from iapt.results.row import Row
+from tests.results.example_rows import CONFIG, five
+
+SMALL: dict[str, Any] = {"backbone": "smollm2_135m", "hparams": "tuned", "data": "folder:data"}
+MODEL = {"checkpoint": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+
+
+def config(fingerprint: str, **hparams: Any) -> dict[str, Any]:
+    data = {"name": "folder:data", "fingerprint": fingerprint}
+    return CONFIG | {"data": data, "hparams": {"batch_size": 8, **hparams}}
+
+
+def build(rows: Sequence[Row], name: str = "table1", **names: str) -> Document:
+    cells = collect(rows)[0]
+    return score_table(name, rows, cells, settle(Scope.called("small", **names), cells))
+
+
+def texts(document: Document, label: str) -> list[str]:
+    line = next(line for line in document.grids[0].lines if line[0] == label)
+    return [entry.text for entry in line[1:] if isinstance(entry, Entry)]
+
+
+def test_small_rows_stand_in_the_papers_layout_without_one_of_its_values() -> None:
+    scores = {"metric": "acc", "value": 81.0, "n": 250, "n_unparsed": 0}
+    rows = five("sst2", "lora", [81.0] * 5, scores=scores, steps=100, facts=MODEL, **SMALL)
+    rows = [row.model_copy(update={"config": config("a")}) for row in rows]
+    document = build(rows)
+    assert document.name == "table1-small"
+    assert document.title.endswith(
+        "SmolLM2-135M-Instruct, 100 steps of 8, 250 test rows (not the paper's setting)"
+    )
+    assert texts(document, "LoRA")[:3] == ["9.99M", "81.0", "–"]
+    entries = [e for line in document.grids[0].lines for e in line if isinstance(e, Entry)]
+    assert {entry.paper for entry in entries} == {""}
+    assert all(record["paper"] is None for record in document.records)
+    text = markdown(document)
+    assert "†" not in text
+    assert "8.4M" not in text
+    assert "stand-in" in text
+
+
+def test_rows_of_the_papers_setting_and_small_ones_never_meet() -> None:
+    rows = five("sst2", "lora", [81.0] * 5, **SMALL) + five("sst2", "lora", [93.3] * 5)
+    assert texts(build(rows), "LoRA")[1] == "81.0"
+    assert texts(score_table("table1", rows, collect(rows)[0]), "LoRA")[1] == "93.3"
+
+
+def test_tasks_whose_folders_differ_in_their_files_share_a_setting() -> None:
+    rows = five("sst2", "lora", [81.0] * 5, config=config("a"), setting="aaaaaaaa", **SMALL)
+    rows += five("rte", "lora", [55.0] * 5, config=config("b"), setting="bbbbbbbb", **SMALL)
+    document = build(rows)
+    assert texts(document, "LoRA")[1:3] == ["81.0", "55.0"]
+    assert not any("Left out" in note for note in document.notes)
+
+
+def test_of_several_settings_the_one_with_most_cells_is_shown_and_one_line_names_the_others() -> (
+    None
+):
+    long = config("a", max_steps=100)
+    rows = five("sst2", "lora", [81.0] * 2, config=long, steps=100, **SMALL)
+    rows += five("sst2", "iapt", [82.0] * 2, config=long, steps=100, **SMALL)
+    rows += five("sst2", "lpt", [83.0] * 5, config=config("a", max_steps=40), steps=40, **SMALL)
+    document = build(rows)
+    assert texts(document, "LoRA")[1] == "81.0 (2/5)"
+    assert texts(document, "LPT")[1] == "–"
+    (note,) = [note for note in document.notes if "Left out" in note]
+    assert "(5 rows: smollm2_135m, 40 steps of 8, 1,635 test rows)" in note
+    hidden = note.partition("Left out: ")[2].partition(" ")[0]
+    assert texts(build_setting(rows, hidden), "LPT")[1] == "83.0"
+
+
+def build_setting(rows: Sequence[Row], setting: str) -> Document:
+    cells = collect(rows)[0]
+    scope = Scope("tuned", "", setting, "smollm2_135m", "small")
+    return score_table("table1", rows, cells, settle(scope, cells))
+
+
+def test_a_point_of_a_figure_is_no_line_of_a_table_and_one_line_counts_such_rows() -> None:
+    described = {"prompt_len": 4, "share_every": 4, "activation": "rational", "pooler": "attention"}
+    rows: list[Row] = []
+    for width, value in ((256, 82.0), (64, 79.0)):
+        numbers = {**described, "bottleneck_dim": width}
+        rows += five("boolq", "iapt", [value] * 5, numbers=numbers, **SMALL)
+    document = build(rows)
+    assert "82.0" in texts(document, "IAPT (as described)")
+    (note,) = [note for note in document.notes if "Left out" in note]
+    assert note.startswith("Left out: 5 rows of this setting, which differ in the method's values")
+    points = build(rows, "figure2")
+    assert texts(points, "IAPT bottleneck_dim=64")[1] == "79.0"
+    assert texts(points, "IAPT bottleneck_dim=256")[1] == "82.0"
+
+
+def test_a_scope_near_the_small_one_has_no_command_to_offer() -> None:
+    rows = five("sst2", "lora", [81.0] * 5, **{**SMALL, "hparams": "quick", "data": "sample"})
+    document = build(rows, hparams="quick")
+    assert document.name == "table1-other"
+    assert document.commands == []
+    assert "1,635 test rows of the sample" in document.title
+    assert all("data=FOLDER" in command for command in build([]).commands)
+
+
+def test_a_scale_says_the_range_where_rows_differ() -> None:
+    rows = five("sst2", "lora", [81.0], steps=90) + five("sst2", "lpt", [81.0], steps=100)
+    assert scale_of(collect(rows)[0]) == "llama2_7b, 90 to 100 steps, 1,635 test rows"
