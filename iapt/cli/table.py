@@ -156,7 +156,8 @@ def _build(
 
 def _show(document: "Document", drawings: dict[str, str], out: Path | None) -> None:
     from iapt.files import write_text
-    from iapt.reporting.render import csv_text, latex, latex_details, markdown, terminal
+    from iapt.reporting.latex import latex, latex_details
+    from iapt.reporting.render import csv_text, markdown, terminal
 
     text = markdown(document)
     wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0

@@ -1,4 +1,4 @@
-"""One document, four outputs: Markdown, LaTeX, CSV, and a page for the terminal.
+"""A document, and three of its outputs: Markdown, CSV, and a page for the terminal (`latex` has the fourth).
 
 Texts from rows are never trusted: control characters are replaced, and each format's special characters
 are escaped.
@@ -6,7 +6,6 @@ are escaped.
 
 import csv
 import io
-import re
 import textwrap
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -87,8 +86,8 @@ def markdown(document: Document) -> str:
     parts = [f"# {_md(document.title)}", *map(_md, document.intro)]
     for grid in [*document.grids, *document.details]:
         parts += [f"## {_md(grid.title)}"] if grid.title else []
-        texts = _texts(grid, _md, _MARKDOWN)
-        parts.append(tabulate(texts, "firstrow", tablefmt="github", disable_numparse=True))
+        laid = texts(grid, _md, _MARKDOWN)
+        parts.append(tabulate(laid, "firstrow", tablefmt="github", disable_numparse=True))
     if document.notes:
         parts.append("\n".join(f"- {_md(note)}" for note in document.notes))
     if document.commands:
@@ -106,12 +105,12 @@ def terminal(document: Document, width: int) -> str:
     parts = [_wrapped(text, width) for text in (document.title, *document.intro)]
     for grid in [*document.grids, *document.details]:
         parts += [_wrapped(grid.title, width)] if grid.title else []
-        sizes = _sizes(_texts(grid, clean, _PLAIN), width, whole_words=True)
+        sizes = narrowed(texts(grid, clean, PLAIN), width, whole_words=True)
         if sizes is None and grid in document.details:
             parts.append(_wrapped("(wider than this terminal: see the files)", width))
             continue
-        sizes = sizes or _sizes(_texts(grid, clean, _PLAIN), width, whole_words=False)
-        head, *body = _texts(grid, clean, _TERMINAL)
+        sizes = sizes or narrowed(texts(grid, clean, PLAIN), width, whole_words=False)
+        head, *body = texts(grid, clean, _TERMINAL)
         lines = [head, ["-" * size for size in sizes or []], *body]
         parts.append(tabulate(lines, tablefmt="plain", disable_numparse=True, maxcolwidths=sizes))
     if document.notes:
@@ -119,31 +118,6 @@ def terminal(document: Document, width: int) -> str:
     if document.commands:
         parts += [MISSING, "\n".join(f"  {clean(command)}" for command in document.commands)]
     return "\n\n".join(parts) + "\n"
-
-
-def latex(document: Document) -> str:
-    """Render the document's own grids as two-column floats without the details."""
-    title = re.sub(r"^(Table|Figure) \d+: ", "", document.title)  # LaTeX numbers tables itself
-    parts = [_preamble(document)]
-    for number, grid in enumerate(document.grids):
-        caption = " ".join([f"{grid.title or title}.", *(document.intro if number == 0 else [])])
-        label = _label(document.name, number)
-        parts.append(_FLOAT % (_tabular(grid), latex_escape(caption), label))
-    return "\n".join(parts)
-
-
-def latex_details(document: Document) -> str:
-    """Render the details as tables that can break across pages, with all notes; empty without details."""
-    parts = []
-    for number, grid in enumerate(document.details):
-        table = _tabular(grid).replace("tabular", "longtable")
-        begin, _, rest = table.replace(r"\midrule", r"\midrule \endhead", 1).partition("\n")
-        caption = latex_escape(grid.title or document.title)
-        label = _label(f"{document.name}-details", number)
-        parts.append(_LONG % (begin, caption, label, rest))
-    notes = "\n".join(rf"\item {latex_escape(note)}" for note in document.notes)
-    parts += [f"\\begin{{itemize}}\n{notes}\n\\end{{itemize}}\n"] if notes else []
-    return "\n".join([_preamble(document), *parts]) if document.details else ""
 
 
 def csv_text(document: Document) -> str:
@@ -158,52 +132,23 @@ def csv_text(document: Document) -> str:
     return file.getvalue()
 
 
-_Marks = dict[str, str]
-_MARKDOWN: _Marks = {"": "{}", "best": "**{}**", "second": "<u>{}</u>", "heading": "*{}*"}
-_PLAIN: _Marks = dict.fromkeys(("", "best", "second", "heading"), "{}")
-_TERMINAL: _Marks = _PLAIN | {"best": "\x1b[1m{}\x1b[0m", "second": "\x1b[4m{}\x1b[0m"}
-_TEX: _Marks = {
-    **{"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"},
-    "heading": r"\textit{{{}}}",
-}
-_FLOAT = r"""
-\begin{table*}[t]
-\centering\small
-\begin{adjustbox}{max width=\textwidth}
-%s
-\end{adjustbox}
-\caption{%s}
-\label{%s}
-\end{table*}
-"""
-_LONG = r"""
-{\scriptsize\setlength{\tabcolsep}{3pt}
-%s
-\caption{%s}
-\label{%s} \\
-%s}
-"""
-# After a line break or an item, a bracket or a star would be read as its argument.
-_LATEX = {
-    **{letter: f"\\{letter}" for letter in "{}$&#%_"},
-    **{letter: f"{{{letter}}}" for letter in "[*"},
-    **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"},
-    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"},
-    **{DASH: "--", "\N{EM DASH}": "---", "\N{MINUS SIGN}": "$-$", "†": r"$^\dagger$"},
-    **{"\N{MULTIPLICATION SIGN}": r"$\times$", "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$"},
-    **{"²": "$^2$", "³": "$^3$"},
-}
+Marks = dict[str, str]
+_MARKDOWN: Marks = {"": "{}", "best": "**{}**", "second": "<u>{}</u>", "heading": "*{}*"}
+PLAIN: Marks = dict.fromkeys(("", "best", "second", "heading"), "{}")
+_TERMINAL: Marks = PLAIN | {"best": "\x1b[1m{}\x1b[0m", "second": "\x1b[4m{}\x1b[0m"}
 
 
-def latex_escape(text: object) -> str:
-    """Escape every character that is special in LaTeX."""
-    return "".join(_LATEX.get(letter, letter) for letter in clean(text))
-
-
-def _texts(
-    grid: Grid, escape: Callable[[object], str], marks: _Marks, bracket: str = "[{}]"
+def texts(
+    grid: Grid, escape: Callable[[object], str], marks: Marks, bracket: str = "[{}]"
 ) -> list[list[str]]:
-    """Return a grid's escaped and marked texts: its head, then its lines; a heading is in the first column."""
+    """Return a grid's escaped and marked texts: its head, then its lines; a heading is in the first column.
+
+    Args:
+        grid: The grid.
+        escape: Escapes a text for the format.
+        marks: Format strings by mark, and one for a `heading`.
+        bracket: Format string of the paper's value.
+    """
 
     def formatted(entry: Entry | str) -> str:
         if isinstance(entry, str):
@@ -232,9 +177,9 @@ def _wrapped(text: str, width: int, indent: str = "") -> str:
     return textwrap.fill(clean(text), width, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def _sizes(texts: Sequence[Sequence[str]], width: int, *, whole_words: bool) -> list[int] | None:
+def narrowed(lines: Sequence[Sequence[str]], width: int, *, whole_words: bool) -> list[int] | None:
     """Narrow the widest columns until a table fits; None if it cannot fit with whole words."""
-    columns = list(zip(*texts, strict=True))
+    columns = list(zip(*lines, strict=True))
     sizes = [max(map(len, column)) for column in columns]
     longest = [max(len(w) for text in column for w in text.split() or [""]) for column in columns]
     least = longest if whole_words else [1] * len(columns)
@@ -244,24 +189,6 @@ def _sizes(texts: Sequence[Sequence[str]], width: int, *, whole_words: bool) -> 
             return None
         sizes[room.index(max(room))] -= 1
     return sizes
-
-
-def _preamble(document: Document) -> str:
-    return f"% {clean(document.title)}\n% Needs \\usepackage{{adjustbox,booktabs,longtable}}"
-
-
-def _label(name: str, number: int) -> str:
-    plain = "".join(letter if letter.isalnum() else "-" for letter in name)
-    return f"tab:{plain}{f'-{number + 1}' if number else ''}"
-
-
-def _tabular(grid: Grid) -> str:
-    texts = _texts(grid, latex_escape, _TEX, r"{{\scriptsize [{}]}}")
-    align = ["left", *["center"] * (len(grid.head) - 1)]
-    text = tabulate(texts, "firstrow", tablefmt="latex_raw", disable_numparse=True, colalign=align)
-    for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
-        text = text.replace(r"\hline", rule, 1)
-    return text
 
 
 def _csv_value(value: object) -> object:

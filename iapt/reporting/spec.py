@@ -191,7 +191,9 @@ def load_table(name: str) -> Table:
                 f"{len(columns)} columns"
             )
     notes, paper_notes = (tuple(raw.get(key, ())) for key in ("notes", "paper_notes"))
-    return Table(name, raw["title"], columns, tuple(blocks), raw.get("model", ""), notes, paper_notes)
+    return Table(
+        name, raw["title"], columns, tuple(blocks), raw.get("model", ""), notes, paper_notes
+    )
 
 
 @cache

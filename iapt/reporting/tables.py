@@ -34,6 +34,7 @@ SCALE_RULES = (
     f"An entry is {SEEDS} Bold and underline: best and second best among entries with all seeds. The "
     "paper's values belong to another setting, so none of them stands here."
 )
+UNATTAINABLE = "†: no accuracy on the test split as the paper describes it can be this value."
 FIGURE_RULES = f"A point is {SEEDS} The paper prints no numbers for this figure."
 NOT_PRINTED = "Not in the paper"
 PAPER = "+experiment=paper"
@@ -95,6 +96,8 @@ def score_table(
         table.title,
         [FIGURE_RULES if name in FIGURES else rules],
     )
+    if any(place.attainable is False for line in lines for place in line):
+        document.intro.append(UNATTAINABLE)
     document.grids.append(_main_grid(table, lines))
     filled = [
         p for k in range(len(table.columns)) for p in (line[k] for line in lines) if p.standing

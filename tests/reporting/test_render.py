@@ -9,9 +9,6 @@ from iapt.reporting.render import (
     Entry,
     Grid,
     csv_text,
-    latex,
-    latex_details,
-    latex_escape,
     markdown,
     terminal,
 )
@@ -46,49 +43,6 @@ def test_markdown_cannot_be_broken_by_a_name() -> None:
     assert r"a\|b # c &lt;b>\*x\*\` " in line
     assert "\x1b" not in text
     assert "\u202e" not in text
-
-
-@pytest.mark.parametrize(
-    ("text", "escaped"),
-    [
-        ("100 % & more_#1", r"100 \% \& more\_\#1"),
-        (r"a\b", r"a\textbackslash{}b"),
-        ("{$x^2$}", r"\{\$x\textasciicircum{}2\$\}"),
-        ("~<>|", r"\textasciitilde{}\textless{}\textgreater{}\textbar{}"),
-        ('"–', "''--"),
-        ("(IA)³", "(IA)$^3$"),
-    ],
-)
-def test_latex_escapes_what_latex_would_read(text: str, escaped: str) -> None:
-    assert latex_escape(text) == escaped
-
-
-def test_latex_is_balanced_and_marks_entries() -> None:
-    text = latex(document("87.9", "[0.5ex]"))
-    assert r"\textbf{87.9} {\scriptsize [\underline{87.5}]} \\" in re.sub(" +", " ", text)
-    assert text.count(r"\begin{") == text.count(r"\end{")
-    assert "\n {[}0.5ex] " in text  # not an argument of the line break before it
-    assert text.count(r"\label{tab:table1}") == 1
-
-
-def test_a_caption_says_neither_its_number_nor_its_title_twice() -> None:
-    table = Document("table1", "Table 1: a title", ["Bold."], [Grid(("a",), [["x"]])])
-    assert r"\caption{a title. Bold.}" in latex(table)
-    summary = Document("s", "Summary", [], [Grid(("a",), [["x"]], "one"), Grid(("a",), [], "two")])
-    assert re.findall(r"caption{(.*)}", latex(summary)) == ["one.", "two."]
-
-
-def test_details_have_a_latex_file_of_their_own_that_may_break_over_pages() -> None:
-    table = document("87.9")
-    assert latex_details(table) == ""
-    table.details.append(Grid(("Task", "IQM"), [["[a", "87.91"]], "Beside the medians"))
-    assert "87.91" not in latex(table)
-    assert "87.91" in markdown(table)
-    text = latex_details(table)
-    assert text.count(r"\begin{") == text.count(r"\end{")
-    assert r"\begin{longtable}" in text
-    assert re.search(r"\n *{\[}a +& 87.91", text)
-    assert r"\item a note" in text
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
