@@ -1,13 +1,13 @@
 # Everything runs inside .venv, which any target makes when it is missing.
 #     make test PYTHON=python3.11      another interpreter (3.10 or newer)
 #     make quickstart ARGS="seed=1"    further arguments for the command
-#     make table1 scope=small          the same table from rows of the small model
+#     make table1 scale=small          the same table from rows of the small model
 
 PYTHON  ?= python3
 VENV    ?= .venv
 WORKERS ?= 2
 ARGS    ?=
-scope   ?=
+scale   ?=
 
 BIN   := $(VENV)/bin
 READY := $(VENV)/.installed
@@ -15,7 +15,7 @@ READY := $(VENV)/.installed
 # One thread per test worker, and nothing that reaches out by itself.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false \
             HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 WANDB_MODE=offline
-SCOPE    := $(if $(scope),scope=$(scope))
+SCALE    := $(if $(scale),scale=$(scale))
 PYTEST   := $(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS)
 
 SAMPLE_SWEEP := hparams.max_steps=16 hparams.eval_every=8 limit.dev=50 limit.test=50
@@ -68,14 +68,14 @@ sweep-sample: $(READY) ## the sweep whose rows are in results/: two tasks, two m
 	$(BIN)/iapt-sweep task=boolq,sst2 method=iapt,lora $(SAMPLE_SWEEP) $(ARGS)
 
 table1 table2 table3 table4 table5 table6 table7 table8: $(READY) ## a table of the paper, from the rows there are
-	$(BIN)/iapt-table $@ $(SCOPE) $(ARGS)
+	$(BIN)/iapt-table $@ $(SCALE) $(ARGS)
 
 figure2 figure3: $(READY) ## a figure of the paper, from the rows there are
-	$(BIN)/iapt-table $@ $(SCOPE) $(ARGS)
+	$(BIN)/iapt-table $@ $(SCALE) $(ARGS)
 
 claims: $(READY) ## what the rows say of the paper's claims, at its scale and, apart, at the small one
 	$(BIN)/iapt-table claims $(ARGS)
-	$(BIN)/iapt-table claims scope=small $(ARGS)
+	$(BIN)/iapt-table claims scale=small $(ARGS)
 
 params rates: $(READY) ## the parameters of every method; the learning rates that were tried
 	$(BIN)/iapt-table $@ $(ARGS)

@@ -35,7 +35,7 @@ NAMES = {
     "summary": "every cell of all rows, one section per setting",
     "claims": "each claim of the paper: reproduced, contradicted, undecided or not run",
 }
-SCOPE = ("scope", "backbone", "hparams", "data")  # keys for LAYOUT only
+SCOPE = ("scale", "backbone", "hparams", "data")  # keys for LAYOUT only
 LAYOUT = ("table1", "table2", "table3", "table5", "table7", "figure2", "figure3", "claims")
 COMMAND = Command(
     "iapt-table",
@@ -46,10 +46,10 @@ COMMAND = Command(
     keys=(
         Key("rows", f"the folder of result rows, with its subfolders (default {ROWS})", shown="FOLDER"),
         Key("out", "the folder for the files; out=none writes nothing", Path("results/tables"), or_null(Path)),
-        Key("scope", "the rows to show: paper (the default), or small: the same tables and claims from rows of "
+        Key("scale", "the rows to show: paper (the default), or small: the same tables and claims from rows of "
             "the small model, without the paper's values", "paper", one_of("paper", "small")),
         Key("setting", "the setting to show (start of its hash) if the rows have several", "", shown="HASH"),
-        Key("backbone", "rows of another backbone than the scope's"),
+        Key("backbone", "rows of another backbone than the scale's"),
         Key("hparams", "of another preset"),
         Key("data", "of other data"),
         *(replace(key, about=f"params only: {key.about}") for key in OWN_ENTRIES),
@@ -57,10 +57,10 @@ COMMAND = Command(
     notes="Tables 1 to 8 and the figures show our median beside the paper's value, what is missing and the\n"
     "command that runs it. They use only rows of the paper's own setting: hparams=paper, data=hub, no\n"
     "limit, the table's backbone. Methods that the paper does not have come last.\n\n"
-    "In another scope they keep the layout without the paper's values, from the one setting with the most\n"
+    "At another scale they keep the layout without the paper's values, from the one setting with the most\n"
     "cells, and a line says what that leaves out:\n\n"
-    "  iapt-table table1 claims scope=small\n"
-    "  iapt-table claims scope=small hparams=quick data=sample",
+    "  iapt-table table1 claims scale=small\n"
+    "  iapt-table claims scale=small hparams=quick data=sample",
 )  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def _scope(words: Words, cells: "Sequence[Cell]") -> "Scope":
 
     fields = {"backbone": "main_backbone", "hparams": "hparams", "data": "data"}
     changes = {field: words[key] for key, field in fields.items() if words[key]}
-    scope = Scope.called(words["scope"], **changes)
+    scope = Scope.called(words["scale"], **changes)
     setting = words["setting"]
     if setting:
         known = sorted({cell.setting for cell in cells if scope.names(cell)})

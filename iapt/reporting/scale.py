@@ -21,8 +21,8 @@ def settle(scope: Scope, cells: Sequence[Cell]) -> Scope:
         cells: All cells.
 
     Returns:
-        The scope, narrowed to the setting with the most cells, with its scale in words and a line on what
-        was left out. The paper's scope is returned as it is.
+        The scope, narrowed to the setting with the most cells (on real data, if there are any), with its
+        scale in words and a line on what was left out. The paper's scope is returned as it is.
     """
     if scope.is_paper:
         return scope
@@ -85,9 +85,10 @@ def _emptied(block: Block, scope: Scope) -> Block:
     return replace(block, backbone=backbone, lines=lines)
 
 
-def _weight(cells: Sequence[Cell]) -> tuple[int, int, str]:
+def _weight(cells: Sequence[Cell]) -> tuple[bool, int, int, str]:
     rows = [row for cell in cells for row in cell.rows]
-    return len(cells), len(rows), str(max(row.created for row in rows))
+    real = cells[0].data != "sample"  # the sample is for trying things out
+    return real, len(cells), len(rows), str(max(row.created for row in rows))
 
 
 def _left_out(shown: str, groups: dict[str, list[Cell]]) -> str:

@@ -17,7 +17,6 @@ from iapt.reporting.spec import (
     Column,
     Line,
     Table,
-    load,
     load_table,
     paper_lines,
     unattainable_notes,
@@ -37,7 +36,6 @@ SCALE_RULES = (
 UNATTAINABLE = "†: no accuracy on the test split as the paper describes it can be this value."
 FIGURE_RULES = f"A point is {SEEDS} The paper prints no numbers for this figure."
 NOT_PRINTED = "Not in the paper"
-PAPER = "+experiment=paper"
 DIFFERING = "the method's values, its rates, the data or the decoding"
 
 
@@ -259,8 +257,7 @@ def _commands(lines: Lines, scope: Scope) -> Iterator[str]:
     """Yield one sweep per backbone and set of missing tasks; a sweep skips finished runs."""
     if not (scope.is_paper or scope.name):
         return  # the names do not say how the rows of this setting were run
-    experiment = f"+experiment={load('setting')[scope.name]['experiment']}" if scope.name else PAPER
-    data = " data=FOLDER" if scope.name else ""
+    scale, data = (f" scale={scope.name}", " data=FOLDER") if scope.name else ("", "")
     lacking: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for line in lines:
         lacked = (p.column.task for p in line if not p.standing or p.standing.cell.missing)
@@ -270,7 +267,7 @@ def _commands(lines: Lines, scope: Scope) -> Iterator[str]:
             lacking[line[0].block.backbone, tasks, fixed].append(last)
     for (backbone, tasks, fixed), names in lacking.items():
         where = "" if backbone == scope.main_backbone else f"backbone={backbone} "
-        yield f"iapt-sweep {experiment} {where}task={tasks} {fixed}={','.join(names)}{data}"
+        yield f"iapt-sweep +experiment=paper{scale} {where}task={tasks} {fixed}={','.join(names)}{data}"
 
 
 def _record(name: str, place: Place) -> dict[str, object]:

@@ -16,7 +16,6 @@ from operator import attrgetter
 
 from pydantic import JsonValue
 
-from iapt.configuration.identity import digest, setting_of
 from iapt.results.row import Row
 from iapt.results.statistics import Interval, SignFlip, bootstrap_interval, median, sign_flip
 
@@ -28,7 +27,7 @@ class Cell:
     """The rows of one table entry: at most one per declared seed, sorted by seed.
 
     Attributes:
-        setting: First 8 characters of the hash of what its table must share (`setting_of_row`).
+        setting: First 8 characters of the setting hash.
         basis: Hash of what cells of one task must share to be comparable.
         seeds: The declared seeds.
     """
@@ -150,7 +149,7 @@ def collect(rows: Iterable[Row], seeds: Sequence[int] = SEEDS) -> tuple[list[Cel
             names.variant,
             names.hparams,
             names.data,
-            setting_of_row(row),
+            row.setting_hash,
             _digest([row.setting_hash, row.setting("task"), _shared(row)]),
             # The seeds of one cell also share the method's values and learning rates.
             _digest([row.cell_hash, row.setting("method"), row.setting("hparams")]),
@@ -188,19 +187,6 @@ def collect(rows: Iterable[Row], seeds: Sequence[int] = SEEDS) -> tuple[list[Cel
         if cell.rows:
             cells.append(cell)
     return cells, messages + _several_settings(cells)
-
-
-def setting_of_row(row: Row) -> str:
-    """Return a row's setting hash, without the fingerprint of a folder's files.
-
-    Every task has files of its own, so that the tasks of one table would never share their setting; the
-    cells of one task still share the files, because their basis has the whole hash.
-    """
-    data = row.setting("data")
-    if not isinstance(data, Mapping) or "fingerprint" not in data:
-        return row.setting_hash
-    named = {key: value for key, value in data.items() if key != "fingerprint"}
-    return digest(setting_of({"hparams": {}, **row.config, "data": named}))
 
 
 def compare(left: Cell, right: Cell, metric: str | None = None) -> Comparison | None:

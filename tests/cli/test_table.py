@@ -165,9 +165,9 @@ def test_a_broken_file_is_a_warning_on_stderr(
         (["rows=."], "got 0 of NAME"),
         (["table1", "rows=/no/such/folder"], "no such folder"),
         (["table8", "backbone=gpt2_large"], "backbone=gpt2_large does not work with table8"),
-        (["table1", "summary", "scope=small"], "scope=small does not work with summary"),
-        (["table1", "scope=smal"], "Did you mean 'small'?"),
-        (["table1", "scope=small", "setting=zzz"], "setting=zzz: no row has it"),
+        (["table1", "summary", "scale=small"], "scale=small does not work with summary"),
+        (["table1", "scale=smal"], "Did you mean 'small'?"),
+        (["table1", "scale=small", "setting=zzz"], "setting=zzz: no row has it"),
         (["table1", "rows=.", "out=none", "setting=zzz"], "setting=zzz: no row has it"),
     ],
 )
@@ -206,12 +206,13 @@ def test_the_small_scope_fills_the_papers_layout_into_files_of_its_own(
 ) -> None:
     small = {"backbone": "smollm2_135m", "hparams": "tuned", "data": "folder:data"}
     store(rows, [raw_row("boolq", "lora", seed, 61.0, **small) for seed in range(5)])
-    assert main(["table1", "scope=small", f"rows={rows}", f"out={tmp_path / 'out'}"]) == 0
+    assert main(["table1", "scale=small", f"rows={rows}", f"out={tmp_path / 'out'}"]) == 0
     printed = capsys.readouterr().out
     assert "61.0" in printed
     assert "86." not in printed
     assert (
-        "iapt-sweep +experiment=small task=sst2,rte,qnli,copa,record,squad method=lora" in printed
+        "iapt-sweep +experiment=paper scale=small task=sst2,rte,qnli,copa,record,squad method=lora"
+        in printed
     )
     stems = {path.name for path in (tmp_path / "out").iterdir()}
     assert stems == {f"table1-small{rest}" for rest in (".md", ".tex", ".csv", "-details.tex")}
@@ -220,7 +221,7 @@ def test_the_small_scope_fills_the_papers_layout_into_files_of_its_own(
 def test_all_tables_of_the_small_scope_are_those_with_the_papers_layout(
     rows: Path, tmp_path: Path
 ) -> None:
-    assert main(["all", "scope=small", f"rows={rows}", f"out={tmp_path / 'out'}"]) == 0
+    assert main(["all", "scale=small", f"rows={rows}", f"out={tmp_path / 'out'}"]) == 0
     found = {path.stem for path in (tmp_path / "out").glob("*.md")}
     assert found == {f"{name}-small" for name in LAYOUT}
 

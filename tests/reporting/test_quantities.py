@@ -2,8 +2,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from iapt.reporting.quantities import efficiency_table, params_table, sizes_table
 from iapt.reporting.latex import latex
+from iapt.reporting.quantities import efficiency_table, params_table, sizes_table
 from iapt.reporting.render import csv_text, markdown
 from iapt.reporting.spec import MAIN_BACKBONE, load_table
 from iapt.results.cells import collect

@@ -14,8 +14,7 @@ MODEL = {"checkpoint": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 
 
 def config(fingerprint: str, **hparams: Any) -> dict[str, Any]:
-    data = {"name": "folder:data", "fingerprint": fingerprint}
-    return CONFIG | {"data": data, "hparams": {"batch_size": 8, **hparams}}
+    return CONFIG | {"data_fingerprint": fingerprint, "hparams": {"batch_size": 8, **hparams}}
 
 
 def build(rows: Sequence[Row], name: str = "table1", **names: str) -> Document:
@@ -53,21 +52,36 @@ def test_rows_of_the_papers_setting_and_small_ones_never_meet() -> None:
     assert texts(score_table("table1", rows, collect(rows)[0]), "LoRA")[1] == "93.3"
 
 
-def test_tasks_whose_folders_differ_in_their_files_share_a_setting() -> None:
-    rows = five("sst2", "lora", [81.0] * 5, config=config("a"), setting="aaaaaaaa", **SMALL)
-    rows += five("rte", "lora", [55.0] * 5, config=config("b"), setting="bbbbbbbb", **SMALL)
+def test_the_tasks_of_one_folder_stand_in_one_table() -> None:
+    rows = five("sst2", "lora", [81.0] * 5, config=config("a"), **SMALL)
+    rows += five("rte", "lora", [55.0] * 5, config=config("b"), **SMALL)
     document = build(rows)
     assert texts(document, "LoRA")[1:3] == ["81.0", "55.0"]
     assert not any("Left out" in note for note in document.notes)
+
+
+def test_real_data_goes_before_the_sample() -> None:
+    rows = five("sst2", "lora", [99.0] * 5, setting="5a", **{**SMALL, "data": "sample"})
+    assert texts(build(rows), "LoRA")[1] == "99.0"
+    rows += five("sst2", "lora", [81.0], setting="f0", **SMALL)
+    assert texts(build(rows), "LoRA")[1] == "81.0 (1/5)"
 
 
 def test_of_several_settings_the_one_with_most_cells_is_shown_and_one_line_names_the_others() -> (
     None
 ):
     long = config("a", max_steps=100)
-    rows = five("sst2", "lora", [81.0] * 2, config=long, steps=100, **SMALL)
-    rows += five("sst2", "iapt", [82.0] * 2, config=long, steps=100, **SMALL)
-    rows += five("sst2", "lpt", [83.0] * 5, config=config("a", max_steps=40), steps=40, **SMALL)
+    rows = five("sst2", "lora", [81.0] * 2, config=long, setting="10f", steps=100, **SMALL)
+    rows += five("sst2", "iapt", [82.0] * 2, config=long, setting="10f", steps=100, **SMALL)
+    rows += five(
+        "sst2",
+        "lpt",
+        [83.0] * 5,
+        config=config("a", max_steps=40),
+        setting="40f",
+        steps=40,
+        **SMALL,
+    )
     document = build(rows)
     assert texts(document, "LoRA")[1] == "81.0 (2/5)"
     assert texts(document, "LPT")[1] == "–"
