@@ -23,7 +23,7 @@ SAMPLE_SWEEP := hparams.max_steps=16 hparams.eval_every=8 limit.dev=50 limit.tes
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup quickstart test test-all check format smoke report sweep-sample bench clean \
-        table1 table2 table3 table4 table5 table6 table7 table8 figure2 figure3 claims params rates
+        table1 table2 table3 table4 table5 table6 table7 table8 figure2 figure3 claims params rates ledger
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## / { \
@@ -77,7 +77,7 @@ claims: $(READY) ## what the rows say of the paper's claims, at its scale and, a
 	$(BIN)/iapt-table claims $(ARGS)
 	$(BIN)/iapt-table claims scale=small $(ARGS)
 
-params rates: $(READY) ## the parameters of every method; the learning rates that were tried
+params rates ledger: $(READY) ## the parameters of every method; the learning rates tried; what other papers print
 	$(BIN)/iapt-table $@ $(ARGS)
 
 report: $(READY) ## one HTML page: tables, curves, predictions

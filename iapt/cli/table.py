@@ -33,6 +33,7 @@ NAMES = {
     "stored, active at decode. Needs no rows, because it builds the methods without weights",
     "rates": "learning rates tried: each method's score at each rate, and its best rate by dev loss",
     "summary": "every cell of all rows, one section per setting",
+    "ledger": "what other papers print for the same methods, and where they disagree. Needs no rows",
     "claims": "each claim of the paper: reproduced, contradicted, undecided or not run",
 }
 SCOPE = ("scale", "backbone", "hparams", "data")  # keys for LAYOUT only
@@ -84,7 +85,8 @@ def _run(words: Words) -> None:
 
     from iapt.results.cells import collect
 
-    rows, warnings = ([], []) if names == ["params"] else load_rows(words["rows"])
+    no_rows = set(names) <= {"params", "ledger"}
+    rows, warnings = ([], []) if no_rows else load_rows(words["rows"])
     cells, messages = collect(rows)
     scope = _scope(words, cells)
     for number, name in enumerate(names):
@@ -131,12 +133,14 @@ def _build(
     scope: "Scope",
     words: Words,
 ) -> "tuple[Document, dict[str, str]]":
-    from iapt.reporting import claims, figures, quantities, rates, spec, summary, tables
+    from iapt.reporting import claims, figures, ledger, quantities, rates, spec, summary, tables
 
     if name == "summary":
         return summary.summary(rows, cells, messages), {}
     if name == "claims":
         return claims.claims_document(cells, scope), {}
+    if name == "ledger":
+        return ledger.ledger(), {}
     if name == "rates":
         return rates.rates_document(cells), {}
     if name == "params":

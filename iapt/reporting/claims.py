@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any, Literal, get_args
 
 from iapt.reporting.choose import Scope, comparable
+from iapt.reporting.ledger import disagreements, in_several
 from iapt.reporting.measures import Standing, count_text
 from iapt.reporting.render import Document, Grid
 from iapt.reporting.spec import MAIN_BACKBONE, Line, line, load, load_table
@@ -17,6 +18,9 @@ RULE = (
     "whole 95 % bootstrap interval of the IQM of the seed-paired differences. B beats A if that "
     "interval is below zero: the claim is contradicted. Otherwise it is undecided. A claim over "
     "several baselines or points needs every one of them, and a single contradiction refutes it."
+)
+ACROSS = (
+    "Papers differ in size, splits and decoding: iapt-table ledger has every figure and its source."
 )
 MOST = 4  # reasons for "not run" listed in full
 
@@ -72,6 +76,9 @@ def claims_document(cells: Sequence[Cell], scope: Scope | None = None) -> Docume
     document = Document(scope.stem("claims"), title, intro, notes=notes)
     lines = [[c.text, c.source, found.verdict, found.reason] for c, found in findings]
     document.grids.append(Grid(("Claim", "Source", "Verdict", "Because"), lines))
+    if scope.is_paper:
+        document.details += [disagreements(), in_several()]
+        document.notes.append(ACROSS)
     behind = [[c.id, " ".join(found.run_ids)] for c, found in findings if found.run_ids]
     if behind:
         document.details.append(Grid(("Claim", "Runs"), behind, "Rows behind the verdicts"))
