@@ -66,8 +66,12 @@ class HydraCommand:
             self.name,
             words or ["--help"],
             lambda: self.help(words),
-            lambda: run(flags_and_words(words)),
+            lambda: self._run(run, words),
         )
+
+    def _run(self, run: Any, words: list[str]) -> None:
+        refuse_processes(self.name)
+        run(flags_and_words(words))
 
     def help(self, words: Sequence[str] = ()) -> str:
         """Return the page of groups, entries and examples; `--config-dir` in `words` adds its entries."""
@@ -104,6 +108,20 @@ Flags:
   --cfg job [--resolve] [--package method]               show the configuration and stop
   --info [defaults|searchpath|...]                       show how it was composed
   --version  --help""".splitlines()
+
+
+def refuse_processes(name: str) -> None:
+    """Refuse to be started as one of several processes of one run.
+
+    Raises:
+        ConfigError: `WORLD_SIZE`, which torchrun sets, is more than 1.
+    """
+    count = os.environ.get("WORLD_SIZE", "1")
+    if count.strip() != "1":
+        raise ConfigError(
+            f"WORLD_SIZE={count}: {name} runs in one process. Start it without torchrun, or unset WORLD_SIZE; "
+            "iapt-sweep uses several GPUs by running several cells at once (hydra/launcher=...)."
+        )
 
 
 def flags_and_words(words: Sequence[str]) -> Line:
