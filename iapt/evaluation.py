@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from iapt.backbone import processes
 from iapt.backbone.base import Backbone
 from iapt.data.encode import Encoded
 from iapt.data.template import render
@@ -114,7 +115,11 @@ def evaluate(
 
     def texts(instructions: Sequence[Encoded]) -> list[str]:
         with tqdm(
-            total=len(instructions), desc="decoding", unit="example", dynamic_ncols=True
+            total=len(instructions),
+            desc="decoding",
+            unit="example",
+            dynamic_ncols=True,
+            disable=not processes.first(),
         ) as bar:
             return decode(
                 backbone,

@@ -17,12 +17,13 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from iapt.backbone import processes
 from iapt.backbone.load import Loaded, check_access, load_backbone, load_tokenizer
 from iapt.configuration.checking import faults
 from iapt.data.encode import Encoded
 from iapt.data.tokens import Tokens
 from iapt.display import show_plan, show_prompt, show_result
-from iapt.errors import DataError, StorageError
+from iapt.errors import DataError, StorageError, TrainingError
 from iapt.evaluation import Evaluation, encode_to_decode, encode_to_learn, evaluate
 from iapt.files import write_json, write_text
 from iapt.methods.base import Method
@@ -50,27 +51,57 @@ from iapt.results.row import (
 )
 from iapt.tasks.base import SPLITS, Example, Split
 from iapt.trained.adapters import describe
-from iapt.training.loop import train
+from iapt.training.loop import Logger, Silent, train
 from iapt.training.state import History, Run
 from iapt.training.step import Data
 
 TRAINING: tuple[Split, ...] = ("train", "dev")
+CHECKPOINT = "checkpoint.safetensors"
 
 
 def run(config: dict[str, Any]) -> Row | None:
-    """Run one configuration to its row.
+    """Run one configuration to its row; several processes that torchrun started share the work.
 
     Args:
         config: a resolved configuration (plain dicts).
 
     Returns:
         The row; an existing row is returned without running anything, unless `force` is set. None
-        after a dry run.
+        after a dry run, and in all processes but the first.
 
     Raises:
         IaptError: the configuration, data, backbone or numbers are wrong, or the file of the finished
             row is damaged.
     """
+    with processes.joined():
+        if processes.first():
+            return _lead(config)
+        _follow(config)
+        return None
+
+
+def _follow(config: dict[str, Any]) -> None:
+    """Do this process's share, if the first one says that there is a run to do; writes nothing."""
+    said = processes.order()
+    if said is None:
+        return
+    plan = make_plan(config)
+    folder = Path(config["out"]) / plan.run_id
+    seen = _seen(plan, folder)
+    if seen != said:
+        raise TrainingError(
+            f"process {processes.rank()} sees {seen}, the first process {said}: all need the same command, code "
+            "and data, and a folder out= that all machines share."
+        )
+    _run(plan, plan.examples(), folder, folder / CHECKPOINT, Silent(), 0.0)
+
+
+def _seen(plan: Plan, folder: Path) -> dict[str, Any]:
+    """Return what the processes of a run must agree on before they train."""
+    return {"run": plan.run_id, "resumes": sorted(p.name for p in folder.glob("*.safetensors"))}
+
+
+def _lead(config: dict[str, Any]) -> Row | None:
     started = time.perf_counter()
     plan = make_plan(config)
     row_file = row_path(Path(config["rows"]), plan.run_id)
@@ -89,7 +120,7 @@ def run(config: dict[str, Any]) -> Row | None:
     show_plan(plan, {split: len(examples[split]) for split in SPLITS})
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "failed.txt").unlink(missing_ok=True)
-    checkpoint = folder / "checkpoint.safetensors"
+    checkpoint = folder / CHECKPOINT
     if config["force"]:
         checkpoint.unlink(missing_ok=True)
     ok = False
@@ -97,7 +128,9 @@ def run(config: dict[str, Any]) -> Row | None:
         write_json(folder / "config.json", plan.config)
         write_json(folder / "splits.json", plan.task.split_report(plan.source))
         plan.logger.start(folder, plan.run_id, plan.config)
-        row = write_row(row_file.parent, _run(plan, examples, folder, checkpoint, started))
+        made = _run(plan, examples, folder, checkpoint, plan.logger, started)
+        assert made is not None
+        row = write_row(row_file.parent, made)
         checkpoint.unlink(missing_ok=True)
         ok = True
     except BaseException:
@@ -123,8 +156,10 @@ def _run(
     examples: dict[Split, list[Example]],
     folder: Path,
     checkpoint: Path,
+    logger: Logger,
     started: float,
-) -> Row:
+) -> Row | None:
+    """Train, decode and score; returns the row in the first process of a run, which alone writes."""
     tokenizer = load_tokenizer(plan.backbone)
     tokens = Tokens(tokenizer, plan.backbone.template, plan.backbone.bos, plan.max_length)
     encoded: dict[Split, list[Encoded]] = {
@@ -145,9 +180,13 @@ def _run(
 
     data = {s: Data(encoded[s], tokenizer.pad_token_id, tokenizer.eos_token_id) for s in TRAINING}
     training = Run(backbone, method, data["train"], data["dev"], plan.hparams, plan.cell["seed"])
-    history = train(training, checkpoint, plan.config_hash, plan.logger)
+    if processes.first():  # what is fetched or converted once is there for the others now
+        processes.start(_seen(plan, folder))
+    processes.wait()  # their loading is nobody's training time
+    history = train(training, checkpoint, plan.config_hash, logger)
     num_beams = plan.hparams.num_beams or plan.task.num_beams
-    save_adapter(folder / "adapter", method, describe(plan, loaded, num_beams))
+    if processes.first():
+        save_adapter(folder / "adapter", method, describe(plan, loaded, num_beams))
 
     test_started = time.perf_counter()
     method.eval()
@@ -160,6 +199,8 @@ def _run(
         num_beams=num_beams,
         batch_tokens=plan.hparams.eval_batch_tokens,
     )
+    if not processes.first():
+        return None
     evaluation.write_predictions(folder / "predictions.jsonl")
     now = time.perf_counter()
 
@@ -285,6 +326,7 @@ def _in_short(structure: dict[str, Any]) -> dict[str, Any]:
 
 
 def _device_name(device: torch.device) -> str:
+    several = f"{processes.count()} x " if processes.count() > 1 else ""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu ({torch.get_num_threads()} threads)"
+        return several + torch.cuda.get_device_name(device)
+    return f"{several}cpu ({torch.get_num_threads()} threads)"

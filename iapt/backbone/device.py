@@ -1,7 +1,10 @@
 """The device of a run: a CPU or a CUDA GPU."""
 
+import os
+
 import torch
 
+from iapt.backbone import processes
 from iapt.errors import ConfigError, closest
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -18,9 +21,30 @@ def device_named(name: str) -> torch.device:
             f"device={name!r}: allowed are {', '.join(DEVICES)}, cuda:N.{closest(name, DEVICES)}"
         )
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(
             f"device={name}: torch {torch.__version__} sees no CUDA device; use device=cpu."
         )
+    if processes.count() > 1 and name != "cpu":
+        return _own_gpu(name)
     return torch.device(name)
+
+
+def _own_gpu(name: str) -> torch.device:
+    """Return the GPU of this process among those that torchrun started on this machine."""
+    here, gpus = (
+        int(os.environ.get("LOCAL_WORLD_SIZE", processes.count())),
+        torch.cuda.device_count(),
+    )
+    if name != "cuda":
+        raise ConfigError(
+            f"device={name}: one GPU, but the run has {processes.count()} processes, one GPU each; use device=cuda."
+        )
+    if here > gpus:
+        raise ConfigError(
+            f"device={name}: {here} processes on a machine with {gpus} GPUs; use torchrun --nproc-per-node={gpus}."
+        )
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(device)  # also that of the random state in a checkpoint
+    return device

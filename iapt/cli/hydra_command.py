@@ -53,11 +53,13 @@ class HydraCommand:
         name: as typed, `iapt-train`.
         purpose: what it does, in one sentence.
         examples: command lines for `--help`.
+        shares: whether several processes, started by torchrun, may do its work together.
     """
 
     name: str
     purpose: str
     examples: Sequence[str]
+    shares: bool = False
 
     def main(self, run: Any, arguments: Sequence[str] | None) -> int:
         """Answer `--help` and `--version`, or run; returns the exit code."""
@@ -70,7 +72,8 @@ class HydraCommand:
         )
 
     def _run(self, run: Any, words: list[str]) -> None:
-        refuse_processes(self.name)
+        if not self.shares:
+            refuse_processes(self.name)
         run(flags_and_words(words))
 
     def help(self, words: Sequence[str] = ()) -> str:

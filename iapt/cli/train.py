@@ -24,7 +24,9 @@ COMMAND = HydraCommand(
         "iapt-train task=boolq method=iapt experiment=paper   # LLaMA-2 7B, released data, Appendix F; needs a GPU",
         "iapt-train --config-dir <folder> plugins=my_methods method=my_method   # <folder>/method/my_method.yaml",
         "iapt-train task=<path>/my_task.yaml method=lora",
+        "torchrun --nproc-per-node=4 --no-python iapt-train task=boolq method=iapt   # one run on four GPUs",
     ),
+    shares=True,
 )
 KEPT = ("task", "method", "variant", "seed", "plugins")  # keys that the paper's setting leaves open
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from iapt.backbone import processes
 from iapt.backbone.base import Backbone
 from iapt.backbone.cache import State
 from iapt.data.batches import by_length
@@ -87,7 +88,8 @@ def decode(
     """Decode instructions (token ids, no padding) into texts, in the order given.
 
     Instructions are grouped by length so that one batch, beams and answers included, holds at most
-    `batch_tokens` tokens; the grouping changes nothing in the texts but rounding.
+    `batch_tokens` tokens; the grouping changes nothing in the texts but rounding.  The processes of a run
+    share the groups, and each returns all texts.
 
     Args:
         backbone: with the method attached.
@@ -101,9 +103,9 @@ def decode(
     """
     backbone.train(False)
     device = backbone.device
-    texts = [""] * len(instructions)
+    texts: dict[int, str] = {}
     sizes = [(len(ids) + max_new_tokens) * num_beams for ids in instructions]
-    for group in by_length(sizes, batch_tokens):
+    for group in processes.share(by_length(sizes, batch_tokens)):
         width = max(len(instructions[i]) for i in group)
         ids = torch.full((len(group), width), tokenizer.pad_token_id)
         mask = torch.zeros(len(group), width, dtype=torch.bool)
@@ -126,4 +128,7 @@ def decode(
             texts[i] = text
         if on_batch:
             on_batch(len(group))
-    return texts
+    own, texts = len(texts), processes.merged(texts)
+    if on_batch and len(texts) > own:
+        on_batch(len(texts) - own)
+    return [texts[i] for i in range(len(instructions))]

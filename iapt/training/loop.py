@@ -12,6 +12,7 @@ from typing import Protocol
 
 from tqdm import tqdm
 
+from iapt.backbone import processes
 from iapt.errors import TrainingError
 from iapt.files import write_json
 from iapt.methods.base import Measured
@@ -52,19 +53,20 @@ def train(
         before = checkpoint.with_name("search.safetensors")
         _search(run, method, method.search, before, identity, say)
         run.save(checkpoint, identity)
-        before.unlink()
+        if processes.first():
+            before.unlink()
     _train(run, checkpoint, identity, logger, say, "training")
     found = structure(method)
-    if found:
+    if found and processes.first():
         write_json(checkpoint.with_name("structure.json"), found)
     return run.history
 
 
-class _Silent:
-    """Keeps a search's numbers from the logger, whose steps must not restart at 0 after it."""
+class Silent:
+    """Logs nothing: a search, whose steps would be the run's again, and all processes but the first."""
 
     def log(self, values: dict[str, float], step: int) -> None:
-        pass
+        """Forget the values."""
 
 
 def _search(
@@ -98,7 +100,7 @@ def _search(
         plan.held_out,
         plan.order,
     )
-    history = _train(search, checkpoint, identity, _Silent(), say, "searching")
+    history = _train(search, checkpoint, identity, Silent(), say, "searching")
     method.end_search()
     run.backbone.detach()
     method.attach(run.backbone)
@@ -124,6 +126,7 @@ def _train(
         desc=doing,
         unit="step",
         dynamic_ncols=True,
+        disable=not processes.first(),
     )
 
     def measure() -> None:

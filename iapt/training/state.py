@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from iapt.backbone import processes
 from iapt.backbone.base import Backbone
 from iapt.data.batches import Sampler
 from iapt.errors import TrainingError
@@ -136,6 +137,7 @@ class Run:
     def evaluate(self) -> dict[str, float]:
         """Evaluate on dev, keep the best state, count patience."""
         h = self.history
+        processes.check_same(self.method.state_dict())
         loss, accuracy = evaluate(
             self.backbone, self.method, self.dev, self.hparams.eval_batch_tokens
         )
@@ -161,7 +163,9 @@ class Run:
         return not isinstance(self.method, Structured) or self.method.ready(progress)
 
     def save(self, path: Path, identity: str) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint, which all processes would write alike: the first one does."""
+        if not processes.first():
+            return
         tensors = {f"method.{k}": v for k, v in self.method.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
         tensors["rng.torch"] = torch.get_rng_state()

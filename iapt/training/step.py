@@ -5,6 +5,7 @@ architecture parameters Θ on a batch of other data, then a step of the weights 
 Each touches its own parameters only.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from iapt.backbone import processes
 from iapt.backbone.base import Backbone
 from iapt.data.batches import micro_batches
 from iapt.data.encode import IGNORE, Batch, Encoded, collate
@@ -122,22 +124,23 @@ def weight_step(
     weights = weight_parameters(method)
     total, tokens = _accumulate(backbone, data, indices, budget, weights)
     penalty = method.penalty()
-    if penalty is not None:
+    if penalty is not None and processes.first():  # it is summed with the rest, so it counts once
         for p, g in zip(
             weights, torch.autograd.grad(penalty, weights, allow_unused=True), strict=True
         ):
             if g is not None:
                 p.grad = g if p.grad is None else p.grad + g
         total += float(penalty.detach()) * tokens
-    return total / tokens
+    return _of_all(weights, total) / tokens
 
 
 def arch_step(
     backbone: Backbone, method: Method, data: Data, indices: Sequence[int], budget: int
 ) -> float:
     """Gradients of Θ for one batch of the outer data set; Ω is not touched; returns the batch's loss."""
-    total, tokens = _accumulate(backbone, data, indices, budget, method.arch_parameters())
-    return total / tokens
+    arch = method.arch_parameters()
+    total, tokens = _accumulate(backbone, data, indices, budget, arch)
+    return _of_all(arch, total) / tokens
 
 
 def _accumulate(
@@ -147,36 +150,48 @@ def _accumulate(
     budget: int,
     parameters: list[nn.Parameter],
 ) -> tuple[float, int]:
-    """Set `.grad` of these parameters only, over micro-batches; returns (summed loss, tokens)."""
+    """Set `.grad` of these parameters only, over the micro-batches of this process's share of a batch.
+
+    Returns (summed loss of the share, tokens of the whole batch).
+    """
     tokens = sum(len(data.examples[i].response) for i in indices)
     total = 0.0
     for p in parameters:
         p.grad = None
-    for group in micro_batches(indices, data.sizes, budget):
-        out = response(backbone, data.batch(group).to(backbone.device), data.eos_token_id)
-        if not torch.isfinite(out.loss):
-            raise TrainingError(
-                f"the loss is {float(out.loss.detach())}; nothing was updated. "
-                "Lower hparams.lr, or use float32 (backbone.dtype)."
-            )
-        for p, g in zip(
-            parameters,
-            torch.autograd.grad(out.loss / tokens, parameters, allow_unused=True),
-            strict=True,
-        ):
-            if g is not None:
-                p.grad = g if p.grad is None else p.grad + g
-        total += float(out.loss.detach())
+    own = processes.share(sorted(indices, key=lambda i: data.sizes[i]))
+    with processes.own_draws(backbone.device):
+        for group in micro_batches(own, data.sizes, budget):
+            out = response(backbone, data.batch(group).to(backbone.device), data.eos_token_id)
+            for p, g in zip(
+                parameters,
+                torch.autograd.grad(out.loss / tokens, parameters, allow_unused=True),
+                strict=True,
+            ):
+                if g is not None:
+                    p.grad = g if p.grad is None else p.grad + g
+            total += float(out.loss.detach())
     return total, tokens
+
+
+def _of_all(parameters: list[nn.Parameter], total: float) -> float:
+    """Sum gradients and loss over the processes."""
+    total = processes.sum_gradients(parameters, total)
+    if not math.isfinite(total):
+        raise TrainingError(
+            f"the loss is {total}; nothing was updated. Lower hparams.lr, or use float32 (backbone.dtype)."
+        )
+    return total
 
 
 def evaluate(backbone: Backbone, method: Method, data: Data, budget: int) -> tuple[float, float]:
     """Dev loss (nats per response token) and the percentage of rows answered exactly (greedy)."""
     backbone.train(False)
     method.eval()
-    loss, tokens, exact = 0.0, 0, 0
+    loss, tokens, exact = 0.0, 0.0, 0.0
     with torch.no_grad():
-        for group in micro_batches(range(len(data.examples)), data.sizes, budget):
+        groups = micro_batches(range(len(data.examples)), data.sizes, budget)
+        for group in processes.share(groups):
             out = response(backbone, data.batch(group).to(backbone.device), data.eos_token_id)
             loss, tokens, exact = loss + float(out.loss), tokens + out.tokens, exact + out.exact
+    loss, tokens, exact = processes.summed(loss, tokens, exact)
     return loss / tokens, 100 * exact / len(data.examples)
