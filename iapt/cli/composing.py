@@ -122,6 +122,7 @@ def plain(config: "DictConfig", choices: Mapping[str, Any]) -> dict[str, Any]:
     except MissingMandatoryValue as error:
         raise ConfigError(f"{error.full_key}: missing; give {error.full_key}=VALUE.") from error
     assert isinstance(values, dict)
+    values.pop("launcher", None)  # it starts runs, and changes nothing in them
     for group in NAMED:
         if isinstance(values.get(group), dict) and choices.get(group):
             values[group].setdefault("name", str(choices[group]))

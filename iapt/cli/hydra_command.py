@@ -5,11 +5,11 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from iapt.cli.command import answer, config_dirs, hanging
+from iapt.cli.launchers import needs
 from iapt.cli.overrides import CONFIG_DIR, groups, summary
 from iapt.configuration.catalog import PACKAGE
 from iapt.errors import ConfigError, StorageError, closest
@@ -24,12 +24,6 @@ SHOWING: dict[str, tuple[str, ...] | None] = {
 SHORT = {"-c": "--cfg", "-p": "--package", "-i": "--info", "-h": "--help", "help": "--help"}
 WIDTH = 118  # characters of a line of `--help`
 FLAGS = (*SHOWING, "--config-dir", "--help", "--version")
-LAUNCHERS = {
-    "basic": ("", "one run after another, in this process"),
-    "joblib": ("hydra_joblib_launcher", "several runs at once on this machine"),
-    "submitit_local": ("hydra_submitit_launcher", "each run in its own process"),
-    "submitit_slurm": ("hydra_submitit_launcher", "one Slurm job per run"),
-}
 
 
 @dataclass(frozen=True)
@@ -87,15 +81,13 @@ class HydraCommand:
             lines.append(f"  {group}")
             for entry in entries:
                 if (group, entry) != ("variant", "none"):
-                    lines += hanging(f"    {entry:<18} ", summary(group, entry, folders), WIDTH)
+                    about = summary(group, entry, folders)
+                    if group == "launcher" and needs(entry):
+                        about += f" Needs {needs(entry)}."
+                    lines += hanging(f"    {entry:<18} ", about, WIDTH)
         lines += ["", "Hyperparameters (hparams.KEY=VALUE; shown are the paper's values):"]
         for key, value, about in _numbers():
             lines += hanging(f"  {f'{key}={value}':<30} ", about, WIDTH)
-        lines += ["", "Launchers of iapt-sweep (hydra/launcher=NAME):"]
-        for launcher, (package, about) in LAUNCHERS.items():
-            there = not package or _installed(package)
-            note = "" if there else f" (needs pip install {package.replace('_', '-')})"
-            lines += hanging(f"  {launcher:<18} ", about + note, WIDTH)
         return "\n".join(
             [*lines, "", *_OTHERS, "", "Examples:", *(f"  {e}" for e in self.examples), ""]
         )
@@ -123,7 +115,7 @@ def refuse_processes(name: str) -> None:
     if count.strip() != "1":
         raise ConfigError(
             f"WORLD_SIZE={count}: {name} runs in one process. Start it without torchrun, or unset WORLD_SIZE; "
-            "iapt-sweep uses several GPUs by running several cells at once (hydra/launcher=...)."
+            "iapt-sweep uses several GPUs by running several cells at once (launcher=...)."
         )
 
 
@@ -202,10 +194,3 @@ def _numbers() -> list[tuple[str, str, str]]:
     values = re.findall(r"^(\w+): *([^#\n]*?) *(?:#.*)?$", preset, re.MULTILINE)
     about = dict(re.findall(r"^        (\w+): (.+(?:\n {12}.+)*)", source, re.MULTILINE))
     return [(k, v, " ".join(about.get(k, "").split())) for k, v in values if k != "name"]
-
-
-def _installed(package: str) -> bool:
-    try:
-        return find_spec(f"hydra_plugins.{package}") is not None
-    except ImportError:
-        return False

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from iapt.cli.command import config_dirs
 from iapt.cli.composing import check_keys, composed, grid_of, plain
 from iapt.cli.hydra_command import HydraCommand, Line, made_folder, run_hydra
+from iapt.cli.launchers import check_launcher, own_gpu
 from iapt.cli.overrides import groups, prepare, quoted, split_argument
 from iapt.errors import IaptError
 from iapt.files import read_json, write_json
@@ -30,7 +31,7 @@ COMMAND = HydraCommand(
         "iapt-sweep task=boolq,sst2 method=iapt,lora",
         "iapt-sweep task=boolq method=all seed=0",
         "iapt-sweep task=boolq method=all dry_run=true   # list the cells, finished or left",
-        "iapt-sweep task=boolq method=iapt hydra/launcher=submitit_slurm",
+        "iapt-sweep task=boolq method=iapt launcher=slurm launcher.partition=gpu   # or joblib, ray",
     ),
 )
 SEEDS = "seed=0,1,2,3,4"
@@ -47,8 +48,9 @@ def _sweep(line: Line) -> None:
     known = groups(folders)
     expanded = [_expand(w, known) for w in words] + ([] if "seed" in keys else [SEEDS])
     prepared = prepare([*(f"--config-dir={folder}" for folder in folders), *expanded])
-    check_keys(prepared)
     grid = grid_of(prepared)
+    check_launcher(grid)
+    check_keys(prepared)
     if line.shows:  # of the first cell
         run_hydra(lambda _: None, [*line.shows, *(values[0] for values in grid.values())])
         return
@@ -109,6 +111,10 @@ def _job(config: "DictConfig") -> None:
     print(f"\n=== run {folder.name}: {name}", flush=True)
     state = {"status": "finished", "run": name, "error": ""}
     try:
+        if (
+            hydra.runtime.choices["hydra/launcher"] == "joblib"
+        ):  # others share the GPUs out themselves
+            own_gpu()
         from iapt.run import run
 
         row = run(plain(config, hydra.runtime.choices))

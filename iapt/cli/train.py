@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from iapt.cli.command import config_dirs
 from iapt.cli.composing import check_keys, plain
 from iapt.cli.hydra_command import HydraCommand, Line, made_folder, run_hydra
+from iapt.cli.launchers import refuse_launcher
 from iapt.cli.overrides import prepare, refuse_grid, split_argument
 from iapt.errors import IaptError
 
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(line: Line) -> None:
     refuse_grid(line.words)
+    refuse_launcher(line.words)
     prepared = prepare(line.words)
     check_keys(prepared)
     given = dict(map(split_argument, line.words))
