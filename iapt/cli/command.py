@@ -8,7 +8,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,14 @@ class Words:
         values: the value of every declared key, given or default.
         given: the keys on the command line.
         others: words of `iapt-train`, for a command that takes them too.
+        flags: the flags on the command line.
     """
 
     names: tuple[str, ...]
     values: Mapping[str, Any]
     given: frozenset[str]
     others: tuple[str, ...] = ()
+    flags: frozenset[str] = frozenset()
 
     def __getitem__(self, key: str) -> Any:
         return self.values[key]
@@ -89,6 +91,7 @@ class Command:
         keys: its `key=value` words.
         notes: further paragraphs of `--help`, such as examples.
         takes_others: any other word belongs to `iapt-train` and is passed on.
+        flags: words such as `--json`, and what each does; `Words.flags` has those given.
     """
 
     name: str
@@ -100,6 +103,7 @@ class Command:
     keys: Sequence[Key] = ()
     notes: str = ""
     takes_others: bool = False
+    flags: Mapping[str, str] = field(default_factory=dict)
 
     def help(self) -> str:
         """The page that `--help` prints."""
@@ -109,6 +113,8 @@ class Command:
         if self.keys:
             rows = [(f"{k.name}={k.shown or _text(k.default)}", k.about) for k in self.keys]
             parts += ["", "Keys:", *_columns(rows)]
+        if self.flags:
+            parts += ["", "Flags:", *_columns(self.flags.items())]
         return "\n".join([*parts, *(["", self.notes.strip("\n")] if self.notes else [])]) + "\n"
 
     def parse(self, arguments: Sequence[str]) -> Words:
@@ -122,12 +128,15 @@ class Command:
         names: list[str] = []
         others: list[str] = []
         given: dict[str, Any] = {}
+        flags: set[str] = set()
         if FLAG in keys:
             folders, arguments = config_dirs(arguments)
             given |= {FLAG: folders} if folders else {}
         for argument in arguments:
             key, equals, text = argument.partition("=")
-            if self.takes_others and key not in keys:
+            if argument in self.flags:
+                flags.add(argument)
+            elif self.takes_others and key not in keys:
                 others.append(argument)
             elif argument.startswith("-"):
                 raise ConfigError(
@@ -159,6 +168,7 @@ class Command:
             defaults | given,
             frozenset(given),
             tuple(others),
+            frozenset(flags),
         )
 
     def main(self, run: Callable[[Words], None], arguments: Sequence[str] | None = None) -> int:

@@ -175,7 +175,7 @@ class Repository:
         try:
             entries = self.listing()
         except Exception:
-            entries = self._in_the_cache()
+            entries = self.in_the_cache()
             if not entries:
                 raise
             return entries
@@ -183,7 +183,7 @@ class Repository:
             write_json(record, [asdict(entry) for entry in entries])
         return entries
 
-    def _in_the_cache(self) -> list[Entry]:
+    def in_the_cache(self) -> list[Entry]:
         """Return the revision's files in the hub's cache, where they are named after their digests."""
         from huggingface_hub import try_to_load_from_cache
 

@@ -15,9 +15,14 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["iapt"])
 
 
-@pytest.mark.parametrize("main", [train.main, sweep.main], ids=["train", "sweep"])
-def test_one_of_several_processes_is_refused_before_anything_is_loaded(
+@pytest.mark.parametrize(
+    ("main", "what_to_do"),
+    [(sweep.main, "without torchrun"), (train.main, "start several processes with torchrun")],
+    ids=["a sweep among several", "a run without torchrun's other variables"],
+)
+def test_several_processes_are_refused_before_anything_is_loaded(
     main: Callable[[list[str]], int],
+    what_to_do: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
@@ -25,7 +30,7 @@ def test_one_of_several_processes_is_refused_before_anything_is_loaded(
     assert main(["task=sst2", "backbone=tiny_llama", "method=lora", "device=cpu"]) == 2
     said = capsys.readouterr()
     assert "WORLD_SIZE=2" in said.err
-    assert "without torchrun" in said.err
+    assert what_to_do in said.err
     assert not list(Path.cwd().iterdir())
 
 

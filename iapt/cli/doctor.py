@@ -1,0 +1,49 @@
+"""`iapt-doctor`: what this machine can do, line by line, and what to do where it cannot."""
+
+import json
+import sys
+from collections.abc import Sequence
+
+from iapt.cli.command import OWN_ENTRIES, Command, Words
+from iapt.errors import IaptError
+
+MARKS = {"good": "✓", "absent": "-", "bad": "✗"}
+COMMAND = Command(
+    name="iapt-doctor",
+    usage="[key=value ...]",
+    purpose="Say what this machine can do and what to do where it cannot. Takes the words of iapt-train, and then "
+    "says whether that run could start here: iapt-doctor experiment=paper. Downloads and writes nothing.",
+    keys=OWN_ENTRIES,
+    takes_others=True,
+    flags={
+        "--json": "print all of it as JSON",
+        "--network": "also ask the hub whether the backbone can be had",
+    },
+    notes="The marks: ✓ there, - absent and optional, ✗ in the way. The exit code is 1 if anything is in the way.",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code (1 if something is in the way)."""
+    # Without words it examines the default run.
+    return COMMAND.main(_examine, list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _examine(words: Words) -> None:
+    from iapt.cli.checkup import checkup
+    from iapt.cli.composing import from_words
+
+    findings = checkup(from_words(words.overrides()), network="--network" in words.flags)
+    if "--json" in words.flags:
+        print(json.dumps([vars(f) for f in findings], indent=1, ensure_ascii=False))
+    else:
+        for finding in findings:
+            todo = f" → {finding.todo}" if finding.todo else ""
+            print(f"  {MARKS[finding.state]} {finding.name:<12} {finding.text}{todo}")
+    bad = [finding.name for finding in findings if finding.state == "bad"]
+    if bad:
+        raise IaptError(f"in the way: {', '.join(bad)}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

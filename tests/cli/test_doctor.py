@@ -1,0 +1,112 @@
+"""`iapt-doctor`: what it finds on machines of several kinds, and that it leaves them as they are."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from iapt.cli import checkup, launchers
+from iapt.cli.doctor import main
+
+TINY = ["task=sst2", "backbone=tiny_llama", "method=lora", "device=cpu"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("IAPT_CACHE", str(home / "cache"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+
+
+def found(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> dict[str, Any]:
+    assert main([*words, "--json"]) == code
+    return {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)}
+
+
+def test_a_machine_on_which_the_run_can_start_is_all_right_and_stays_as_it_is(
+    capsys: pytest.CaptureFixture[str],
+):
+    assert main(TINY) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "✗" in line] == []
+    assert any(line.startswith("  ✓ torch ") and torch.__version__ in line for line in lines)
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_backbone_that_is_not_here_is_named_and_not_fetched(capsys: pytest.CaptureFixture[str]):
+    backbone = found(capsys, *TINY[:1], "backbone=gpt2_large", "device=cpu")["backbone"]
+    assert backbone["state"] == "absent"
+    assert "openai-community/gpt2-large is not in the hub's cache" in backbone["text"]
+
+
+def test_only_on_request_is_the_hub_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "iapt.backbone.load.check_access", lambda backbone: asked.append(backbone.name)
+    )
+    assert "hub" not in found(capsys, *TINY)
+    assert not asked
+    assert found(capsys, *TINY, "--network")["hub"]["state"] == "good"
+    assert asked == ["tiny_llama"]
+
+
+def test_weights_that_do_not_fit_are_in_the_way(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**20}
+    monkeypatch.setattr(checkup.os, "sysconf", pages.__getitem__)  # 4 GiB
+    memory = found(capsys, "backbone=llama2_7b", "device=cpu", code=1)["memory"]
+    assert memory["state"] == "bad"
+    assert "of this machine's 4" in memory["text"]
+
+
+def test_data_that_is_not_fetched_is_said_with_what_to_do(capsys: pytest.CaptureFixture[str]):
+    data = found(capsys, *TINY, "data=hub")["data"]
+    assert data["state"] == "absent"
+    assert "iapt-data fetch task=sst2" in data["todo"]
+
+
+def test_a_folder_that_cannot_be_written_is_in_the_way(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    locked = Path.cwd() / "locked"
+    locked.mkdir()
+    monkeypatch.setattr(checkup.os, "access", lambda path, _: path != locked)
+    out = found(capsys, *TINY, f"out={locked}/runs", code=1)["out"]
+    assert "cannot be written" in out["text"]
+
+
+def test_a_login_at_wandb_is_seen_and_never_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    assert found(capsys, *TINY)["wandb"]["state"] == "absent"
+    secret = "0123456789abcdef" * 2
+    (Path.cwd() / ".netrc").write_text(f"machine api.wandb.ai\n  login user\n  password {secret}\n")
+    (Path.cwd() / ".netrc").chmod(0o600)
+    assert main([*TINY]) == 0
+    said = capsys.readouterr()
+    assert "✓ wandb" in said.out
+    monkeypatch.setenv("WANDB_API_KEY", secret)
+    assert main([*TINY, "--json"]) == 0
+    assert secret not in said.out + said.err + capsys.readouterr().out
+
+
+def test_a_launcher_that_is_not_installed_says_how_to(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(launchers, "installed", lambda plugin: False)
+    assert main(TINY) == 0
+    assert "launcher=slurm → pip install 'iapt[slurm]'" in capsys.readouterr().out
+
+
+def test_a_wrong_word_is_an_error_with_the_nearest_right_one(capsys: pytest.CaptureFixture[str]):
+    assert main(["task=bolq"]) == 2
+    assert "Did you mean 'boolq'" in capsys.readouterr().err
+    assert main(["--jsn"]) == 2
