@@ -1,10 +1,12 @@
 """What a run shows on the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from iapt.data.encode import Encoded
+from iapt.data.truncation import cut_line
+from iapt.evaluation import TRAINING, Prompts
 from iapt.plan import Plan
 from iapt.results.row import DevPoint, Row
 from iapt.tasks.base import Split
@@ -40,6 +42,29 @@ def show_prompt(example: Encoded, tokenizer: Any) -> None:
     text = "·".join(pieces) + " ‖ " + "·".join(answer)
     print("  first training example (· between tokens, ‖ before the response):")
     print("    " + text.replace("\n", "\n    ") + "\n", flush=True)
+
+
+def show_fit(prompts: Prompts, plan: Plan) -> None:
+    """Print what of each split was left out or cut because it does not fit; nothing if all of it fits."""
+    for split, left_out in prompts.left_out.items():
+        if left_out:
+            total = len(prompts.examples[split]) + len(left_out)
+            print(
+                f"  {split}: {len(left_out):,} of {total:,} rows left out, because their responses do not fit in "
+                f"{plan.max_length:,} tokens (first: {plan.place(left_out[0])})",
+                flush=True,
+            )
+    for split, encoded in prompts.encoded.items():
+        show_cuts(split, encoded, plan)
+
+
+def show_cuts(what: str, encoded: Sequence[Encoded], plan: Plan) -> None:
+    """Print how many of some prompts were cut, if any were; those to answer leave room for the answer."""
+    learnt = what in TRAINING
+    longest = plan.max_length - (0 if learnt else plan.task.max_new_tokens)
+    line = cut_line(encoded, longest, "prompts with responses" if learnt else "prompts")
+    if line:
+        print(f"  {what}: {line}", flush=True)
 
 
 def show_result(row: Row, row_file: Path, folder: Path) -> None:

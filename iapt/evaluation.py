@@ -4,7 +4,7 @@ examples -> instructions -> tokens -> texts -> answers -> Scores
 """
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,9 +15,29 @@ from iapt.backbone.base import Backbone
 from iapt.data.encode import Encoded
 from iapt.data.template import render
 from iapt.data.tokens import Tokens, encode_all
+from iapt.data.truncation import check_most_fit, fitting
+from iapt.errors import ConfigError
 from iapt.files import cache_root, write_lines
 from iapt.inference.generate import decode
-from iapt.tasks.base import Clustered, Example, Scores, Task
+from iapt.plan import Plan
+from iapt.tasks.base import Clustered, Example, Scores, Split, Task
+
+TRAINING: tuple[Split, ...] = ("train", "dev")
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The splits of a run as they are used.
+
+    Attributes:
+        examples: the examples of each split whose responses fit.
+        encoded: their tokens; those of "test" are instructions alone.
+        left_out: the training and dev examples whose responses do not fit.
+    """
+
+    examples: dict[Split, list[Example]]
+    encoded: dict[Split, list[Encoded]]
+    left_out: dict[Split, list[Example]]
 
 
 @dataclass(frozen=True)
@@ -31,6 +51,7 @@ class Evaluation:
         scores: the scores over all examples.
         items: the score of each example, whose mean is the score of all; empty for a metric that is no mean.
         clusters: a number for each example, the same for those that are not independent.
+        further: the tokens of the further turns' prompts, which may have been cut.
     """
 
     examples: list[Example]
@@ -39,6 +60,7 @@ class Evaluation:
     scores: Scores
     items: tuple[float, ...]
     clusters: tuple[int, ...]
+    further: Sequence[Encoded] = ()
 
     def write_predictions(self, path: Path) -> None:
         """Write one JSON line per example: id, output, parsed, references, score (0-100 or null).
@@ -64,11 +86,30 @@ class Evaluation:
         )
 
 
+def encode_splits(plan: Plan, examples: Mapping[Split, list[Example]], tokens: Tokens) -> Prompts:
+    """Encode the three splits of a run.
+
+    Raises:
+        ConfigError: most prompts of a split do not fit.
+        DataError: a response does not fit, and `hparams.on_long` does not say to skip it.
+    """
+    prompts = Prompts(dict(examples), {}, {})
+    skip = plan.hparams.on_long == "skip"
+    for split in TRAINING:
+        made = encode_to_learn(plan.task, examples[split], tokens)
+        found = fitting(examples[split], made, plan.max_length, plan.place, skip=skip)
+        prompts.examples[split], prompts.encoded[split] = found.examples, found.encoded
+        prompts.left_out[split] = found.left_out
+    room = plan.task.max_new_tokens
+    prompts.encoded["test"] = encode_to_decode(plan.task.template, examples["test"], tokens, room)
+    check_most_fit(prompts.encoded, plan.max_length, room, plan.positions)
+    return prompts
+
+
 def encode_to_learn(task: Task, examples: Sequence[Example], tokens: Tokens) -> list[Encoded]:
     """Encode instructions with their responses, and cache the tokens for other seeds.
 
-    Raises:
-        DataError: a response alone does not fit.
+    An example whose response is too long does not `fit`.
     """
     rendered = [render(e, task.template, tokens.template) for e in examples]
     cache = cache_root() / "tokens"
@@ -85,10 +126,23 @@ def encode_to_decode(
         examples: what to ask.
         tokens: how the backbone reads text.
         max_new_tokens: the length of the longest answer.
+
+    Raises:
+        ConfigError: no room is left for a prompt, or a prompt is empty.
     """
     rendered = [replace(render(e, template, tokens.template), response="") for e in examples]
     room = tokens.max_length - max_new_tokens + 1  # the empty response is one end token
-    return encode_all(rendered, tokens.tokenizer, room, tokens.bos)
+    encoded = encode_all(rendered, tokens.tokenizer, room, tokens.bos)
+    for example, made in zip(examples, encoded, strict=True):
+        if not made.fits:
+            why = (
+                f"max_new_tokens={max_new_tokens} leaves {room - 1} of {tokens.max_length} tokens for the prompt, "
+                "fewer than its templates need"
+                if made.truncated
+                else "the prompt is empty"
+            )
+            raise ConfigError(f"{example.id}: {why}.")
+    return encoded
 
 
 def evaluate(
@@ -133,13 +187,14 @@ def evaluate(
 
     asked, outputs = list(examples), texts(encoded)
     further = task.follow_ups(asked, outputs)
+    encoded_further = encode_to_decode(task.template, further, tokens, task.max_new_tokens)
     if further:
-        outputs += texts(encode_to_decode(task.template, further, tokens, task.max_new_tokens))
+        outputs += texts(encoded_further)
         asked += further
     parsed = [task.parse(output, e) for output, e in zip(outputs, asked, strict=True)]
     scores = task.score(parsed, asked)
     items = item_scores(task, parsed, asked, scores.value)
-    return Evaluation(asked, outputs, parsed, scores, items, clusters(task, asked))
+    return Evaluation(asked, outputs, parsed, scores, items, clusters(task, asked), encoded_further)
 
 
 def item_scores(

@@ -76,7 +76,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is known about a run before it loads weights."""
+    """Everything that is known about a run before it loads weights.
+
+    Attributes:
+        max_length: the most tokens of an instruction with its response.
+        positions: the most tokens that the backbone can read beside the method's soft tokens.
+        trainable: the number of trained parameters.
+    """
 
     config: dict[str, Any]
     cell: dict[str, Any]
@@ -91,6 +97,7 @@ class Plan:
     hparams: HParams
     plugins: Plugins
     max_length: int
+    positions: int
     device: torch.device
     trainable: int
 
@@ -108,6 +115,12 @@ class Plan:
             split: limited(self.task.examples(split, self.source), self.config["limit"][split])
             for split in SPLITS
         }
+
+    def place(self, example: Example) -> str:
+        """Return the file and line of an example, or its id if its task has no rows."""
+        if isinstance(self.task, RowTask):
+            return self.task.place(example, self.source)
+        return example.id
 
     def sizes(self) -> dict[Split, int]:
         """Return the number of examples in each split, also of released data that is not fetched yet.
@@ -212,8 +225,9 @@ def make_plan(config: dict[str, Any]) -> Plan:
         _check_parameters(method, hparams)
     with faults:
         _check_beams(hparams, task, backbone)
+    positions = backbone.dims.max_positions - method.soft_tokens
     with faults:
-        max_length = _room(method, hparams, task, backbone)
+        max_length = _room(hparams, task, backbone, positions)
     faults.tell()
     named = config["data"].get("path") is None
     data_name = source.name if named else f"folder:{Path(source.name).resolve().name}"
@@ -255,6 +269,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
         hparams=hparams,
         plugins=plugins,
         max_length=max_length,
+        positions=positions,
         device=device,
         trainable=sum(p.numel() for p in method.parameters()),
     )
@@ -302,9 +317,9 @@ def _check_beams(hparams: HParams, task: Task, backbone: BackboneConfig) -> None
         )
 
 
-def _room(method: Method, hparams: HParams, task: Task, backbone: BackboneConfig) -> int:
+def _room(hparams: HParams, task: Task, backbone: BackboneConfig, positions: int) -> int:
     """Return the most tokens of an instruction with its answer, if the longest answer fits."""
-    max_length = hparams.max_length_for(backbone.dims.max_positions - method.soft_tokens)
+    max_length = hparams.max_length_for(positions)
     if task.max_new_tokens >= max_length:
         raise ConfigError(
             f"task.max_new_tokens={task.max_new_tokens}: must be less than the {max_length} tokens that "

@@ -7,7 +7,7 @@ docs/engine.md lists the files of a run's folder.
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -20,11 +20,11 @@ from pydantic import ValidationError
 from iapt.backbone import processes
 from iapt.backbone.load import Loaded, check_access, load_backbone, load_tokenizer
 from iapt.configuration.checking import faults
-from iapt.data.encode import Encoded
 from iapt.data.tokens import Tokens
-from iapt.display import show_plan, show_prompt, show_result
+from iapt.data.truncation import cuts
+from iapt.display import show_cuts, show_fit, show_plan, show_prompt, show_result
 from iapt.errors import DataError, StorageError, TrainingError
-from iapt.evaluation import Evaluation, encode_to_decode, encode_to_learn, evaluate
+from iapt.evaluation import TRAINING, Evaluation, Prompts, encode_splits, evaluate
 from iapt.files import write_json, write_text
 from iapt.methods.base import Method
 from iapt.methods.counts import sizes
@@ -55,7 +55,6 @@ from iapt.training.loop import Logger, Silent, train
 from iapt.training.state import History, Run
 from iapt.training.step import Data
 
-TRAINING: tuple[Split, ...] = ("train", "dev")
 CHECKPOINT = "checkpoint.safetensors"
 
 
@@ -162,12 +161,9 @@ def _run(
     """Train, decode and score; returns the row in the first process of a run, which alone writes."""
     tokenizer = load_tokenizer(plan.backbone)
     tokens = Tokens(tokenizer, plan.backbone.template, plan.backbone.bos, plan.max_length)
-    encoded: dict[Split, list[Encoded]] = {
-        split: encode_to_learn(plan.task, examples[split], tokens) for split in TRAINING
-    }
-    encoded["test"] = encode_to_decode(
-        plan.task.template, examples["test"], tokens, plan.task.max_new_tokens
-    )
+    prompts = encode_splits(plan, examples, tokens)
+    encoded = prompts.encoded
+    show_fit(prompts, plan)
     show_prompt(encoded["train"][0], tokenizer)
 
     torch.manual_seed(plan.cell["seed"])
@@ -192,7 +188,7 @@ def _run(
     method.eval()
     evaluation = evaluate(
         plan.task,
-        examples["test"],
+        prompts.examples["test"],
         encoded["test"],
         backbone,
         tokens,
@@ -201,14 +197,14 @@ def _run(
     )
     if not processes.first():
         return None
+    show_cuts("follow_ups", evaluation.further, plan)
     evaluation.write_predictions(folder / "predictions.jsonl")
     now = time.perf_counter()
 
     try:
         row = row_of(
             plan,
-            examples,
-            encoded,
+            prompts,
             loaded,
             method,
             history,
@@ -226,8 +222,7 @@ def _run(
 
 def row_of(
     plan: Plan,
-    examples: Mapping[Split, Sequence[Example]],
-    encoded: Mapping[Split, Sequence[Encoded]],
+    prompts: Prompts,
     loaded: Loaded,
     method: Method,
     history: History,
@@ -241,8 +236,7 @@ def row_of(
 
     Args:
         plan: the plan of the run.
-        examples: the examples of each split.
-        encoded: their tokens, with the number of truncated ones.
+        prompts: the examples of each split with their tokens.
         loaded: the backbone.
         method: the trained method.
         history: the history of training.
@@ -251,6 +245,9 @@ def row_of(
         seconds_test: time to decode and score the test split.
         seconds_total: time of the whole run.
     """
+    truncated = {str(split): cuts(some) for split, some in prompts.encoded.items()}
+    if evaluation.further:
+        truncated["follow_ups"] = cuts(evaluation.further)
     return Row(
         status="finished",
         run_id=plan.run_id,
@@ -270,14 +267,15 @@ def row_of(
                 DevPoint(step=int(p["step"]), loss=p["loss"], accuracy=p["accuracy"])
                 for p in history.curve
             ),
-            majority_accuracy=_majority(examples["dev"]),
+            majority_accuracy=_majority(prompts.examples["dev"]),
         ),
         params=Params(trained_at_first=plan.trainable, **asdict(sizes(method))),
         data=DataUsed(
             source=plan.cell["data"],
             fingerprint=plan.task.fingerprint(plan.source),
-            sizes={split: len(examples[split]) for split in SPLITS},
-            truncated={split: sum(e.truncated > 0 for e in encoded[split]) for split in SPLITS},
+            sizes={split: len(prompts.examples[split]) for split in SPLITS},
+            truncated=truncated,
+            skipped={split: len(some) for split, some in prompts.left_out.items()},
             task_version=plan.task.version,
         ),
         decoding=Decoding(

@@ -11,7 +11,9 @@ import pytest
 from iapt import evaluation
 from iapt.backbone.tiny import tiny_tokenizer
 from iapt.data.encode import encode
+from iapt.data.template import render
 from iapt.data.tokens import Tokens
+from iapt.errors import ConfigError
 from iapt.evaluation import Evaluation, clusters, encode_to_decode, encode_to_learn, evaluate
 from iapt.tasks.base import Example, Scores
 
@@ -87,7 +89,7 @@ def test_what_is_learnt_is_the_whole_prompt_and_the_response(
     examples = [example("one"), example("a longer one that is cut" * 2, "no")]
     found = encode_to_learn(Chat(), examples, TOKENS)  # type: ignore[arg-type]
     assert found == [
-        encode(f"[Q {e.fields['text']}]", e.response, TOKENIZER, TOKENS.max_length, True)
+        encode(render(e, "Q {text}", "[{query}]"), TOKENIZER, TOKENS.max_length, True)
         for e in examples
     ]
     assert [e.truncated > 0 for e in found] == [False, True]
@@ -109,6 +111,14 @@ def test_a_prompt_leaves_room_for_the_longest_answer_and_holds_no_gold_one():
     assert TOKENIZER.decode(bare.instruction) == "[Q x]"
 
 
+def test_a_prompt_without_room_and_an_empty_one_are_named():
+    with pytest.raises(ConfigError, match=r"one: max_new_tokens=36 leaves 4 of 40 tokens for"):
+        encode_to_decode("Q {text}", [example("one")], TOKENS, 36)
+    bare = Tokens(TOKENIZER, "{query}", False, 40)
+    with pytest.raises(ConfigError, match="0: the prompt is empty"):
+        encode_to_decode("{text}", [Example("0", {"text": ""}, "", ())], bare, 3)
+
+
 def test_answers_are_parsed_and_scored_each_with_its_example(asked: list[dict[str, Any]]):
     task = Chat(turns=1)
     found = evaluated(task, ["one", "two", "three"])
@@ -126,6 +136,7 @@ def test_what_follows_from_the_answers_is_asked_and_scored_too(asked: list[dict[
     found = evaluated(task, ["one", "two"])
     assert [call["texts"] for call in asked] == [["[Q one]", "[Q two]"], ["[Q one>A]", "[Q two>b]"]]
     assert [e.id for e in found.examples] == ["one", "two", "one>A", "two>b"]
+    assert [e.truncated for e in found.further] == [0, 0]
     assert found.outputs == ["A", "b", "C", "d"]
     assert task.scored == [
         ("A to one", "one"),
@@ -167,6 +178,12 @@ def test_an_example_that_shares_nothing_is_a_cluster_of_its_own():
 
     examples = [example(text) for text in ("alone", "p", "q", "alone", "p")]
     assert clusters(Passages(), examples) == (0, 1, 2, 3, 1)  # type: ignore[arg-type]
+
+
+def test_a_further_turn_that_is_cut_is_known(asked: list[dict[str, Any]]):
+    found = evaluated(Chat(), ["one", "x" * 32])
+    assert [e.truncated for e in found.further] == [0, 2]
+    assert asked[1]["texts"][1] == f"[Q {'x' * 30}>b]"
 
 
 def test_every_turn_is_decoded_with_the_numbers_given_and_shown(

@@ -273,7 +273,7 @@ def test_truncation_is_counted_and_cuts_no_response(
         raise InterruptedError
 
     monkeypatch.setattr(run_module, "train", stop)
-    config = settings("method=lora", "hparams.max_length=125")
+    config = settings("method=lora", "hparams.max_length=133")
     with pytest.raises(InterruptedError):
         run(config)
     plan = make_plan(config)
@@ -283,7 +283,7 @@ def test_truncation_is_counted_and_cuts_no_response(
     assert 0 < len(cut) < len(responses), "choose a length that cuts some"
     for example, response in zip(seen["train"], responses, strict=True):
         assert len(example.response) == len(response.encode()) + 1  # one token a byte, and the end
-        assert len(example) <= 125
+        assert len(example) <= 133
 
 
 def test_the_row_counts_every_truncated_example_of_each_split(monkeypatch: pytest.MonkeyPatch):
@@ -291,16 +291,18 @@ def test_the_row_counts_every_truncated_example_of_each_split(monkeypatch: pytes
     monkeypatch.setattr(
         run_module,
         "row_of",
-        lambda *arguments, **named: encoded.update(arguments[2]) or row_of(*arguments, **named),
+        lambda *arguments, **named: (
+            encoded.update(arguments[1].encoded) or row_of(*arguments, **named)
+        ),
     )
-    row = finished_run("method=lora", "hparams.max_length=125", "hparams.max_steps=1")
+    row = finished_run("method=lora", "hparams.max_length=133", "hparams.max_steps=1")
     cut = {split: sum(e.truncated > 0 for e in some) for split, some in encoded.items()}
     assert row.data.truncated == cut
     assert set(cut) == {"train", "dev", "test"}
     assert 0 < cut["train"] < 24
     by_few = [e for some in encoded.values() for e in some if 0 < e.truncated < 10]
     assert by_few, "choose a length that cuts a few tokens off some example"
-    assert row.setting("hparams", "max_length") == 125
+    assert row.setting("hparams", "max_length") == 133
 
 
 def test_a_score_that_no_row_can_hold_ends_the_run_with_its_name(
@@ -362,7 +364,7 @@ def test_test_prompts_are_cut_for_the_longest_answer_whatever_the_gold_one_is(
     monkeypatch.setattr(run_module, "train", lambda *_: History())
     monkeypatch.setattr(evaluation, "decode", stop)
     monkeypatch.setattr(run_module, "save_adapter", lambda *_: None)
-    config = settings("method=lora", "hparams.max_length=125")
+    config = settings("method=lora", "hparams.max_length=133")
     with pytest.raises(InterruptedError):
         run(config)
     plan = make_plan(config)

@@ -6,7 +6,7 @@ import torch
 from iapt import run as run_module
 from iapt.backbone.load import load_backbone
 from iapt.data.encode import Encoded
-from iapt.evaluation import Evaluation
+from iapt.evaluation import Evaluation, Prompts
 from iapt.plan import make_plan
 from iapt.results.row import Row
 from iapt.run import row_of
@@ -21,14 +21,19 @@ def row_by_hand(history: History) -> Row:
     loaded = load_backbone(plan.backbone, plan.device)
     cut = {"train": [0, 1, 9], "dev": [0, 0], "test": [5]}
     encoded = {split: [Encoded((1,), (2,), n) for n in some] for split, some in cut.items()}
+    examples = plan.examples()
+    prompts = Prompts(examples, encoded, {"train": examples["train"][:2], "dev": []})  # type: ignore[arg-type]
+    further = [Encoded((1,), (2,), n) for n in (3, 0, 4)]
+    evaluation = Evaluation(
+        [], [], [], Scores("acc", 62.5, 2, 3, {"f1": 70.0}), (25.0, 100.0), (0, 0), further
+    )
     return row_of(
         plan,
-        plan.examples(),
-        encoded,  # type: ignore[arg-type]
+        prompts,
         loaded,
         plan.method(),
         history,
-        Evaluation([], [], [], Scores("acc", 62.5, 2, 3, {"f1": 70.0}), (25.0, 100.0), (0, 0)),
+        evaluation,
         num_beams=7,
         seconds_test=2.0,
         seconds_total=20.0,
@@ -63,7 +68,8 @@ def test_every_number_of_a_run_stands_in_its_own_place_in_the_row():
     }
     assert (row.dev.best_step, row.dev.best_loss, row.dev.best_accuracy) == (2, 0.25, 80.0)
     assert [p.model_dump() for p in row.dev.curve] == [point]
-    assert row.data.truncated == {"train": 2, "dev": 0, "test": 1}
+    assert row.data.truncated == {"train": 2, "dev": 0, "test": 1, "follow_ups": 2}
+    assert row.data.skipped == {"train": 2, "dev": 0}
     assert (row.data.source, row.data.task_version) == ("sample", 2)
     assert row.decoding.model_dump() == {"num_beams": 7, "max_new_tokens": 4, "batch_tokens": 4096}
     assert row.seconds.model_dump() == {

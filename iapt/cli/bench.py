@@ -153,17 +153,19 @@ def _train(
 
     from tqdm import tqdm
 
-    from iapt.data.template import render
-    from iapt.data.tokens import encode_all
+    from iapt.data.tokens import Tokens
+    from iapt.data.truncation import fitting
+    from iapt.evaluation import encode_to_learn
     from iapt.inference.contenders import PEER_TRAINER, training
     from iapt.training.step import Data
 
     plan = next(iter(plans.values()))
     batch, steps = settings["batch"], settings["steps"]
     examples = plan.task.examples("train", plan.source)[: batch * steps]
-    rendered = [render(e, plan.task.template, plan.backbone.template) for e in examples]
-    encoded = encode_all(rendered, tokenizer, plan.max_length, plan.backbone.bos)
-    data = Data(encoded, tokenizer.pad_token_id, tokenizer.eos_token_id)
+    tokens = Tokens(tokenizer, plan.backbone.template, plan.backbone.bos, plan.max_length)
+    encoded = encode_to_learn(plan.task, examples, tokens)
+    found = fitting(examples, encoded, plan.max_length, plan.place, skip=False)
+    data = Data(found.encoded, tokenizer.pad_token_id, tokenizer.eos_token_id)
     contenders = training(
         backbone, {name: (p.method, p.hparams) for name, p in plans.items()}, data, batch, steps
     )

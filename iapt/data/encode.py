@@ -6,12 +6,15 @@ At the border `|`, training starts to count loss and decoding starts to generate
 tokenised separately, so the same tokens precede an answer in training and in decoding.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from iapt.data.template import Rendered
 
 IGNORE = -100
 
@@ -21,7 +24,7 @@ class Encoded:
     """One example as tokens.
 
     Attributes:
-        instruction: BOS and the instruction's tokens.
+        instruction: BOS and the instruction's tokens; empty if the example does not fit.
         response: the response's tokens and EOS.
         truncated: the number of instruction tokens removed to fit.
     """
@@ -29,6 +32,11 @@ class Encoded:
     instruction: tuple[int, ...]
     response: tuple[int, ...]
     truncated: int = 0
+
+    @property
+    def fits(self) -> bool:
+        """Whether the response leaves room for the templates and some of every field."""
+        return bool(self.instruction)
 
     def __len__(self) -> int:
         return len(self.instruction) + len(self.response)
@@ -60,32 +68,50 @@ class Batch:
         )
 
 
-def encode(instruction: str, response: str, tokenizer: Any, max_length: int, bos: bool) -> Encoded:
+def encode(item: Rendered, tokenizer: Any, max_length: int, bos: bool) -> Encoded:
     """Tokenise one example.
 
-    An instruction too long for `max_length` loses tokens after BOS, so that the template's end and the
-    question before it remain; a response is never truncated.
+    If it is longer than `max_length`, its longest field loses tokens from the middle; if several fields are
+    long, they are cut to the same length.  Both templates and both ends of every field remain, and the
+    response is never cut.  (LongBench, Bai et al. 2023, cuts the middle too.)
 
     Args:
-        instruction: the rendered instruction, system template included.
-        response: the text to learn.
-        tokenizer: a transformers tokenizer.
+        item: the rendered texts.
+        tokenizer: a transformers (fast) tokenizer.
         max_length: the most tokens of instruction, response and EOS together.
         bos: prepend the tokenizer's BOS token.
 
-    Raises:
-        ValueError: the response alone leaves no room for any instruction.
+    Returns:
+        The tokens; an example that cannot be cut enough does not `fit`.
     """
     front = (tokenizer.bos_token_id,) if bos else ()
-    body = tuple(tokenizer(instruction, add_special_tokens=False).input_ids)
-    answer = (*tokenizer(response, add_special_tokens=False).input_ids, tokenizer.eos_token_id)
-    room = max_length - len(front) - len(answer)
-    if room < 1:
-        raise ValueError(
-            f"a response of {len(answer)} tokens leaves no room for its instruction in {max_length}."
-        )
-    cut = max(0, len(body) - room)
-    return Encoded(front + body[cut:], answer, cut)
+    body = tokenizer(item.instruction, add_special_tokens=False)
+    ids = tuple(body.input_ids)
+    answer = (*tokenizer(item.response, add_special_tokens=False).input_ids, tokenizer.eos_token_id)
+    cut = len(front) + len(ids) + len(answer) - max_length
+    if cut <= 0:
+        return Encoded(front + ids, answer)
+    kept = _without_middles(body.encodings[0].offsets, item.fields, cut)
+    instruction = front + tuple(ids[i] for i in kept) if kept else ()
+    return Encoded(instruction, answer, len(ids) - len(kept))
+
+
+def _without_middles(
+    offsets: Sequence[tuple[int, int]], fields: Sequence[tuple[int, int]], cut: int
+) -> list[int]:
+    """Return the tokens that remain without at least `cut` from the fields; none if the fields are too short."""
+    inside = [
+        [i for i, (begin, end) in enumerate(offsets) if start <= begin and end <= stop]
+        for start, stop in fields
+    ]
+    sizes = [len(tokens) for tokens in inside]
+    longest = range(max(sizes, default=0) + 1)
+    level = bisect_right(longest, sum(sizes) - cut, key=lambda n: sum(min(s, n) for s in sizes)) - 1
+    if level < 1:
+        return []
+    head = level - level // 2
+    lost = {i for tokens in inside for i in tokens[head : max(head, len(tokens) - level // 2)]}
+    return [i for i in range(len(offsets)) if i not in lost]
 
 
 def collate(examples: Sequence[Encoded], pad_token_id: int) -> Batch:

@@ -6,6 +6,7 @@ from typing import Any
 from iapt.data.encode import Encoded
 from iapt.data.template import render
 from iapt.data.tokens import Tokens, encode_all
+from iapt.data.truncation import cuts
 from iapt.tasks.base import Source, Split, Task
 
 TOKEN_BORDER = "·"
@@ -23,7 +24,7 @@ def preview(task: Task, source: Source, tokens: Tokens, split: Split, n: int) ->
         n: how many prompts to show; lengths are counted over the whole split.
 
     Raises:
-        DataError: the split cannot be made, or a response does not fit.
+        DataError: the split cannot be made.
     """
     examples = task.examples(split, source)
     rendered = [render(e, task.template, tokens.template) for e in examples]
@@ -35,13 +36,15 @@ def preview(task: Task, source: Source, tokens: Tokens, split: Split, n: int) ->
     ]
     instructions = [len(item.instruction) for item in encoded]
     responses = [len(item.response) for item in encoded]
-    cut = sum(item.truncated > 0 for item in encoded)
+    cut = cuts([item for item in encoded if item.fits])
+    unfit = sum(not item.fits for item in encoded)
     long = sum(size - 1 > task.max_new_tokens for size in responses)  # the end token is not needed
     parts.append(
         f"{task.name}/{split} from {source.name!r}: {len(encoded)} examples\n"
         f"  instruction  {_spread(instructions)}\n"
         f"  response     {_spread(responses)}\n"
         f"  truncated    {cut} instructions do not fit in {tokens.max_length} tokens\n"
+        f"  no room      {unfit} responses leave no room for an instruction\n"
         f"  too long     {long} responses are longer than max_new_tokens={task.max_new_tokens}"
     )
     return "\n".join(parts)
@@ -57,6 +60,8 @@ def with_borders(item: Encoded, tokenizer: Any) -> str:
 
 
 def _cut(item: Encoded) -> str:
+    if not item.fits:
+        return ", no room"
     return f", {item.truncated} cut" if item.truncated else ""
 
 

@@ -5,7 +5,9 @@ backbone's system wrapper, whose only field is `{query}`. Values are inserted un
 passage have no meaning.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from string import Formatter
 
 from iapt.errors import ConfigError
 from iapt.tasks.base import Example
@@ -14,10 +16,17 @@ from iapt.tasks.fields import check_template, template_fields
 
 @dataclass(frozen=True)
 class Rendered:
-    """The texts to encode: the whole instruction, wrapper included, and the response."""
+    """The texts to encode.
+
+    Attributes:
+        instruction: the whole instruction, wrapper included.
+        response: the text to learn.
+        fields: the character spans of the instruction that the example's fields filled, in order.
+    """
 
     instruction: str
     response: str
+    fields: tuple[tuple[int, int], ...] = ()
 
 
 def render(example: Example, task_template: str, system_template: str) -> Rendered:
@@ -33,9 +42,10 @@ def render(example: Example, task_template: str, system_template: str) -> Render
     """
     check_template(task_template, example.fields.keys())
     check_system_template(system_template)
-    query = task_template.format_map(example.fields)
-    instruction = system_template.format_map({"query": query})
-    return Rendered(instruction=instruction, response=example.response)
+    query, spans = _filled(task_template, example.fields)
+    instruction, ((start, _),) = _filled(system_template, {"query": query})
+    fields = tuple((start + begin, start + end) for begin, end in spans)
+    return Rendered(instruction, example.response, fields)
 
 
 def check_system_template(template: str) -> None:
@@ -49,3 +59,14 @@ def check_system_template(template: str) -> None:
             f"backbone.template={template!r}: needs the field {{query}} once and no other; "
             f"it has {', '.join(template_fields(template)) or 'none'}."
         )
+
+
+def _filled(template: str, values: Mapping[str, str]) -> tuple[str, list[tuple[int, int]]]:
+    """Fill a template as `str.format_map` does; also return where the values are."""
+    text, spans = "", []
+    for literal, name, _, _ in Formatter().parse(template):
+        text += literal
+        if name is not None:
+            spans.append((len(text), len(text) + len(values[name])))
+            text += values[name]
+    return text, spans

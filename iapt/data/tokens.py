@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from iapt.data.encode import Encoded, encode
 from iapt.data.template import Rendered
-from iapt.errors import DataError, StorageError
+from iapt.errors import StorageError
 from iapt.files import note, write_tensors
 
 NAMES = ("tokens", "sizes")
@@ -51,21 +51,13 @@ def encode_all(
         bos: see `encode`.
         cache: folder for the tokens; a file's name is a hash of texts, tokenizer and arguments.
 
-    Raises:
-        DataError: a response alone is longer than `max_length`.
+    Returns:
+        The tokens of each; those with too long a response do not `fit`.
     """
     path = cache and cache / f"{_key(rendered, tokenizer, max_length, bos)}.safetensors"
     if path and (kept := _read(path)) is not None:
         return kept
-    examples = []
-    for number, item in enumerate(rendered):
-        try:
-            examples.append(encode(item.instruction, item.response, tokenizer, max_length, bos))
-        except ValueError as error:
-            raise DataError(
-                f"example {number}: {error} It begins {item.response[:60]!r}. Raise hparams.max_length "
-                "as far as the backbone's positions allow, or leave the row out."
-            ) from error
+    examples = [encode(item, tokenizer, max_length, bos) for item in rendered]
     if path:
         _keep(path, examples)
     return examples
@@ -108,11 +100,11 @@ def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 def _key(rendered: Sequence[Rendered], tokenizer: Any, max_length: int, bos: bool) -> str:
     digest = hashlib.sha256(
-        f"2 {max_length} {bos} {tokenizer.bos_token_id} {tokenizer.eos_token_id}".encode()
+        f"3 {max_length} {bos} {tokenizer.bos_token_id} {tokenizer.eos_token_id}".encode()
     )
     digest.update(tokenizer.backend_tokenizer.to_str().encode())
     for item in rendered:
-        digest.update(json.dumps([item.instruction, item.response]).encode())
+        digest.update(json.dumps([item.instruction, item.response, item.fields]).encode())
     return digest.hexdigest()[:32]
 
 

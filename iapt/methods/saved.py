@@ -37,7 +37,7 @@ class Decoding(BaseModel):
         num_beams: beam size; 1 is greedy search.
         max_new_tokens: longest answer.
         batch_tokens: most tokens in one batch, beams and answers included.
-        max_length: longest instruction and answer together; longer instructions are truncated.
+        max_length: longest instruction and answer together; longer instructions are cut.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)

@@ -147,12 +147,13 @@ class Params(_Block):
 
 
 class DataUsed(_Block):
-    """The data: rows and truncated rows of each split."""
+    """The data: rows of each split, cut prompts ("follow_ups" are the second turns), rows left out."""
 
     source: str | None = None
     fingerprint: str | None = None
     sizes: dict[str, Count] = {}
     truncated: dict[str, Count] = {}
+    skipped: dict[str, Count] = {}
     task_version: int | None = None
 
 

@@ -232,6 +232,11 @@ class RowTask(ABC):
             )
         return examples
 
+    def place(self, example: Example, source: Source) -> str:
+        """Return the file and line of an example that this task made from its data set."""
+        dataset, official, row = example.id.split("/")
+        return self.source(source).place(dataset, official, int(row))
+
     def source(self, source: Source) -> Source:
         """Return the actual source of the rows; a task may have its own folder."""
         return source

@@ -26,6 +26,7 @@ from iapt.configuration.plugins import Plugins
 from iapt.data.encode import Encoded
 from iapt.data.source import Folder, limited
 from iapt.data.tokens import Tokens
+from iapt.data.truncation import cut_line
 from iapt.entries import build_source, build_task
 from iapt.errors import ConfigError
 from iapt.evaluation import Evaluation, encode_to_decode, evaluate
@@ -155,7 +156,8 @@ class TrainedModel:
         own = self.config.decoding.num_beams if task is None else made.num_beams
         decoding = decoding_with(self.config.decoding, num_beams or own, made.max_new_tokens)
         encoded = encode_to_decode(made.template, examples, self._tokens, made.max_new_tokens)
-        return evaluate(
+        _warn_of_cuts(encoded, self._tokens, made.max_new_tokens, f"{split} prompts")
+        evaluation = evaluate(
             made,
             examples,
             encoded,
@@ -164,6 +166,8 @@ class TrainedModel:
             num_beams=decoding.num_beams,
             batch_tokens=decoding.batch_tokens,
         )
+        _warn_of_cuts(evaluation.further, self._tokens, made.max_new_tokens, "follow-ups")
+        return evaluation
 
     def merge(self) -> None:
         """Fold the method into the backbone's weights; `unmerge` undoes it.
@@ -266,13 +270,16 @@ def encode_texts(texts: Sequence[str], tokens: Tokens, max_new_tokens: int) -> l
         raise ConfigError("texts: must be a list of texts, not one text; write [text].")
     examples = [Example(str(i), {"query": text}, "", ()) for i, text in enumerate(texts)]
     encoded = encode_to_decode(PLAIN, examples, tokens, max_new_tokens)
-    cut = sum(e.truncated > 0 for e in encoded)
-    if cut:
-        warnings.warn(
-            f"{cut} of {len(texts)} texts were truncated at the start to fit in {tokens.max_length} tokens.",
-            stacklevel=3,
-        )
+    _warn_of_cuts(encoded, tokens, max_new_tokens, "texts")
     return encoded
+
+
+def _warn_of_cuts(
+    encoded: Sequence[Encoded], tokens: Tokens, max_new_tokens: int, what: str
+) -> None:
+    line = cut_line(encoded, tokens.max_length - max_new_tokens, what)
+    if line:
+        warnings.warn(f"{line}.", stacklevel=4)
 
 
 def _task(task: str | None, run: Mapping[str, Any]) -> Mapping[str, Any]:

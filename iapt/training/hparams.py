@@ -44,6 +44,8 @@ class HParams:
         patience: stop after this many evaluations without a lower dev loss.
         max_length: longest sequence in tokens; None is 2048, or the backbone's positions less the soft
             tokens if that is smaller.
+        on_long: what to do with a training or dev row whose response leaves no room for its instruction:
+            "error", or "skip" to leave it out and count it.
         num_beams: beams for decoding the test split; None is the task's number.
         checkpoint_every: optimizer steps between checkpoints.
         gradient_checkpointing: recompute blocks in the backward pass.
@@ -66,6 +68,7 @@ class HParams:
     eval_every: Count = 200
     patience: Count = 10
     max_length: Count | None = None
+    on_long: Literal["error", "skip"] = "error"
     num_beams: Count | None = None
     checkpoint_every: Count = 50
     gradient_checkpointing: bool = False

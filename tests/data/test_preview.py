@@ -4,7 +4,6 @@ import pytest
 
 from iapt.backbone.tiny import tiny_tokenizer
 from iapt.data.preview import Tokens, preview
-from iapt.errors import DataError
 from iapt.tasks.classification import Classification
 
 
@@ -55,7 +54,9 @@ def test_the_end_token_does_not_make_a_response_too_long(task):
     assert "0 responses are longer than" in preview(task, Rows(), tokens, "train", 0)
 
 
-def test_a_response_that_does_not_fit_is_an_error_with_its_text(task):
-    tokens = Tokens(tiny_tokenizer(), "<{query}>", bos=False, max_length=4)
-    with pytest.raises(DataError, match=r"example 0: .*begins 'yes'. Raise hparams.max_length"):
-        preview(task, Rows(), tokens, "train", 1)
+def test_responses_without_room_for_an_instruction_are_counted(task):
+    tokens = Tokens(tiny_tokenizer(), "<{query}>", bos=False, max_length=7)
+    text = preview(task, Rows(), tokens, "train", 1)
+    assert "[1] toy/train/0: 0 + 4 tokens, no room" in text
+    assert "0 instructions do not fit in 7 tokens" in text
+    assert "3 responses leave no room for an instruction" in text

@@ -15,14 +15,17 @@ from iapt.data import tokens
 from iapt.data.encode import Encoded, encode
 from iapt.data.template import Rendered
 from iapt.data.tokens import encode_all
-from iapt.errors import DataError
 
 TOKENIZER = tiny_tokenizer()
-TEXTS = [Rendered("a long instruction", "yes"), Rendered("ü", "no"), Rendered("x", "")]
+TEXTS = [
+    Rendered("a long instruction", "yes", ((2, 18),)),
+    Rendered("ü", "no", ((0, 1),)),
+    Rendered("x", "", ((0, 1),)),
+]
 
 
 def test_tokens_are_those_of_each_example_and_the_same_from_the_cache(tmp_path: Path):
-    expected = [encode(t.instruction, t.response, TOKENIZER, 14, True) for t in TEXTS]
+    expected = [encode(t, TOKENIZER, 14, True) for t in TEXTS]
     assert expected[0].truncated > 0
     assert encode_all(TEXTS, TOKENIZER, 14, True) == expected
     assert encode_all(TEXTS, TOKENIZER, 14, True, tmp_path) == expected
@@ -52,6 +55,7 @@ def test_whatever_changes_the_tokens_changes_the_file(tmp_path: Path):
         [
             (TEXTS[:2], TOKENIZER, 50, True),
             ([*TEXTS[:2], Rendered("x", "y")], TOKENIZER, 50, True),
+            ([*TEXTS[:2], Rendered("x", "")], TOKENIZER, 50, True),
             (TEXTS, TOKENIZER, 51, True),
             (TEXTS, TOKENIZER, 50, False),
             (TEXTS, other, 50, True),
@@ -141,8 +145,9 @@ def test_a_whole_file_with_other_counts_is_made_again(tmp_path: Path, kept: dict
     assert encode_all(TEXTS, TOKENIZER, 50, True, tmp_path) == expected
 
 
-def test_a_response_that_does_not_fit_names_the_example():
-    with pytest.raises(DataError, match=r"example 0: .*Raise hparams\.max_length"):
-        encode_all(TEXTS, TOKENIZER, 5, True)
-    with pytest.raises(DataError, match="example 1: "):
-        encode_all([Rendered("x", "y"), Rendered("x", "a long answer")], TOKENIZER, 9, True)
+def test_an_example_that_does_not_fit_is_kept_as_such(tmp_path: Path):
+    for _ in range(2):
+        found = encode_all(TEXTS, TOKENIZER, 4, True, tmp_path)
+        assert [e.fits for e in found] == [False, False, True]
+        assert found == encode_all(TEXTS, TOKENIZER, 4, True)
+        assert len(found[0].response) == 4

@@ -90,7 +90,7 @@ def test_wrong_arguments_of_generate_are_named(runs: dict[str, Path]):
             model.generate(TEXTS, **options)
     with pytest.raises(ConfigError, match="a list of texts"):
         model.generate("one text")
-    with pytest.warns(UserWarning, match="1 of 2 texts were truncated"):
+    with pytest.warns(UserWarning, match="1 of 2 texts cut to"):
         model.generate(["short", "long " * 400], max_new_tokens=2)
 
 
