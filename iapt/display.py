@@ -8,6 +8,7 @@ from iapt.data.encode import Encoded
 from iapt.data.truncation import cut_line
 from iapt.evaluation import TRAINING, Prompts
 from iapt.plan import Plan
+from iapt.results.remarks import remarks
 from iapt.results.row import DevPoint, Row
 from iapt.tasks.base import Split
 
@@ -70,10 +71,11 @@ def show_cuts(what: str, encoded: Sequence[Encoded], plan: Plan) -> None:
 def show_result(row: Row, row_file: Path, folder: Path) -> None:
     """Print the score, a summary of the dev curve, and where the files are."""
     scores, dev, seconds = row.scores, row.dev, row.seconds
+    noted = "".join(f"\n  note {remark}" for remark in remarks([row]))
     first = dev.curve[0] if dev.curve else DevPoint(step=0)
     print(
         f"""
-  test {scores.metric} {scores.value:.1f} on {scores.n} examples ({scores.n_unparsed} outputs could not be parsed)
+  test {scores.metric} {scores.value:.1f} on {scores.n} examples ({scores.n_unparsed} outputs could not be parsed){noted}
   dev  loss {_number(dev.best_loss, 4)}, accuracy {_number(dev.best_accuracy, 1)} % at step {dev.best_step} of {row.steps}; before training {_number(first.loss, 4)}, {_number(first.accuracy, 1)} %; most common answer {_number(dev.majority_accuracy, 1)} %
   time {_number(seconds.total)} s in total: {_number(seconds.per_step, 2)} s per step, {_number(seconds.eval)} s evaluating, {_number(seconds.test)} s decoding; peak memory {_number(row.peak_memory_mib)} MiB
   row  {row_file}

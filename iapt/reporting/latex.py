@@ -49,7 +49,13 @@ _LATEX = {
     **{letter: f"{{{letter}}}" for letter in "[*"},
     **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"},
-    **{DASH: "--", "\N{EM DASH}": "---", "\N{MINUS SIGN}": "$-$", "†": r"$^\dagger$"},
+    **{
+        DASH: "--",
+        "\N{EM DASH}": "---",
+        "\N{MINUS SIGN}": "$-$",
+        "†": r"$^\dagger$",
+        "‡": r"$^\ddagger$",
+    },
     **{"\N{MULTIPLICATION SIGN}": r"$\times$", "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$"},
     **{"²": "$^2$", "³": "$^3$", "Θ": r"$\Theta$", "Ω": r"$\Omega$", "…": r"\ldots{}"},
 }

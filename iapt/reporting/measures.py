@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, TypeVar
 
+from iapt.reporting.footnotes import mark
 from iapt.reporting.render import DASH, Mark
 from iapt.reporting.spec import baseline
 from iapt.results.cells import Cell, Comparison, compare, reference
+from iapt.results.remarks import remarks
 from iapt.results.statistics import Interval, bootstrap_interval, iqm, median
 
 Place = TypeVar("Place", bound=Hashable)
@@ -52,10 +54,10 @@ class Standing:
 
     @property
     def text(self) -> str:
-        """The median, with the number of seeds if some are missing; or a dash."""
+        """The median, marked if there is a footnote, with the number of seeds if some are missing; or a dash."""
         seeds = len(self.cell.seeds)
         few = f" ({len(self.values)}/{seeds})" if 0 < len(self.values) < seeds else ""
-        return number(self.median, self.digits) + few
+        return number(self.median, self.digits) + (mark(self.cell) if self.values else "") + few
 
 
 class Measure(NamedTuple):
@@ -150,12 +152,13 @@ MEASURES: Mapping[str, Measure] = {
     "test_n": Measure(lambda s: s.cell.typical(lambda r: r.scores.n)),
     "seconds_per_step": Measure(lambda s: s.cell.typical(lambda r: r.seconds.per_step), "s/step", "{:.2f}"),
     "peak_memory_mib": Measure(lambda s: s.cell.typical(lambda r: r.peak_memory_mib), "Peak MiB", "{:.0f}"),
+    "remarks": Measure(lambda s: "; ".join(remarks(s.cell.rows))),
     "setting": Measure(lambda s: s.cell.setting),
     "run_ids": Measure(lambda s: " ".join(s.cell.run_ids)),
 }  # fmt: skip
 STATISTICS = ("n_seeds", "median", "iqm", "interval", "minus_baseline", "test")
 COSTS = ("trained_params", "seconds_per_step", "peak_memory_mib")
-ORIGIN = ("setting", "run_ids")
+ORIGIN = ("remarks", "setting", "run_ids")
 CSV = ("n_seeds", "missing_seeds", "median", "iqm", "ci_low", "ci_high",
        "minus_baseline", "p", "p_floor")  # fmt: skip
 TEST_NOTE = (

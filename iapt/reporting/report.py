@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from iapt.reporting.charts import INK, PAPER, Series, line_chart
 from iapt.reporting.summary import Section as Setting
-from iapt.reporting.summary import cells_grid, medians_grid, sections
+from iapt.reporting.summary import cells_grid, medians_grid, notes_of, sections
 from iapt.results.cells import Cell, differences
 from iapt.results.row import Row
 from iapt.results.run_folder import failures, read_predictions
@@ -82,6 +82,7 @@ def _settings(material: Material) -> Iterator[Section]:
     for setting in sections(material.cells):
         blocks = [
             Block("table", medians_grid(setting)),
+            *([Block("list", notes)] if (notes := notes_of(setting)) else []),
             Block("details", [Block("table", cells_grid(setting))], "Every number of these cells"),
             Block("charts", list(_curves(setting))),
         ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from iapt.reporting import measures
 from iapt.reporting.choose import is_paper
+from iapt.reporting.footnotes import footnotes
 from iapt.reporting.measures import Standing
 from iapt.reporting.render import DASH, Document, Grid
 from iapt.reporting.spec import load_table, paper_lines
@@ -84,6 +85,7 @@ def summary(rows: Sequence[Row], cells: Sequence[Cell], messages: Sequence[str] 
     if not rows:
         document.intro.append("No rows yet: iapt-train writes one per finished run.")
     for section in sections(cells):
+        document.notes += notes_of(section)
         document.grids += [medians_grid(section), *_overall(section)]
         document.details.append(cells_grid(section))
         document.records += [_record(section, cell) for cell in section.cells]
@@ -103,6 +105,13 @@ def medians_grid(section: Section) -> Grid:
         lines.append(line)
     heads = [f"{task} ({metrics[task]})" for task in section.tasks]
     return Grid(["Method", *heads], lines, section.title)
+
+
+def notes_of(section: Section) -> list[str]:
+    """Explain the marks on a section's medians."""
+    return footnotes(
+        (f"{cell.task}, setting {cell.setting}", cell.name, cell) for cell in section.cells
+    )
 
 
 def cells_grid(section: Section) -> Grid:

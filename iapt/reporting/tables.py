@@ -7,6 +7,7 @@ from itertools import product
 
 from iapt.reporting import measures
 from iapt.reporting.choose import Scope, comparable, strays
+from iapt.reporting.footnotes import footnotes
 from iapt.reporting.measures import Standing, count_text, marks
 from iapt.reporting.render import DASH, Document, Entry, Grid, Mark
 from iapt.reporting.render import Line as Laid
@@ -103,6 +104,11 @@ def score_table(
     if filled:
         document.details.append(_detail_grid(table, filled))
         document.notes.append(measures.TEST_NOTE)
+    document.notes += footnotes(
+        (place.column.label, place.line.label, place.standing.cell)
+        for place in filled
+        if place.standing
+    )
     document.notes += notes
     if table.compared:
         document.notes += [*unattainable_notes(table), *table.paper_notes]

@@ -1,0 +1,29 @@
+"""The mark on a score that is not to be read alone, and the notes under a table that explain it."""
+
+from collections.abc import Iterable
+
+from iapt.results.cells import Cell
+from iapt.results.remarks import remarks
+
+MARK = "‡"
+
+
+def mark(cell: Cell) -> str:
+    """Return the mark if there is something to remark on the cell, else an empty text."""
+    return MARK if remarks(cell.rows) else ""
+
+
+def footnotes(shown: Iterable[tuple[str, str, Cell]]) -> list[str]:
+    """Explain the marks of a table, methods of one task with the same remarks in one note.
+
+    Args:
+        shown: The task, the method and the cell of each score in the table.
+    """
+    alike: dict[tuple[str, str], list[str]] = {}
+    for task, method, cell in shown:
+        if said := "; ".join(remarks(cell.rows)):
+            alike.setdefault((task, said), []).append(method)
+    return [
+        f"{MARK} {task}: {', '.join(dict.fromkeys(methods))}: {said}."
+        for (task, said), methods in alike.items()
+    ]
