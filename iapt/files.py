@@ -6,10 +6,12 @@ line, and nothing is guessed.
 """
 
 import codecs
+import errno
 import hashlib
 import json
 import os
 import secrets
+import stat
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -156,16 +158,28 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
             raise OSError(str(error)) from error
 
 
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file.
+
+    Raises:
+        DataError: it is missing, unreadable or not UTF-8; the message names the file.
+    """
+    content = _bytes(path)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error}).") from error
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
         DataError: it is missing, unreadable or not JSON; the message names the file.
     """
+    content = _bytes(path)
     try:
-        return json.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+        return json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested without end
         raise DataError(f"{path} is not JSON ({error}).") from error
 
@@ -181,6 +195,7 @@ def read_lines(path: Path, bad: list[str] | None = None) -> Iterator[tuple[int, 
         DataError: the file cannot be read, or a line is not a JSON object; the message names the line.
     """
     try:
+        _refuse_special(path)
         with path.open("rb") as lines:
             yield from parse_lines(lines, str(path), bad)
     except OSError as error:
@@ -213,6 +228,7 @@ def sha256_of(path: Path) -> str:
     """
     digest = hashlib.sha256()
     try:
+        _refuse_special(path)
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
@@ -231,10 +247,10 @@ def remembered_sha256(path: Path) -> str:
         DataError: the file cannot be read.
     """
     try:
-        stat = path.stat()
+        found = path.stat()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-    state = [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+    state = [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
     record = cache_root() / "digests" / f"{name}.json"
     with suppress(DataError, KeyError, TypeError):
@@ -243,7 +259,7 @@ def remembered_sha256(path: Path) -> str:
             return known["sha256"]
     digest = sha256_of(path)
     # Two writes within one tick of the file system's clock look alike, so a new file is not recorded yet.
-    if time.time() - stat.st_ctime > CLOCK_TICK_SECONDS:
+    if time.time() - found.st_ctime > CLOCK_TICK_SECONDS:
         with suppress(StorageError):
             write_json(record, {"path": str(path), "state": state, "sha256": digest})
     return digest
@@ -255,11 +271,23 @@ def git_blob_id(path: Path) -> str:
     Raises:
         DataError: the file cannot be read.
     """
+    content = _bytes(path)
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        _refuse_special(path)
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def _refuse_special(path: Path) -> None:
+    """Refuse a pipe, a socket or a device: reading one may wait without end."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "not a regular file")
 
 
 def _object(line: bytes, where: str) -> dict[str, Any]:

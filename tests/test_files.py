@@ -5,13 +5,23 @@ import os
 import select
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from iapt import files
 from iapt.errors import DataError, StorageError
-from iapt.files import read_json, read_lines, replacing, sha256_of, write_json, write_lines
+from iapt.files import (
+    read_json,
+    read_lines,
+    read_text,
+    remembered_sha256,
+    replacing,
+    sha256_of,
+    write_json,
+    write_lines,
+)
 
 
 def test_what_is_written_is_read_back_and_parents_are_made(tmp_path: Path) -> None:
@@ -174,3 +184,25 @@ def test_one_process_at_a_time_is_at_work_and_a_killed_one_holds_nothing(tmp_pat
         assert other.stdout.readline() == b"True\n"
         other.communicate()
     assert "waiting for another process" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "read",
+    [read_json, read_text, sha256_of, remembered_sha256, lambda path: list(read_lines(path))],
+)
+def test_a_pipe_is_not_waited_for_and_a_folder_is_no_file(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="pipe cannot be read: not a regular file"):
+        read(tmp_path / "pipe")
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        read(tmp_path)
+
+
+def test_text_is_utf_8(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes("ä\r\n".encode())
+    assert read_text(tmp_path / "a") == "ä\r\n"
+    (tmp_path / "a").write_bytes(b"\xff")
+    with pytest.raises(DataError, match="a is not UTF-8 text"):
+        read_text(tmp_path / "a")

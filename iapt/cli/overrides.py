@@ -9,7 +9,8 @@ from pathlib import Path
 
 from iapt.cli.command import config_dirs
 from iapt.configuration.catalog import CONFIG_DIR as CONFIG_DIR
-from iapt.errors import ConfigError, closest
+from iapt.errors import ConfigError, DataError, closest
+from iapt.files import read_text
 
 YAML = (".yaml", ".yml")
 
@@ -81,6 +82,11 @@ def prepare(words: Sequence[str]) -> list[str]:
         if value is None:
             raise ConfigError(
                 f"argument {word!r}: expected key=value, such as task=boolq.{closest(key, known)}"
+            )
+        if value == "{}":
+            raise ConfigError(
+                f"{word}: changes nothing, because a mapping on the command line is merged into the entry's; give "
+                f"{key}.<key>=VALUE for each value to change."
             )
         if key in seen:
             raise ConfigError(f"{key}: given twice ({seen[key]} and {word}); give it once.")
@@ -192,9 +198,9 @@ def _register(group: str, file: Path, given: str | None = None) -> None:
 
     shown = given or file
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
         node = OmegaConf.create(text)
-    except (OSError, UnicodeDecodeError) as error:
+    except DataError as error:
         raise ConfigError(f"{group}={shown}: cannot be read ({error}).") from error
     except YAMLError as error:
         raise ConfigError(f"{group}={shown}: not YAML ({' '.join(str(error).split())}).") from error

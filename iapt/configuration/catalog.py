@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from iapt.errors import ConfigError, closest
+from iapt.errors import ConfigError, DataError, closest
+from iapt.files import read_text
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # In a wheel the folder is inside the package; in a checkout it is beside it, where people edit it.
@@ -47,8 +48,8 @@ def entry(group: str, name: str) -> dict[str, Any]:
                 f"YAML file.{closest(name, names(group))}"
             )
         try:
-            config = OmegaConf.load(path)
-        except (OSError, YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
+            config = OmegaConf.create(read_text(path))
+        except (DataError, YAMLError, OmegaConfBaseException) as error:
             raise ConfigError(f"{group}={name}: cannot be read ({error}).") from error
     try:
         values = OmegaConf.to_container(config, resolve=True)

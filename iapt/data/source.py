@@ -5,7 +5,8 @@ with the field names of the Hugging Face data set of that name. Only `Hub.fetch`
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,15 @@ from iapt.files import FORM, read_lines, sha256_of
 from iapt.tasks.splits import shuffled
 
 T = TypeVar("T")
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Turn a folder or file that the system does not let us look at into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror or error}.") from error
 
 
 class Folder:
@@ -44,6 +54,7 @@ class Folder:
             self._rows[dataset, split] = read_jsonl(self.file(dataset, split))
         return self._rows[dataset, split]
 
+    @_readable()
     def file(self, dataset: str, split: str) -> Path:
         """Return the file of a split.
 
@@ -61,6 +72,7 @@ class Folder:
             )
         return path
 
+    @_readable()
     def fingerprint(self, dataset: str) -> str:
         """Return 16 hex digits over the names and bytes of the data set's files."""
         digest = hashlib.sha256()
@@ -81,7 +93,7 @@ class Folder:
 
     def _folder(self, dataset: str) -> Path:
         if not self.path.is_dir():
-            wrong = "is a file" if self.path.exists() else "does not exist"
+            wrong = "is no folder" if self.path.exists() else "does not exist"
             raise DataError(
                 f"data folder {self.path} {wrong}. Give one with <data set>/train.jsonl and so on, or use "
                 "data=sample (part of the package) or data=hub."
@@ -102,8 +114,11 @@ class Folder:
 class _OneFolder(Folder):
     def _folder(self, dataset: str) -> Path:
         if not self.path.is_dir():
+            wrong = (
+                "is no folder" if self.path.exists() else f"does not exist (seen from {Path.cwd()})"
+            )
             raise DataError(
-                f"task.folder={self.name} does not exist (seen from {Path.cwd()}). Give the folder "
+                f"task.folder={self.name} {wrong}. Give the folder "
                 f"that holds the train.jsonl of {dataset}."
             )
         return self.path

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from iapt.errors import MetricError
 from iapt.metrics.percent import check_aligned, percent
 
-_MARKER = "####"
+_MARKER = re.compile("#{4,}")
 _SIGN = "-+\u2212\u2013"  # hyphen, plus, true minus, en dash
 _CURRENCY = "$\u20ac\u00a3\u00a5\u20b9"
 
@@ -44,8 +44,8 @@ def final_number(text: str) -> str | None:
         trailing zeros, and no negative zero, so that two canonical texts are equal exactly when
         the numbers are.
     """
-    if _MARKER in text:
-        for answer in text.split(_MARKER)[1:]:
+    if answers := _MARKER.split(text)[1:]:
+        for answer in answers:
             match = _AFTER_MARKER.match(answer.lstrip(" \t"))
             if match:
                 return _canonical(match)

@@ -217,6 +217,10 @@ class RowTask(ABC):
         for i in chosen:
             try:
                 example = self.example(rows[i], f"{self.dataset}/{official}/{i}")
+                if not any(example.fields.values()):
+                    raise DataError(
+                        f"{example.id}: every field of the prompt ({', '.join(example.fields)}) is empty."
+                    )
             except DataError as error:
                 raise DataError(f"{source.place(self.dataset, official, i)}: {error}") from error
             examples.append(example)

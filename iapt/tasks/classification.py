@@ -6,12 +6,13 @@ label value. A model answers in text, so the answer is read from the first line,
 1. Case, quotes, brackets, markdown and tags such as `</s>` do not count, and a hyphen, an underscore and any
    number of spaces are one space.
 2. The line begins with the label, or with "the answer is" and the label; what follows is no part of a word.
+   The data set's own names of its labels (Table 6: True and False for BoolQ) count as well.
 3. It names no other label and offers no choice: "yes or no" and "yes or not" are no answers. The longest
    label counts where one is part of another, so "not entailment" does not name "entailment".
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from iapt.errors import ConfigError, DataError
@@ -33,6 +34,7 @@ class Classification(RowTask):
     Args:
         fields: template field -> row field, for all fields of the template.
         labels: the answer words; label value i is answered with `labels[i]`.
+        also: further names of each label that count in an answer; no prompt or response uses them.
         label_field: the row field with the label value.
         **common: see `RowTask`.
     """
@@ -44,6 +46,7 @@ class Classification(RowTask):
         *,
         fields: Mapping[str, str],
         labels: Sequence[str],
+        also: Sequence[Sequence[str]] = (),
         label_field: str = "label",
         **common: Any,
     ) -> None:
@@ -54,12 +57,25 @@ class Classification(RowTask):
                 f"task.labels={list(labels)!r} for {self.name!r}: at least two different words are "
                 "needed."
             )
+        if len(also) not in (0, len(words)):
+            raise ConfigError(
+                f"task.also={[list(names) for names in also]!r} for {self.name!r}: needs a list of names for each of "
+                f"the {len(words)} labels."
+            )
+        others = {
+            _plain(name): label
+            for label, names in zip(labels, also, strict=False)
+            for name in names
+        }
+        if len(others) != sum(map(len, also)) or not all(others) or others.keys() & {*words}:
+            raise ConfigError(
+                f"task.also={[list(names) for names in also]!r} for {self.name!r}: all names must be different."
+            )
         self.fields = dict(fields)
         self.labels = tuple(labels)
         self.label_field = label_field
-        self._by_word = dict(zip(words, self.labels, strict=True))
-        longest = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
-        self._label = re.compile(rf"(?<!\w)(?:{longest})(?!\w|[.,]\d)")
+        self._by_word = dict(zip(words, self.labels, strict=True)) | others
+        self._label, self._name = _any_of(words), _any_of(self._by_word)
 
     def example(self, row: Row, identity: str) -> Example:
         """Turn a row into an example; label -1 gives one without references."""
@@ -89,12 +105,12 @@ class Classification(RowTask):
         """Return the label that the first line gives, by the rule above, or None."""
         line = _plain(first_line(output))
         lead = _LEAD.match(line)
-        found = self._label.match(line, lead.end() if lead else 0)
-        if found is None or _CHOICE.match(line, found.end()):
-            return None
-        if set(self._label.findall(line)) != {found[0]}:
-            return None
-        return self._by_word[found[0]]
+        start = lead.end() if lead else 0
+        for names in (self._label, self._name):
+            if found := names.match(line, start):
+                named = {self._by_word[name] for name in names.findall(line)}
+                return None if len(named) > 1 or _CHOICE.match(line, found.end()) else named.pop()
+        return None
 
     def score(self, parsed: Sequence[str | None], examples: Sequence[Example]) -> Scores:
         """Return the accuracy, with each label's recall under `details`."""
@@ -111,6 +127,11 @@ class Classification(RowTask):
                 )
         unparsed = sum(answer is None for answer in parsed)
         return Scores(self.metric, accuracy(parsed, gold), len(examples), unparsed, details)
+
+
+def _any_of(words: Iterable[str]) -> re.Pattern[str]:
+    longest = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+    return re.compile(rf"(?<!\w)(?:{longest})(?!\w|[.,]\d)")
 
 
 def _plain(line: str) -> str:

@@ -150,9 +150,9 @@ def two_texts(turns: Any) -> list[str]:
     if (
         not isinstance(turns, list)
         or len(turns) != 2
-        or not all(isinstance(text, str) for text in turns)
+        or not all(isinstance(text, str) and text.strip() for text in turns)
     ):
-        raise ValueError(f"got {turns!r:.80}; two texts are needed")
+        raise ValueError(f"got {turns!r:.80}; two texts are needed, neither empty")
     return turns
 
 
@@ -176,6 +176,8 @@ class Alpaca(FreeText):
         instruction = field_text(row, "instruction", identity)
         given = field_text(row, "input", identity)
         text = field_text(row, "output", identity)
+        if not instruction:
+            raise DataError(f"{identity}: field 'instruction' is empty.")
         query = f"{instruction}\n\n{given}" if given else instruction
         return Example(identity, {"query": query}, text, (text,))
 

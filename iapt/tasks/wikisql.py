@@ -17,6 +17,7 @@ from typing import Any
 from iapt.errors import DataError, MetricError
 from iapt.metrics.percent import percent
 from iapt.metrics.sql_execution import execution_match, structured_to_sql
+from iapt.metrics.sql_surface import RefusedSqlError, read_query
 from iapt.metrics.sql_table import TABLE_NAME, column_names, column_types
 from iapt.tasks.answer import whole_text
 from iapt.tasks.base import (
@@ -32,6 +33,14 @@ from iapt.tasks.base import (
 
 _FENCED = re.compile(r"```(?:[a-z]*[ \t]*\n)?(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
 _END = re.compile(r"\s*</s>\s*\Z")
+_LEAD = re.compile(r"[^;:]{0,60}:\s*(?=select\b)", re.IGNORECASE)
+_BREAK = re.compile(r"'[^']*'|\"[^\"]*\"|(;|\n\s*\n)")
+_SQL_WORDS = re.compile(
+    r"^[^\S\n]*(?:alter|analyze|attach|begin|commit|create|delete|detach|drop|end|except|explain|insert|intersect|pragma|"
+    r"reindex|release|replace|rollback|savepoint|select|union|update|vacuum|values|with)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+MOST_COLUMNS = 2_000  # SQLite's default limit
 TABLE_KEYS = ("id", "header", "types", "rows")
 
 
@@ -73,12 +82,17 @@ class WikiSQL(RowTask):
         return made
 
     def parse(self, output: str, example: Example) -> str | None:
-        """Return the text, or the code in it if one part is fenced off, or None where it is empty.
+        """Return the text, or the query in it if the rest is talk about it, or None where it is empty.
 
-        Scoring reads the SQL; text around a fence is talk about it.
+        Talk is what stands around a single code fence, a lead such as "SQL:", and an explanation behind a
+        semicolon or a blank line.  The latter two are removed only if a query that may be run is left.
         """
         fenced = _FENCED.findall(output)
-        return whole_text(_END.sub("", fenced[0] if len(fenced) == 1 else output))
+        text = whole_text(_END.sub("", fenced[0] if len(fenced) == 1 else output))
+        if text is None or _may_run(text, example.meta["table"]):
+            return text
+        alone = without_talk(text)
+        return alone if _may_run(alone, example.meta["table"]) else text
 
     def score(self, parsed: Sequence[str | None], examples: Sequence[Example]) -> Scores:
         """Return the share of queries that obtain the gold result.
@@ -107,12 +121,37 @@ class WikiSQL(RowTask):
         return Scores(self.metric, value, len(examples), unparsed, details)
 
 
+def without_talk(text: str) -> str:
+    """Return a text without a lead that ends in a colon, and without an explanation behind the query.
+
+    What follows is no explanation if a line of it begins like another statement.
+    """
+    text = _LEAD.sub("", text, count=1) if _LEAD.match(text) else text
+    ends = (found.start(1) for found in _BREAK.finditer(text) if found[1])
+    end = next(ends, len(text))
+    rest = text[end:].lstrip("; \t\n")
+    return text if ";" in rest or _SQL_WORDS.search(rest) else text[:end].strip()
+
+
+def _may_run(text: str, table: Mapping[str, Any]) -> bool:
+    try:
+        read_query(text, table)
+    except RefusedSqlError:
+        return False
+    return True
+
+
 def check_cells(table: Mapping[str, Any]) -> None:
     """Refuse a table that no database can hold, before a run is spent on it.
 
     Raises:
-        MetricError: a row has not one cell for each column, or a cell is not text or a number.
+        MetricError: there are too many columns, a row has not one cell for each, or a cell is not text or a
+            number.
     """
+    if len(table["header"]) > MOST_COLUMNS:
+        raise MetricError(
+            f"table.header: got {len(table['header']):,} columns; SQLite takes at most {MOST_COLUMNS:,}."
+        )
     for number, cells in enumerate(table["rows"]):
         if not isinstance(cells, list) or len(cells) != len(table["header"]):
             raise MetricError(

@@ -1,5 +1,6 @@
 """Words of a command line: flags taken out, folders and files from outside known, mistakes named."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from iapt.cli.command import config_dirs
 from iapt.cli.composing import check_keys, composed, from_words, grid_of
 from iapt.cli.hydra_command import flags_and_words
 from iapt.cli.overrides import groups, prepare, quoted, summary
+from iapt.configuration.catalog import entry
 from iapt.errors import ConfigError
 
 METHOD = "# Mine.\n_target_: my_methods.Mine\nrank: 3\n"
@@ -130,6 +132,8 @@ def test_plugins_are_looked_for_in_each_config_dir_then_here(outside: Path):
         (["~task"], r"~task: a run needs every setting"),
         (["~hparams.lr"], r"~hparams\.lr: a run needs"),
         (["--resolve"], "--resolve: no such flag"),
+        (["task.split={}"], r"task\.split=\{\}: changes nothing.*give task\.split\.<key>=VALUE"),
+        (["hparams.lr_by_name={}"], r"hparams\.lr_by_name=\{\}: changes nothing"),
     ],
 )
 def test_words_that_a_run_cannot_mean_are_refused(words: list[str], message: str):
@@ -202,3 +206,19 @@ def test_hydras_flags_that_show_something_are_taken(words: str, shows: list[str]
 def test_any_other_flag_is_refused_by_name(words: str, message: str):
     with pytest.raises(ConfigError, match=message):
         flags_and_words(words.split())
+
+
+def test_a_pipe_in_the_place_of_an_entry_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("mine.yaml")
+    message = r"task=mine\.yaml: cannot be read .*not a regular file"
+    with pytest.raises(ConfigError, match=message):
+        prepare(["task=mine.yaml"])
+    with pytest.raises(ConfigError, match=message):
+        entry("task", "mine.yaml")
+    (tmp_path / "conf" / "task").mkdir(parents=True)
+    os.mkfifo("conf/task/mine.yaml")
+    with pytest.raises(ConfigError, match="not a regular file"):
+        prepare(["--config-dir", "conf", "task=mine"])

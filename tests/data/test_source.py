@@ -1,8 +1,11 @@
 """Folders of JSON Lines: what is read, and what is said when it cannot be."""
 
+import errno
 import json
+import os
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -65,8 +68,6 @@ def test_a_field_with_other_parts_in_other_rows_comes_back_as_written(tmp_path):
 
 
 def test_a_changed_file_is_read_anew_even_with_the_old_time(tmp_path):
-    import os
-
     path = put(tmp_path, "toy", "train", [{"a": "old"}])
     before = path.stat()
     first = Folder(tmp_path)
@@ -94,8 +95,32 @@ def test_a_folder_in_the_place_of_a_file_is_no_file(tmp_path):
     assert Folder(tmp_path).fingerprint("toy") == before
     with pytest.raises(DataError, match=r"has no test.jsonl; it has train\."):
         Folder(tmp_path).rows("toy", "test")
-    with pytest.raises(DataError, match=r"train.jsonl is a file"):
+    with pytest.raises(DataError, match=r"train.jsonl is no folder"):
         Folder(tmp_path / "toy" / "train.jsonl").rows("toy", "train")
+
+
+def test_a_pipe_in_the_place_of_a_file_or_a_folder_is_not_waited_for(tmp_path):
+    os.mkfifo(put(tmp_path, "toy", "test", [{"a": 1}]).with_name("train.jsonl"))
+    with pytest.raises(DataError, match=r"has no train.jsonl; it has test\."):
+        Folder(tmp_path).rows("toy", "train")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match=r"data folder .*pipe is no folder"):
+        Folder(tmp_path / "pipe").fingerprint("toy")
+    with pytest.raises(DataError, match=r"task.folder=.*pipe is no folder"):
+        Folder(tmp_path).at(str(tmp_path / "pipe")).rows("toy", "train")
+
+
+@pytest.mark.parametrize("denied", ["is_dir", "is_file"])
+def test_a_folder_that_may_not_be_looked_into_is_named(denied, tmp_path, monkeypatch):
+    put(tmp_path, "toy", "train", [{"a": 1}])
+
+    def refuse(self):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, denied, refuse)
+    for ask in (Folder(tmp_path).fingerprint, lambda name: Folder(tmp_path).rows(name, "train")):
+        with pytest.raises(DataError, match=f"{tmp_path}.* cannot be read: Permission denied"):
+            ask("toy")
 
 
 def test_what_is_missing_and_what_is_there_are_both_named(tmp_path):

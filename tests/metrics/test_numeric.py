@@ -79,3 +79,13 @@ def test_accuracy_counts_unparsable_as_wrong() -> None:
 def test_gold_without_a_number_is_an_error() -> None:
     with pytest.raises(MetricError, match=r"references\[0\]"):
         numeric_accuracy(["1"], ["none"])
+
+
+@pytest.mark.parametrize("text", ["##### 16", "So it is 4.\n######16", "#### **3**\n#### 16"])
+def test_a_mark_may_have_more_signs_as_in_the_official_rule(text: str) -> None:
+    assert final_number(text) == "16"
+
+
+@pytest.mark.parametrize("text", ["#### **16**", "#### $\\boxed{16}$", "#### x = 16", "### 5 ####"])
+def test_what_stands_between_the_mark_and_a_number_is_no_number(text: str) -> None:
+    assert final_number(text) is None

@@ -146,6 +146,21 @@ def test_a_bad_row_is_named_by_file_and_line():
         make().examples("train", source)
 
 
+def test_a_row_with_nothing_to_ask_is_named_by_file_and_line():
+    task = make(template="{a} {b}", fields={"a": "a", "b": "b"})
+    rows = [{"a": "", "b": "x", "label": 1}, {"a": " ", "b": "", "label": 1}]
+    message = r"train.jsonl, line 2: .*every field of the prompt \(a, b\) is empty"
+    with pytest.raises(DataError, match=message):
+        task.examples("train", Rows(train=rows))
+    assert len(task.examples("train", Rows(train=rows[:1]))) == 1
+
+
+def test_an_example_knows_its_file_and_line():
+    source = Rows(train=[{"text": "a", "label": 1}] * 3)
+    task = make()
+    assert task.place(task.examples("train", source)[2], source).endswith("train.jsonl, line 3")
+
+
 def test_sizes_of_the_released_splits_follow_from_the_rule_without_data():
     assert make().released_sizes() == {"train": 4, "dev": 3, "test": 3}
     held = {"rule": "hold_out", "rows": 1, "test": "test"}

@@ -86,12 +86,7 @@ def test_not_entailment_is_never_read_as_entailment(output, parsed, rte):
 
 def test_copa_12_is_neither_1_nor_2(task_of):
     copa = task_of("copa")
-    assert [copa.parse(text, None) for text in ("1", "2.", "12", "choice 1")] == [
-        "1",
-        "2",
-        None,
-        None,
-    ]
+    assert [copa.parse(text, None) for text in ("1", "2.", "12")] == ["1", "2", None]
 
 
 def test_accuracy_counts_unparsed_as_wrong_and_shows_each_labels_recall(boolq):
@@ -176,6 +171,47 @@ def test_an_answer_may_be_dressed_up_but_names_one_label(output, parsed, boolq):
 )
 def test_the_same_rule_reads_every_task(task, output, parsed, task_of):
     assert task_of(task).parse(output, None) == parsed
+
+
+@pytest.mark.parametrize(
+    ("task", "output", "parsed"),
+    [
+        ("boolq", "True", "yes"),
+        ("boolq", "The answer is **false**.", "no"),
+        ("boolq", "True, yes", "yes"),
+        ("boolq", "No, that is not true", "no"),
+        ("boolq", "True or false?", None),
+        ("boolq", "true/false", None),
+        ("boolq", "True, not false", None),
+        ("boolq", "True. No.", None),
+        ("boolq", "truely", None),
+        ("copa", "choice2", "2"),
+        ("copa", "Choice 1: the man fell", "1"),
+        ("copa", "choice_2", "2"),
+        ("copa", "choice 1 or choice 2", None),
+        ("copa", "choice 2, not 1", None),
+        ("copa", "choice 12", None),
+        ("rte", "True", None),
+        ("sst2", "True", None),
+    ],
+)
+def test_the_data_sets_own_names_of_its_labels_count_too(task, output, parsed, task_of):
+    assert task_of(task).parse(output, None) == parsed
+
+
+@pytest.mark.parametrize(
+    ("also", "message"),
+    [
+        ("[[True]]", "needs a list of names for each of the 2 labels"),
+        ("[[wrong],[Wrong]]", "all names must be different"),
+        ("[[yes],[right]]", "all names must be different"),
+        ("[['**'],[right]]", "all names must be different"),
+    ],
+)
+def test_names_that_do_not_tell_labels_apart_are_refused(also, message, task_of):
+    with pytest.raises(Exception, match=message) as caught:
+        task_of("boolq", f"task.also={also}".removeprefix("task."))
+    assert isinstance(caught.value.__cause__ or caught.value, ConfigError)
 
 
 @pytest.mark.parametrize("labels", [["new york", "new"], ["new", "new york"]])

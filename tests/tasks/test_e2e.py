@@ -2,7 +2,8 @@
 
 import pytest
 
-from iapt.errors import ConfigError
+from iapt.data.source import Folder
+from iapt.errors import ConfigError, DataError
 
 
 class Rows:
@@ -42,3 +43,11 @@ def test_an_unknown_choice_is_named(task_of):
     with pytest.raises(Exception, match="must be one of first, max") as caught:
         task_of("e2e", "multi_reference=maxi")
     assert isinstance(caught.value.__cause__ or caught.value, ConfigError)
+
+
+def test_a_row_without_slots_is_named_by_file_and_line(task_of, tmp_path):
+    put = tmp_path / "e2e_nlg" / "train.jsonl"
+    put.parent.mkdir()
+    put.write_text('{"meaning_representation": "", "human_reference": "text"}\n', "utf-8")
+    with pytest.raises(DataError, match=r"train.jsonl, line 1: .*prompt \(ref\) is empty"):
+        task_of("e2e").examples("train", Folder(tmp_path))

@@ -21,6 +21,12 @@ def test_an_empty_output_is_an_answer_and_not_a_missing_one(task_of):
     assert task_of("alpaca").example(row, "x/0").references == ("",)
 
 
+def test_a_row_without_an_instruction_is_named(task_of):
+    row = {"instruction": " ", "input": "some text", "output": "x"}
+    with pytest.raises(DataError, match="x/3: field 'instruction' is empty"):
+        task_of("alpaca").example(row, "x/3")
+
+
 def test_alpaca_is_tested_on_the_first_questions_of_mt_bench_with_beam_5(task_of):
     alpaca, mt_bench = task_of("alpaca"), task_of("mt_bench")
     assert alpaca.num_beams == mt_bench.num_beams == 5
@@ -77,6 +83,7 @@ def test_mt_bench_cannot_be_trained_on_and_says_what_can(task_of):
         ),
         ("test", {"turns": ["one"]}, r"test.jsonl, line 1: .*field 'turns': got \['one'\]"),
         ("test", {"turns": ["one", None]}, "two texts are needed"),
+        ("test", {"turns": ["one", " "]}, "two texts are needed, neither empty"),
     ],
 )
 def test_a_malformed_question_or_answer_is_named_before_anything_is_asked(

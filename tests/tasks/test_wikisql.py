@@ -72,7 +72,50 @@ def test_fences_semicolons_and_end_tags_are_no_part_of_a_query(dressed, task_of)
     assert task.score([parsed], [example]).value == 100.0
 
 
-@pytest.mark.parametrize("text", ["```sql\n{0}\n```\nor\n```sql\n{0}\n```", "SQL: {0}", "{0} {0}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SQL: {}",
+        "The SQL query is:\n{};",
+        "{};\nThis selects the smallest number of 's lupin'.",
+        "{}; it doesn't need more",
+        "{}\n\nExplanation: MIN takes the smallest.",
+        "Answer: {};\n\nIt takes the smallest.</s>",
+    ],
+)
+def test_a_lead_and_an_explanation_are_no_part_of_a_query(text, task_of):
+    task = task_of("wikisql")
+    example = task.example(ROW, "wikisql/train/0")
+    assert task.parse(text.format(example.response), example) == example.response
+
+
+def test_a_query_that_may_be_run_is_left_as_it_is(task_of):
+    task = task_of("wikisql")
+    example = task.example(ROW, "wikisql/train/0")
+    for condition in ("'a; b'", "'a\n\nb'", "'SQL: select'"):
+        query = f'SELECT "column 3" FROM "table"\n\nWHERE "Crop (kt)" = {condition}'
+        assert task.parse(query, example) == query
+
+
+def test_a_table_wider_than_a_database_takes_is_named_before_training(task_of):
+    wide = {"header": [str(i) for i in range(3000)], "types": ["text"] * 3000, "rows": []}
+    with pytest.raises(DataError, match=r"x/1: .*got 3,000 columns; SQLite takes at most 2,000"):
+        task_of("wikisql").example({**ROW, "table": wide}, "x/1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```sql\n{0}\n```\nor\n```sql\n{0}\n```",
+        "{0} {0}",
+        "{0}; {0}",
+        '{0};\nDROP TABLE "table"',
+        "{0}\n\nUNION {0}",
+        "{0}; It works; really",
+        "{0} This takes the smallest.",
+        "I would write {0}",
+    ],
+)
 def test_what_is_not_one_query_is_not_made_one(text, task_of):
     task = task_of("wikisql")
     example = task.example(ROW, "wikisql/train/0")
