@@ -93,16 +93,17 @@ def encode_splits(plan: Plan, examples: Mapping[Split, list[Example]], tokens: T
         ConfigError: most prompts of a split do not fit.
         DataError: a response does not fit, and `hparams.on_long` does not say to skip it.
     """
-    prompts = Prompts(dict(examples), {}, {})
+    room = plan.task.max_new_tokens
+    made = {split: encode_to_learn(plan.task, examples[split], tokens) for split in TRAINING}
+    made["test"] = _without_responses(plan.task.template, examples["test"], tokens, room)
+    check_most_fit(made, plan.max_length, room, plan.positions)
+    _check_fit(examples["test"], made["test"], tokens, room)
+    prompts = Prompts(dict(examples), made, {})
     skip = plan.hparams.on_long == "skip"
     for split in TRAINING:
-        made = encode_to_learn(plan.task, examples[split], tokens)
-        found = fitting(examples[split], made, plan.max_length, plan.place, skip=skip)
+        found = fitting(examples[split], made[split], plan.max_length, plan.place, skip=skip)
         prompts.examples[split], prompts.encoded[split] = found.examples, found.encoded
         prompts.left_out[split] = found.left_out
-    room = plan.task.max_new_tokens
-    prompts.encoded["test"] = encode_to_decode(plan.task.template, examples["test"], tokens, room)
-    check_most_fit(prompts.encoded, plan.max_length, room, plan.positions)
     return prompts
 
 
@@ -130,19 +131,31 @@ def encode_to_decode(
     Raises:
         ConfigError: no room is left for a prompt, or a prompt is empty.
     """
+    encoded = _without_responses(template, examples, tokens, max_new_tokens)
+    _check_fit(examples, encoded, tokens, max_new_tokens)
+    return encoded
+
+
+def _without_responses(
+    template: str, examples: Sequence[Example], tokens: Tokens, max_new_tokens: int
+) -> list[Encoded]:
     rendered = [replace(render(e, template, tokens.template), response="") for e in examples]
     room = tokens.max_length - max_new_tokens + 1  # the empty response is one end token
-    encoded = encode_all(rendered, tokens.tokenizer, room, tokens.bos)
+    return encode_all(rendered, tokens.tokenizer, room, tokens.bos)
+
+
+def _check_fit(
+    examples: Sequence[Example], encoded: Sequence[Encoded], tokens: Tokens, max_new_tokens: int
+) -> None:
     for example, made in zip(examples, encoded, strict=True):
         if not made.fits:
             why = (
-                f"max_new_tokens={max_new_tokens} leaves {room - 1} of {tokens.max_length} tokens for the prompt, "
-                "fewer than its templates need"
+                f"max_new_tokens={max_new_tokens} leaves {tokens.max_length - max_new_tokens} of {tokens.max_length} "
+                "tokens for the prompt, fewer than its templates need"
                 if made.truncated
                 else "the prompt is empty"
             )
             raise ConfigError(f"{example.id}: {why}.")
-    return encoded
 
 
 def evaluate(

@@ -87,6 +87,11 @@ def test_a_length_that_cuts_most_prompts_is_refused_before_weights_are_loaded(
     assert run(settings(advised, "out=again", "rows=again")) is not None
 
 
+def test_a_length_without_room_for_the_templates_is_refused_in_the_same_way():
+    with pytest.raises(ConfigError, match=r"24 of 24 train.*6 of 6 test.*max_length=141\.$"):
+        run(settings("hparams.max_length=20", "hparams.on_long=skip"))
+
+
 def test_a_response_that_does_not_fit_stops_the_run_by_file_and_line(tmp_path: Path):
     config = custom(tmp_path / "mine")
     with pytest.raises(

@@ -201,7 +201,9 @@ def _register(group: str, file: Path, given: str | None = None) -> None:
         text = read_text(file)
         node = OmegaConf.create(text)
     except DataError as error:
-        raise ConfigError(f"{group}={shown}: cannot be read ({error}).") from error
+        raise ConfigError(
+            f"{group}={shown}: cannot be read ({error.__cause__ or error})."
+        ) from error
     except YAMLError as error:
         raise ConfigError(f"{group}={shown}: not YAML ({' '.join(str(error).split())}).") from error
     if not OmegaConf.is_dict(node):

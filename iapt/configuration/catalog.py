@@ -50,7 +50,9 @@ def entry(group: str, name: str) -> dict[str, Any]:
         try:
             config = OmegaConf.create(read_text(path))
         except (DataError, YAMLError, OmegaConfBaseException) as error:
-            raise ConfigError(f"{group}={name}: cannot be read ({error}).") from error
+            raise ConfigError(
+                f"{group}={name}: cannot be read ({error.__cause__ or error})."
+            ) from error
     try:
         values = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:

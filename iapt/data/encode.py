@@ -92,8 +92,9 @@ def encode(item: Rendered, tokenizer: Any, max_length: int, bos: bool) -> Encode
     if cut <= 0:
         return Encoded(front + ids, answer)
     kept = _without_middles(body.encodings[0].offsets, item.fields, cut)
-    instruction = front + tuple(ids[i] for i in kept) if kept else ()
-    return Encoded(instruction, answer, len(ids) - len(kept))
+    if not kept:
+        return Encoded((), answer, len(front) + len(ids))
+    return Encoded(front + tuple(ids[i] for i in kept), answer, len(ids) - len(kept))
 
 
 def _without_middles(
