@@ -1,7 +1,8 @@
 """A marked score, and the note under its table, in every form of a table."""
 
 from iapt.reporting.footnotes import footnotes
-from iapt.reporting.render import csv_text, latex, latex_details, markdown, terminal
+from iapt.reporting.latex import latex, latex_details
+from iapt.reporting.render import csv_text, markdown, terminal
 from iapt.reporting.report import Material, html_report
 from iapt.reporting.summary import summary
 from iapt.reporting.tables import score_table
