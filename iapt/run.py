@@ -51,6 +51,7 @@ from iapt.results.row import (
 )
 from iapt.tasks.base import SPLITS, Example, Split
 from iapt.trained.adapters import describe
+from iapt.training.loggers import Concluding
 from iapt.training.loop import Logger, Silent, train
 from iapt.training.state import History, Run
 from iapt.training.step import Data
@@ -130,6 +131,8 @@ def _lead(config: dict[str, Any]) -> Row | None:
         made = _run(plan, examples, folder, checkpoint, plan.logger, started)
         assert made is not None
         row = write_row(row_file.parent, made)
+        if isinstance(plan.logger, Concluding):
+            plan.logger.conclude(row, folder)
         checkpoint.unlink(missing_ok=True)
         ok = True
     except BaseException:

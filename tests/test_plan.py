@@ -103,7 +103,11 @@ WRONG: list[tuple[tuple[str, ...], dict[str, Any], str]] = [
     ),
     (("task._target_=builtins.dict",), {}, r"task\._target_='builtins\.dict': must lie in iapt"),
     (("method._target_=iapt.cli.train.main",), {}, r"method\._target_=.*is not a class"),
-    (("logger=wandb", "logger.mode=foo"), {}, r"logger\.mode='foo': allowed are offline, online"),
+    (
+        ("logger=wandb", "logger.mode=foo"),
+        {},
+        r"logger\.mode='foo': allowed are auto, offline, online",
+    ),
     (("method._target_=5",), {}, r"method\._target_=5: must be the dotted name"),
     (("method.name=null",), {}, r"method\.name=None: must be a name for files"),
     (("task.name=a/b",), {}, r"task\.name='a/b': must be a name for files"),

@@ -4,10 +4,8 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
-from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, Literal
 
@@ -220,11 +218,9 @@ def _extras() -> Iterator[Finding]:
 
 
 def _wandb() -> Finding:
-    """Say whether wandb would know an account, without reading a key out."""
-    host = "api.wandb.ai"
-    known = bool(os.environ.get("WANDB_API_KEY"))
-    with suppress(OSError, NetrcParseError):  # there need not be a file
-        known = known or netrc().authenticators(host) is not None
+    from iapt.training.loggers import account
+
+    known = account()
     mode = os.environ.get("WANDB_MODE")
     text = f"{'an account' if known else 'no account'} on this machine{f', WANDB_MODE={mode}' if mode else ''}"
     return Finding("wandb", "good" if known else "absent", text, "" if known else "wandb login")

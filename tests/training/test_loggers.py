@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from iapt.training.loggers import Files, Wandb
+from iapt.training import loggers
+from iapt.training.loggers import Concluding, Files, Wandb
+from tests.results.example_rows import a_row
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -53,6 +55,8 @@ def test_wandb_gets_the_same_numbers_under_the_runs_id(
         )
 
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    monkeypatch.setattr(loggers, "account", lambda: False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
     logger = Wandb(project="p")
     logger.start(tmp_path, "run-1", {"seed": 0})
     logger.log({"loss": 1.0}, 4)
@@ -65,9 +69,92 @@ def test_wandb_gets_the_same_numbers_under_the_runs_id(
         "config": {"seed": 0},
         "dir": str(tmp_path),
         "mode": "offline",
+        "group": None,
+        "job_type": "train",
+        "tags": [],
         "resume": "allow",  # the same id goes on where the stopped run was
         "reinit": "finish_previous",  # runs of a sweep share a process
     }
     assert logged == ({"loss": 1.0}, 4)
     assert finished == code
     assert lines(tmp_path) == [{"step": 4, "loss": 1.0}]
+
+
+def started(folder: Path, run_id: str, config: dict[str, Any]) -> None:
+    logger = Wandb()
+    logger.start(folder, run_id, config)
+    logger.finish(True)
+
+
+@pytest.mark.parametrize(
+    ("known", "said", "mode"),
+    [(False, None, "offline"), (True, None, "online"), (True, "disabled", None)],
+)
+def test_wandb_is_online_only_with_an_account_unless_the_environment_says(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    known: bool,
+    said: str | None,
+    mode: str | None,
+):
+    modes: list[Any] = []
+    wandb = SimpleNamespace(init=lambda **options: modes.append(options["mode"]))
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.setattr(loggers, "account", lambda: known)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    if said:
+        monkeypatch.setenv("WANDB_MODE", said)
+    started(tmp_path, "run", {})
+    assert modes == [mode]
+
+
+def test_the_seeds_of_a_cell_are_a_group_with_its_names_as_tags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked: dict[str, Any] = {}
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=asked.update))
+    config = {"task": {"name": "rte"}, "method": {"name": "iapt"}, "variant": "iapt_1", "seed": 3}
+    name = "rte--tiny--iapt--iapt_1--quick--sample--seed3--0123abcd"
+    started(tmp_path, name, config)
+    assert asked["group"] == "rte--tiny--iapt--iapt_1--quick--sample"
+    assert asked["tags"] == ["rte", "iapt", "iapt_1"]
+    started(tmp_path, "x" * 150 + name, config)
+    assert len(asked["id"]) <= 128
+    assert asked["id"].endswith("0123abcd")
+
+
+def finished_run(folder: Path) -> Path:
+    (folder / "adapter").mkdir()
+    (folder / "adapter" / "adapter.safetensors").write_bytes(b"weights")
+    lines = (
+        {"id": str(i), "output": "yes", "parsed": None, "references": ["yes"]} for i in range(5)
+    )
+    (folder / "predictions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return folder
+
+
+def test_only_a_logger_with_a_conclusion_is_told_the_result():
+    assert isinstance(Wandb(), Concluding)
+    assert not isinstance(Files(), Concluding)
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_kept_offline_with_result_predictions_and_adapter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    logger, row = Wandb(predictions=3), a_row()
+    logger.start(finished_run(tmp_path), "run-1", {"seed": 0})
+    logger.log({"train/loss": 1.0}, 1)
+    logger.conclude(row, tmp_path)
+    run = logger._run
+    assert run.summary["test/acc"] == run.summary["test/score"] == row.scores.value
+    assert run.summary["test/unparsed"] == row.scores.n_unparsed
+    assert run.summary["params/trained"] == row.params.trained
+    logger.finish(True)
+    (kept,) = (tmp_path / "wandb").glob("offline-run-*")
+    (table,) = kept.rglob("predictions*.table.json")
+    assert len(json.loads(table.read_text())["data"]) == 3
+    assert b"adapter-c0ffee" in next(kept.glob("*.wandb")).read_bytes()
