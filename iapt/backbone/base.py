@@ -320,7 +320,7 @@ class Backbone:
             return None
         fixed = self._prefixes[layer]
         if fixed is not None:
-            return Prefix(*(t.to(text.dtype).expand(len(text), *t.shape) for t in fixed()))
+            return Prefix(*(t.to(text.dtype).expand(len(text), *t.shape[-3:]) for t in fixed()))
         for prompt in self._prompts[layer]:
             if not prompt.keep:
                 soft = prompt.fn(text, instruction).to(text.dtype)  # (B, P, D)

@@ -127,8 +127,7 @@ class State:
         kept = {id(t): t[rows] for t in self.soft if t is not None}
         self.soft = [t if t is None else kept[id(t)] for t in self.soft]
         if self.rows is not None:
-            beams = torch.arange(self.beams, device=rows.device)
-            self.rows = self.rows.take((rows[:, None] * self.beams + beams).flatten())
+            self.rows = self.rows.take(rows)
 
 
 def _longer(t: Tensor, columns: int) -> Tensor:

@@ -5,6 +5,11 @@ a batch, each verb is carried out for the rows of the method that asked for it a
 functions of a row's tensors get just these rows, soft tokens and prefixes become columns that only
 these rows have.  Nothing here knows methods; whatever acts through the verbs can be mixed.
 
+Methods of one form are stacked, if they say how (`Stackable`): one method with the parameters of each row
+serves all their rows at once.  It is made once per batch from the rows that there are, so its cost does not
+depend on the number of tenants, and it is dropped after the prefill if decoding steps need none of it.
+Methods that say nothing, or whose form no other row shares, serve their rows one after another.
+
     shared = SharedBackbone(backbone)
     shared.add("a", method_a)
     shared.add("b", method_b)
@@ -12,16 +17,16 @@ these rows have.  Nothing here knows methods; whatever acts through the verbs ca
         decode_batch(shared, input_ids, attention_mask, ...)
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone, PairFn
 from iapt.backbone.cache import State
+from iapt.backbone.rows import Group, Rows
 from iapt.backbone.stream import Prefix, Stream
 from iapt.errors import AdapterError, closest
 
@@ -35,13 +40,33 @@ class Attachable(Protocol):
         """Wire the method into a backbone."""
 
 
-class Seat(Backbone):
-    """The actions that one method has registered."""
+@runtime_checkable
+class Stackable(Protocol):
+    """A method that has a batched form for rows of several methods like it."""
 
-    def __init__(self, tenants: "SharedBackbone") -> None:
-        self._tenants = tenants
+    def form(self) -> Hashable:
+        """Return what methods must have in common to be stacked; None if this one cannot be."""
+
+    def stacked(self, rows: Sequence[Any]) -> Attachable:
+        """Return the method that serves row i of a batch as `rows[i]` does."""
+
+
+class Seat(Backbone):
+    """The actions that one method has registered.
+
+    Attributes:
+        method: the method.
+        form: what methods stacked with it must share; None if it cannot be stacked.
+    """
+
+    def __init__(self, tenants: "SharedBackbone", method: Attachable) -> None:
+        self._tenants, self.method = tenants, method
         self.actions: dict[Key, list[PairFn]] = {}
+        training = tenants.model.training
         super().__init__(tenants.family)
+        tenants.model.train(training)  # a seat may be made in the middle of a training step
+        method.attach(self)
+        self.form = method.form() if isinstance(method, Stackable) else None
 
     def on_linear(self, layer: int, site: str, fn: PairFn) -> None:
         """Record an action on a projection."""
@@ -61,59 +86,15 @@ class Seat(Backbone):
         with super().disabled(), self._tenants.disabled():
             yield
 
+    @property
+    def steps(self) -> bool:
+        """Whether the method does anything in a decoding step; prompts and prefixes are in the cache by then."""
+        return bool(self.actions) or any(self._block_fns)
+
     def idle(self) -> bool:
         """Say whether the method has registered nothing."""
-        verbs = (self.actions, *self._block_fns, *self._prompts)
-        return not any(verbs) and all(fn is None for fn in self._prefixes)
-
-
-Group = tuple[Seat, Tensor | None]  # a seat and its rows' indices; None stands for all rows
-
-
-class Rows:
-    """Which rows of a batch belong to which seat.
-
-    Attributes:
-        owners: (B,), index of the seat, -1 for the bare model.
-        seats: all of them.
-        groups: those that occur.
-    """
-
-    def __init__(self, owners: Tensor, seats: Sequence[Seat]) -> None:
-        self.owners, self.seats = owners, seats
-        self.groups: list[Group] = []
-        self._patterns: dict[Any, Tensor] = {}
-        for i in owners.unique().tolist():
-            mine = owners == i
-            if i >= 0:
-                self.groups.append((seats[i], None if bool(mine.all()) else mine.nonzero()[:, 0]))
-
-    def take(self, index: Tensor) -> "Rows":
-        """These rows, in this order."""
-        owners = self.owners.index_select(0, index)
-        return self if torch.equal(owners, self.owners) else Rows(owners, self.seats)
-
-    def columns(self, parts: Sequence[tuple[Group, Tensor]]) -> tuple[Tensor, Tensor]:
-        """Put each group's part (b, P_i, ...) into its rows of one tensor (B, max P_i, ...).
-
-        Returns:
-            The tensor, and which columns a row has, (B, max P_i).
-        """
-        width = max(part.shape[1] for _, part in parts)
-        whole = parts[0][1].new_zeros(len(self.owners), width, *parts[0][1].shape[2:])
-        for (_, rows), part in parts:
-            whole[rows, : part.shape[1]] = part
-        return whole, self.pattern([(group, part.shape[1]) for group, part in parts], width)
-
-    def pattern(self, parts: Sequence[tuple[Group, int]], width: int) -> Tensor:
-        """Bool (B, width), true in each group's first columns; equal calls return one and the same object."""
-        key = (width, *((id(seat), size) for (seat, _), size in parts))
-        if key not in self._patterns:  # attention masks are made once per object
-            made = torch.zeros(len(self.owners), width, dtype=torch.bool, device=self.owners.device)
-            for (_, rows), size in parts:
-                made[rows, :size] = True
-            self._patterns[key] = made
-        return self._patterns[key]
+        front = any(self._prompts) or any(fn is not None for fn in self._prefixes)
+        return not (self.steps or front)
 
 
 class SharedBackbone(Backbone):
@@ -125,7 +106,7 @@ class SharedBackbone(Backbone):
 
     def __init__(self, backbone: Backbone) -> None:
         self._seats: dict[str, Seat] = {}
-        self._rows: Rows | None = None
+        self._rows: Rows[Seat] | None = None
         self._hooked: set[Key] = set()
         super().__init__(backbone.family)
 
@@ -137,8 +118,7 @@ class SharedBackbone(Backbone):
         """
         if name in self._seats:
             raise AdapterError(f"tenant {name!r} is there already; choose another name.")
-        seat = Seat(self)
-        method.attach(seat)
+        seat = Seat(self, method)
         if seat.idle():
             raise AdapterError(
                 f"tenant {name!r}: {type(method).__name__} acts through none of the backbone's verbs, so its rows "
@@ -171,7 +151,7 @@ class SharedBackbone(Backbone):
                     f"{closest(name, known)}"
                 )
         owners = [-1 if name is None else known.index(name) for name in names]
-        rows = Rows(torch.tensor(owners, device=self.device), list(self._seats.values()))
+        rows = Rows(owners, list(self._seats.values()), self._stack, self.device)
         with self._serving(rows):
             yield self
 
@@ -197,8 +177,8 @@ class SharedBackbone(Backbone):
         """As in Backbone; the state remembers whose rows these are."""
         logits, state = super().prefill(input_ids, attention_mask, beams=beams, room=room)
         if self._rows is not None:
-            each = torch.arange(len(logits), device=logits.device)
-            state.rows = self._rows.take(each.repeat_interleave(beams))
+            state.rows = self._rows.stepping()
+            self._rows.forget()
         return logits, state
 
     def step(self, tokens: Tensor, state: State) -> Tensor:
@@ -209,14 +189,14 @@ class SharedBackbone(Backbone):
     # ---------------------------------------------------------------- inside
 
     @contextmanager
-    def _serving(self, rows: "Rows | None") -> Iterator[None]:
+    def _serving(self, rows: "Rows[Seat] | None") -> Iterator[None]:
         before, self._rows = self._rows, rows
         try:
             yield
         finally:
             self._rows = before
 
-    def _groups(self) -> list[Group]:
+    def _groups(self) -> list[Group[Seat]]:
         return [] if self._off or self._rows is None else self._rows.groups
 
     def _run(self, ids: Tensor, mask: Tensor, instruction: Tensor, state: State | None) -> Tensor:
@@ -225,24 +205,33 @@ class SharedBackbone(Backbone):
             raise AdapterError(
                 f"the batch has {len(ids)} rows, but tenants are named for {named}: `with tenants.rows([...])`."
             )
+        if self._rows is not None:
+            self._rows.forget()  # parameters may have changed since
         return super()._run(ids, mask, instruction, state)
 
     def _carry_out(
         self, actions: Callable[[Seat], list[PairFn] | None], x: Tensor, y: Tensor
     ) -> Tensor:
-        """Carry out every seat's functions (x, y) -> y on its rows."""
+        """Carry out every seat's functions (x, y) -> y on its rows.
+
+        The beams of a row (B * beams, 1, ...) stand beside each other, and become its tokens (B, beams, ...).
+        """
+        groups, shape = self._groups(), y.shape
+        if groups and self._rows and self._rows.owners:
+            x, y = (t.reshape(len(self._rows.owners), -1, t.shape[-1]) for t in (x, y))
         out = y
-        for seat, rows in self._groups():
+        for seat, rows in groups:
             mine = actions(seat)
             if mine:
                 part, given = _take(y, rows), _take(x, rows)
                 for fn in mine:
                     part = fn(given, part)
                 if rows is None:
-                    return part
+                    out = part
+                    break
                 out = y.clone() if out is y else out
                 out[rows] = part
-        return out
+        return out.reshape(shape)
 
     def _beside(self, layer: int, h: Tensor, out: Tensor) -> Tensor:
         return self._carry_out(lambda seat: seat._block_fns[layer], h, out)
@@ -250,7 +239,7 @@ class SharedBackbone(Backbone):
     def _grow(
         self, layer: int, h: Tensor, stream: Stream, instruction: Tensor
     ) -> tuple[Tensor, Stream]:
-        new: dict[bool, list[tuple[Group, Tensor]]] = {False: [], True: []}
+        new: dict[bool, list[tuple[Group[Seat], Tensor]]] = {False: [], True: []}
         text = stream.text(h)
         for group in self._groups():
             seat, rows = group
@@ -274,7 +263,7 @@ class SharedBackbone(Backbone):
         return h, stream
 
     def _prefix(self, layer: int, text: Tensor, instruction: Tensor) -> Prefix | None:
-        found: list[tuple[Group, Prefix]] = []
+        found: list[tuple[Group[Seat], Prefix]] = []
         for group in self._groups():
             seat, rows = group
             with self._alone(seat):
@@ -294,10 +283,13 @@ class SharedBackbone(Backbone):
     @contextmanager
     def _alone(self, seat: Seat) -> Iterator[None]:
         """Inside, tensors hold rows of this seat only."""
-        rows = Rows(torch.tensor([], dtype=torch.long), [])
-        rows.groups = [(seat, None)]
-        with self._serving(rows):
+        with self._serving(Rows.all_of(seat, self.device)):
             yield
+
+    def _stack(self, seats: Sequence[Seat]) -> Seat:
+        first = seats[0].method
+        assert isinstance(first, Stackable)
+        return Seat(self, first.stacked([seat.method for seat in seats]))
 
 
 def _actions(key: Key, seat: Seat) -> list[PairFn] | None:

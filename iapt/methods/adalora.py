@@ -51,6 +51,7 @@ from iapt.methods.peft_format import (
 )
 from iapt.methods.per_site import PerSite
 from iapt.methods.searched import Structured
+from iapt.methods.stacked import Stackable
 from iapt.methods.svd_low_rank import PARTS, SVDLowRank
 
 MASKINGS, LONGEST_GAP = 500, 100  # Delta: about 500 maskings in a run, at most 100 steps apart
@@ -62,7 +63,7 @@ PEFT_OPTIONS = (  # peft's training options, and ranks that the tensors themselv
 )
 
 
-class AdaLoRA(Mergeable, Structured, PeftCompatible):
+class AdaLoRA(Mergeable, Structured, PeftCompatible, Stackable):
     """Adaptive budget allocation for low-rank updates.
 
     Args:

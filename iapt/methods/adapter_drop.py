@@ -24,11 +24,12 @@ from iapt.errors import ConfigError
 from iapt.methods.arguments import Size
 from iapt.methods.base import Progress
 from iapt.methods.houlsby import Houlsby, SequentialAdapter
+from iapt.methods.stacked import Stackable
 
 ROBUST_SHARE = (10, 12)  # the largest n drawn, as a share of the blocks
 
 
-class AdapterDrop(Houlsby):
+class AdapterDrop(Houlsby, Stackable):
     """Houlsby adapters in the upper blocks.
 
     Args:

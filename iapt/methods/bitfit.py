@@ -21,9 +21,10 @@ from iapt.methods.arguments import Size
 from iapt.methods.merge import Mergeable
 from iapt.methods.per_site import PerSite
 from iapt.methods.reparam import Reparameterised
+from iapt.methods.stacked import Stackable
 
 
-class BitFit(Mergeable):
+class BitFit(Mergeable, Stackable):
     """A trained bias on every projection.
 
     Args:
@@ -47,7 +48,7 @@ class BitFit(Mergeable):
 
     def shift(self, bias: Reparameterised, x: Tensor, y: Tensor) -> Tensor:
         """Return y (B,T,out) plus the bias."""
-        return y + bias()[0].to(y.dtype)
+        return y + bias().to(y.dtype)
 
     def merge_sites(self, backbone: Backbone) -> tuple[str, ...]:
         return backbone.dims.sites

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from iapt.methods.stacked import linear
+
 
 class Bottleneck(nn.Module):
     """Down-projection, non-linearity, up-projection; W_d Kaiming-uniform (a = sqrt 5), W_u and biases zero.
@@ -54,9 +56,9 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return f(x), (B,T,d) -> (B,T,d)."""
-        low = self.activation(F.linear(x, self.down.to(x.dtype), _cast(self.down_bias, x)))
+        low = self.activation(linear(x, self.down.to(x.dtype), _cast(self.down_bias, x)))
         low = F.dropout(low, self.dropout, self.training)
-        return F.linear(low, self.up.to(x.dtype), _cast(self.up_bias, x))
+        return linear(low, self.up.to(x.dtype), _cast(self.up_bias, x))
 
 
 def _cast(bias: Tensor | None, x: Tensor) -> Tensor | None:

@@ -21,8 +21,8 @@ from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.configuration.checking import Positive
 from iapt.methods.arguments import Size
-from iapt.methods.base import Method
 from iapt.methods.bottleneck import Bottleneck
+from iapt.methods.stacked import Stackable
 
 PARTS = ("attn", "ffn")
 
@@ -40,7 +40,7 @@ class SequentialAdapter(Bottleneck):
         return y + super().forward(y)
 
 
-class Houlsby(Method):
+class Houlsby(Stackable):
     """Adapters after the attention and the feed-forward sublayer of every block.
 
     Args:

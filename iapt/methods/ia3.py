@@ -38,11 +38,12 @@ from iapt.methods.peft_format import (
 )
 from iapt.methods.per_site import PerSite
 from iapt.methods.reparam import Reparameterised
+from iapt.methods.stacked import Stackable
 
 PEFT_L = "ia3_l"
 
 
-class IA3(Mergeable, PeftCompatible):
+class IA3(Mergeable, PeftCompatible, Stackable):
     """Rescaled queries, keys and inner feed-forward states.
 
     Args:
@@ -80,7 +81,7 @@ class IA3(Mergeable, PeftCompatible):
 
     def rescale(self, offset: Reparameterised, x: Tensor, y: Tensor) -> Tensor:
         """Return y (B,T,out) times l = 1 + z V."""
-        return (y * (1 + offset()[0])).to(y.dtype)  # a factor near 1 would be 1 exactly in bf16
+        return (y * (1 + offset())).to(y.dtype)  # a factor near 1 would be 1 exactly in bf16
 
     def factors(self, layer: int, site: str) -> Tensor:
         """Return l of one site, (out,)."""

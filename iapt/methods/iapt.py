@@ -33,9 +33,9 @@ from iapt.backbone.dims import Dims
 from iapt.configuration.checking import Positive
 from iapt.errors import ConfigError
 from iapt.methods.arguments import Size, one_of
-from iapt.methods.base import Method
 from iapt.methods.pooling import MeanPooler
 from iapt.methods.rational import Rational
+from iapt.methods.stacked import Stackable
 
 Activation = Literal["rational", "gelu", "relu"]
 Pooler = Literal["attention", "segment_mean", "mean"]
@@ -80,11 +80,11 @@ class PromptGenerator(nn.Module):
         A = pooler(h, mask, self.down)  # (B, T, P)
         pooled = A.to(h.dtype).transpose(1, 2) @ h  # A^T h, (B, P, D)
         s = pooled @ self.down.to(h.dtype)  # (B, P, M)
-        up = self.down.T if self.up is None else self.up
+        up = self.down.mT if self.up is None else self.up
         return activation(s) @ up.to(h.dtype), s
 
 
-class IAPT(Method):
+class IAPT(Stackable):
     """Instruction-aware prompt tuning.
 
     Args:

@@ -15,6 +15,7 @@ last instruction token there, to the soft tokens entering every later block l.
 Symbols: l_sp -> prompt_len, m -> bottleneck_dim, n of phm -> phm_order.
 """
 
+from collections.abc import Hashable
 from functools import partial
 from typing import Literal
 
@@ -25,10 +26,10 @@ from iapt.backbone.dims import Dims
 from iapt.configuration.checking import Probability
 from iapt.errors import ConfigError
 from iapt.methods.arguments import Size, one_of
-from iapt.methods.base import Method
 from iapt.methods.bottleneck import Bottleneck
 from iapt.methods.pooling import segment_means
 from iapt.methods.sentence_prompt import SentencePrompt
+from iapt.methods.stacked import Stackable
 
 Generator = Literal["matched", "phm"]
 
@@ -47,7 +48,7 @@ class SegmentPrompt(Bottleneck):
         return super().forward(segment_means(x, mask, self.prompt_len))
 
 
-class IDPG(Method):
+class IDPG(Stackable):
     """Instance-dependent prompt generation.
 
     Args:
@@ -91,6 +92,9 @@ class IDPG(Method):
                 self.prompted_blocks,
             )
         )
+
+    def form(self) -> Hashable:
+        return super().form() if isinstance(self.generator, SegmentPrompt) else None
 
     def soft_prompt(self, backbone: Backbone, h: Tensor, mask: Tensor) -> Tensor:
         """Return the input's soft tokens (B,P,D) from embeddings h (B,T,D) and the instruction mask (B,T)."""

@@ -35,6 +35,7 @@ from iapt.methods.peft_format import (
     targets,
 )
 from iapt.methods.per_site import PerSite
+from iapt.methods.stacked import Stackable, add_linear, linear
 
 PEFT_A, PEFT_B = "lora_A.weight", "lora_B.weight"
 # Untrusted regular expressions: no groups and few repeats, so that none takes long.
@@ -55,20 +56,23 @@ class LowRank(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return y + Delta(x) for x (B,T,in) and y (B,T,out)."""
-        return y + self.delta(x)
+        return add_linear(y, self.low(x), self.lora_B.to(x.dtype), self.scaling)
 
     def delta(self, x: Tensor) -> Tensor:
         """Return Delta(x), (B,T,in) -> (B,T,out)."""
+        return linear(self.low(x), self.lora_B.to(x.dtype)) * self.scaling
+
+    def low(self, x: Tensor) -> Tensor:
+        """Return dropout(x) A^T, (B,T,in) -> (B,T,r)."""
         x = F.dropout(x, self.dropout, self.training)
-        low = F.linear(x, self.lora_A.to(x.dtype))
-        return F.linear(low, self.lora_B.to(x.dtype)) * self.scaling
+        return linear(x, self.lora_A.to(x.dtype))
 
     def change_of_weight(self) -> Tensor:
         """Return the change of the frozen weight, (in, out)."""
         return (self.lora_B @ self.lora_A).T * self.scaling
 
 
-class LoRA(Mergeable, PeftCompatible):
+class LoRA(Mergeable, PeftCompatible, Stackable):
     """Low-rank adaptation.
 
     Args:

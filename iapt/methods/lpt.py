@@ -24,12 +24,12 @@ from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.errors import ConfigError
 from iapt.methods.arguments import Size
-from iapt.methods.base import Method
 from iapt.methods.bottleneck import Bottleneck
 from iapt.methods.pooling import segment_means
+from iapt.methods.stacked import Stackable
 
 
-class LPT(Method):
+class LPT(Stackable):
     """Late prompt tuning.
 
     Args:

@@ -27,9 +27,10 @@ from iapt.methods.prompt_vectors import (
     prompt_from_peft,
     refuse_learned_positions,
 )
+from iapt.methods.stacked import Stackable
 
 
-class PTuning(PromptVectors, PeftCompatible):
+class PTuning(PromptVectors, PeftCompatible, Stackable):
     """Soft tokens at the input.
 
     Args:

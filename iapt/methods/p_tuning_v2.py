@@ -28,9 +28,10 @@ from iapt.methods.prompt_vectors import (
     prompt_from_peft,
     refuse_learned_positions,
 )
+from iapt.methods.stacked import Stackable
 
 
-class PTuningV2(PromptVectors, PeftCompatible):
+class PTuningV2(PromptVectors, PeftCompatible, Stackable):
     """Key/value prefixes in every block.
 
     Args:
@@ -58,9 +59,10 @@ class PTuningV2(PromptVectors, PeftCompatible):
         """Return keys and values (H_kv, P, K) of one block, from its columns of the projection."""
         columns = slice(layer * self._width, (layer + 1) * self._width)
         vectors = self.vectors
-        part = self.weights[:, columns]
+        part = self.weights[..., columns]
         flat = part if isinstance(vectors, PlainVectors) else vectors.latent @ part  # (P, 2 H_kv K)
-        keys, values = flat.reshape(len(flat), 2, *self._heads).permute(1, 2, 0, 3)
+        split = flat.unflatten(-1, (2, *self._heads))  # (P, 2, H_kv, K)
+        keys, values = split.movedim(-4, -2).unbind(-4)
         return keys, values
 
     def attach(self, backbone: Backbone) -> None:

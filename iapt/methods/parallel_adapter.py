@@ -21,13 +21,13 @@ from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.configuration.checking import Positive, Probability
 from iapt.methods.arguments import Size, one_of
-from iapt.methods.base import Method
 from iapt.methods.bottleneck import Bottleneck
+from iapt.methods.stacked import Stackable
 
 Input = Literal["ln1", "raw"]
 
 
-class ParallelAdapter(Method):
+class ParallelAdapter(Stackable):
     """One adapter beside every block.
 
     Args:

@@ -16,8 +16,8 @@ GELU_DENOMINATOR = (0.0, 0.32446776, 0.0, 0.036603397, 0.0)
 
 def _horner(x: Tensor, coefficients: Tensor) -> Tensor:
     result = torch.zeros_like(x)
-    for c in coefficients.flip(0).unbind():
-        result = result * x + c
+    for c in coefficients.flip(-1).unbind(-1):  # a number, or one for each row of x (B, ...)
+        result = result * x + (c.view(-1, *[1] * (x.dim() - 1)) if c.dim() else c)
     return result
 
 
@@ -38,6 +38,6 @@ class Rational(nn.Module):
         """Apply R elementwise in fp32 (x^6 overflows fp16 beyond |x| = 6.3); keeps shape and dtype."""
         wide = x.float()
         coefficients = self.coefficients.float()
-        a, b = coefficients[: len(GELU_NUMERATOR)], coefficients[len(GELU_NUMERATOR) :]
+        a, b = coefficients.split([len(GELU_NUMERATOR), len(GELU_DENOMINATOR)], dim=-1)
         denominator = 1 + (wide * _horner(wide, b)).abs()
         return (_horner(wide, a) / denominator).to(x.dtype)

@@ -41,6 +41,7 @@ class Reparameterised(nn.Module):
         own_projection: bool = False,
     ) -> None:
         super().__init__()
+        self.own_projection = own_projection
         shape = (num_vectors, rank, out_dim) if own_projection else (rank, out_dim)
         self.latent = nn.Parameter(torch.randn(num_vectors, rank) * latent_std)  # z
         self.projection = nn.Parameter(  # V
@@ -49,6 +50,6 @@ class Reparameterised(nn.Module):
 
     def forward(self) -> Tensor:
         """Return the n vectors, (n, out)."""
-        if self.projection.dim() == 3:
-            return torch.einsum("nr,nro->no", self.latent, self.projection)
+        if self.own_projection:
+            return torch.einsum("...nr,...nro->...no", self.latent, self.projection)
         return self.latent @ self.projection

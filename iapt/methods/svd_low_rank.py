@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from iapt.methods.stacked import add_linear, linear
+
 PARTS = ("lora_A", "lora_E", "lora_B")
 INIT_STD = 0.02
 
@@ -38,8 +40,8 @@ class SVDLowRank(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return y + Delta(x) for x (B,T,in) and y (B,T,out)."""
         x = F.dropout(x, self.dropout, self.training)
-        low = F.linear(x, (self.lora_A * self.lora_E).to(x.dtype))
-        return y + F.linear(low, self.lora_B.to(x.dtype)) * self.scaling
+        low = linear(x, (self.lora_A * self.lora_E).to(x.dtype))
+        return add_linear(y, low, self.lora_B.to(x.dtype), self.scaling)
 
     def change_of_weight(self) -> Tensor:
         """Return the change of the frozen weight, (in, out)."""
