@@ -1,6 +1,8 @@
 """Where a result comes from: versions, commit, memory, time."""
 
 import gc
+import os
+import platform
 import resource
 import subprocess
 import sys
@@ -34,6 +36,24 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "absent"
     return found | {"torch": torch.__version__}  # with its build, as in +cpu or +cu130
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Return what a measurement ran on, and how busy it was."""
+    found: dict[str, Any] = {
+        "cpu": platform.processor() or platform.machine(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "load": round(os.getloadavg()[0], 2),
+    }
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        named = next(line for line in lines if line.startswith("model name"))
+        found["cpu"] = named.partition(":")[2].strip()
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found
 
 
 def git_state() -> dict[str, Any]:

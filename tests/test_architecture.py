@@ -27,7 +27,7 @@ RANKS = {
     **dict.fromkeys(("judge", "training", "reporting", "provenance"), 6),
     **dict.fromkeys(("inference", "entries"), 7),
     "plan": 8,
-    "evaluation": 9,
+    **dict.fromkeys(("evaluation", "benchmarks"), 9),
     **dict.fromkeys(("display", "trained"), 10),
     "run": 11,
     "grid": 12,
@@ -42,7 +42,7 @@ ONLY_IN = {
     "omegaconf": {"run", "cli", "configuration"},
     "torch": {
         *("backbone", "methods", "data", "training", "inference"),
-        *("plan", "provenance", "trained", "run", "grid", "cli"),
+        *("plan", "provenance", "trained", "benchmarks", "run", "grid", "cli"),
     },
 }
 NEVER = {"pickle", "cloudpickle", "dill", "shelve", "marshal"}

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from iapt.provenance import peak_memory_mib, reset_peak_memory
+from iapt.provenance import machine, peak_memory_mib, reset_peak_memory
 
 CPU = torch.device("cpu")
 
@@ -20,3 +20,12 @@ def test_peak_memory_counts_from_its_reset_not_from_an_earlier_run():
     block = torch.ones(32 * 2**20)
     assert peak_memory_mib(CPU) > with_block - 64
     del block
+
+
+def test_a_measurement_says_what_it_ran_on_and_how_busy_that_was():
+    found = machine(CPU)
+    assert found["cpu"]
+    assert found["cores"] >= 1
+    assert found["memory_gib"] > 0
+    assert found["load"] >= 0
+    assert "gpu" not in found

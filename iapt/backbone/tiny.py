@@ -1,4 +1,4 @@
-"""Random models of the three families, small enough for tests, and a byte tokenizer for them."""
+"""Random models of the three families, most of them small enough for tests, and a byte tokenizer for them."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
+from transformers.initialization import no_init_weights
 
 from iapt.backbone.dims import Dims
 
@@ -38,56 +39,9 @@ def tiny_model(dims: Dims, seed: int = 0) -> Any:
         dims: sizes and family.
         seed: the seed of the weights; the caller's random state is not changed.
     """
-    shared: dict[str, Any] = {
-        "vocab_size": dims.vocab_size,
-        "bos_token_id": 0,
-        "eos_token_id": 1,
-        "pad_token_id": 2,
-    }
-    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if dims.family == "llama":
-            model: Any = LlamaForCausalLM(
-                LlamaConfig(
-                    hidden_size=dims.hidden_size,
-                    intermediate_size=dims.ffn_size,
-                    num_hidden_layers=dims.num_layers,
-                    num_attention_heads=dims.num_heads,
-                    num_key_value_heads=dims.num_kv_heads,
-                    head_dim=dims.head_dim,
-                    max_position_embeddings=dims.max_positions,
-                    **rope,
-                    **shared,
-                )
-            )
-        elif dims.family == "gpt2":
-            model = GPT2LMHeadModel(
-                GPT2Config(
-                    n_embd=dims.hidden_size,
-                    n_inner=dims.ffn_size,
-                    n_layer=dims.num_layers,
-                    n_head=dims.num_heads,
-                    n_positions=dims.max_positions,
-                    resid_pdrop=0.0,
-                    embd_pdrop=0.0,
-                    attn_pdrop=0.0,
-                    **shared,
-                )
-            )
-        else:
-            rope["rope_parameters"]["partial_rotary_factor"] = 0.25  # as in Pythia
-            model = GPTNeoXForCausalLM(
-                GPTNeoXConfig(
-                    hidden_size=dims.hidden_size,
-                    intermediate_size=dims.ffn_size,
-                    num_hidden_layers=dims.num_layers,
-                    num_attention_heads=dims.num_heads,
-                    max_position_embeddings=dims.max_positions,
-                    **rope,
-                    **shared,
-                )
-            )
+        model = untrained(dims)
         for p in (
             model.parameters()
         ):  # the default 0.02 is too small for differences to show at this width
@@ -96,3 +50,78 @@ def tiny_model(dims: Dims, seed: int = 0) -> Any:
             else:
                 p.data.add_(0.1 * torch.randn_like(p))
     return model
+
+
+def random_model(dims: Dims, dtype: torch.dtype, device: torch.device) -> Any:
+    """A random causal LM of any size, made where it will lie: for measuring speed and memory.
+
+    Args:
+        dims: sizes and family.
+        dtype: of the weights; no other copy of them is ever made.
+        device: where they are made.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device), no_init_weights():
+            model = untrained(dims)
+    finally:
+        torch.set_default_dtype(before)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.dim() > 1:
+                p.uniform_(-1 / dims.hidden_size**0.5, 1 / dims.hidden_size**0.5)
+            else:
+                p.fill_(1.0)
+    return model.eval()
+
+
+def untrained(dims: Dims) -> Any:
+    """A causal LM of these sizes, as transformers initialises it."""
+    shared: dict[str, Any] = {
+        "vocab_size": dims.vocab_size,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "pad_token_id": 2,
+    }
+    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
+    if dims.family == "llama":
+        return LlamaForCausalLM(
+            LlamaConfig(
+                hidden_size=dims.hidden_size,
+                intermediate_size=dims.ffn_size,
+                num_hidden_layers=dims.num_layers,
+                num_attention_heads=dims.num_heads,
+                num_key_value_heads=dims.num_kv_heads,
+                head_dim=dims.head_dim,
+                max_position_embeddings=dims.max_positions,
+                **rope,
+                **shared,
+            )
+        )
+    if dims.family == "gpt2":
+        return GPT2LMHeadModel(
+            GPT2Config(
+                n_embd=dims.hidden_size,
+                n_inner=dims.ffn_size,
+                n_layer=dims.num_layers,
+                n_head=dims.num_heads,
+                n_positions=dims.max_positions,
+                resid_pdrop=0.0,
+                embd_pdrop=0.0,
+                attn_pdrop=0.0,
+                **shared,
+            )
+        )
+    rope["rope_parameters"]["partial_rotary_factor"] = 0.25  # as in Pythia
+    return GPTNeoXForCausalLM(
+        GPTNeoXConfig(
+            hidden_size=dims.hidden_size,
+            intermediate_size=dims.ffn_size,
+            num_hidden_layers=dims.num_layers,
+            num_attention_heads=dims.num_heads,
+            max_position_embeddings=dims.max_positions,
+            **rope,
+            **shared,
+        )
+    )

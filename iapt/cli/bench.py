@@ -1,7 +1,11 @@
 """`iapt-bench`: the speed of decoding and training beside that of the usual libraries, in one run.
 
-decode   bare, each method, transformers' `generate` bare and over a peft LoRA (the layout of Table 4)
+decode   bare, each method, transformers' `generate` bare and over a peft LoRA
+table4   the same on Appendix G's instruction, with merged methods, and the limit that memory sets
+tenants  batches whose rows have adapters of their own, beside peft's mixed batch
 train    one optimizer step of each method beside transformers' Trainer over a peft LoRA, on the same rows
+
+Everything is written to BACKBONE.json; each part keeps the settings, machine and versions of its measurement.
 """
 
 import sys
@@ -12,11 +16,15 @@ from typing import TYPE_CHECKING, Any
 from iapt.cli.command import OWN_ENTRIES, Command, Key, Words
 from iapt.cli.composing import from_words
 from iapt.cli.overrides import groups, prepare
-from iapt.cli.readers import some_of, whole
+from iapt.cli.readers import numbers, one_of, some_of, whole
+from iapt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from iapt.backbone.base import Backbone
-    from iapt.plan import Plan
+    from iapt.benchmarks import Bench
+
+POPULARITIES = ("identical", "distinct", "uniform", "zipf")
+# What a benchmark has in place of a key's default.
+OWN_DEFAULTS = {"tenants": {"instruction_tokens": 64, "new_tokens": 16}}
 
 COMMAND = Command(
     name="iapt-bench",
@@ -24,15 +32,22 @@ COMMAND = Command(
     purpose="Measure the speed and memory of decoding and training, ours and other libraries', as ratios.",
     at_most=0,
     keys=[
-        Key("what", "decode: tokens per second; train: seconds per step", ("decode", "train"),
-            some_of("decode", "train")),
+        Key("what", "decode: tokens per second; table4: the same as in Appendix G; tenants: rows with adapters "
+            "of their own; train: seconds per step", ("decode", "train"),
+            some_of("decode", "table4", "tenants", "train")),
         Key("backbone", "an entry of configs/backbone/", "smollm2_135m"),
         Key("task", "an entry of configs/task/, whose rows train the methods", "boolq"),
         Key("data", "the data: sample, hub or a folder", "sample"),
-        Key("methods", "entries of configs/method/, or all", ("lora", "iapt"), some_of()),
+        Key("methods", "entries of configs/method/, or all; table4 has the table's own", ("lora", "iapt"), some_of()),
         Key("beams", "beam sizes, 1 to 16", ("1", "3"), some_of(*map(str, range(1, 17)))),
-        Key("instruction_tokens", "length of the instruction (Appendix G)", 274, whole(1)),
-        Key("new_tokens", "length of the answer (Appendix G)", 32, whole(1)),
+        Key("instruction_tokens", "length of the instruction (Appendix G); tenants have 64", 274, whole(1)),
+        Key("new_tokens", "length of the answer (Appendix G); tenants have 16", 32, whole(1)),
+        Key("tenants", "tenants: rows of a batch", (1, 8, 32), numbers(1)),
+        Key("pools", "tenants: how many there are to draw from", (1, 100), numbers(1)),
+        Key("popularity", f"tenants: {', '.join(POPULARITIES)}", ("identical", "distinct", "zipf"),
+            some_of(*POPULARITIES)),
+        Key("weights", "random makes weights of the backbone's shape in memory, for speed alone (decode, table4)",
+            "trained", one_of("trained", "random")),
         Key("batch", "examples per step", 8, whole(1)),
         Key("steps", "training steps per repeat", 3, whole(1)),
         Key("repeats", "timed repeats", 5, whole(1)),
@@ -41,7 +56,9 @@ COMMAND = Command(
         Key("out", "the folder for BACKBONE.json", "results/bench"),
         *OWN_ENTRIES,
     ],
-    notes="The paper's Table 4 (a GPU): iapt-bench backbone=llama2_7b what=decode\n"
+    notes="The paper's Table 4 (a GPU): iapt-bench what=table4 backbone=llama2_7b\n"
+    "The same without its weights: iapt-bench what=table4 backbone=llama2_7b weights=random repeats=2\n"
+    "Many tenants: iapt-bench what=tenants tenants=1,2,4,8,16,32 pools=1,10,100,1000 repeats=3\n"
     "Every method's training step: iapt-bench what=train methods=all task=sst2",
 )  # fmt: skip
 
@@ -55,141 +72,80 @@ def _bench(words: Words) -> None:
     settings = dict(words.values)
     if settings["methods"] == ("all",):
         settings["methods"] = tuple(groups(words.folders)["method"])
+    if settings["weights"] == "random" and {"tenants", "train"} & set(settings["what"]):
+        raise ConfigError("weights=random: works with what=decode and what=table4 only.")
     chosen = [f"{key}={settings[key]}" for key in ("backbone", "task", "data", "device")]
+    wanted = {what: _methods(what, words, settings) for what in settings["what"]}
+    every = tuple(dict.fromkeys(name for names in wanted.values() for name in names))
     # Refuses unknown names before it imports torch.
-    prepare(words.overrides(*chosen, f"method={','.join(settings['methods'])}"))
+    prepare(words.overrides(*chosen, f"method={','.join(every)}"))
 
-    import torch
-
-    from iapt.backbone.load import load_backbone, load_tokenizer
+    from iapt.benchmarks import BENCHMARKS, Bench
     from iapt.files import read_json, write_json
     from iapt.plan import make_plan
-    from iapt.provenance import git_state, utc_now, versions
+    from iapt.provenance import utc_now
 
     plans = {
-        name: make_plan(from_words(words.overrides(*chosen, f"method={name}")))
-        for name in settings["methods"]
+        name: make_plan(from_words(words.overrides(*chosen, f"method={name}"))) for name in every
     }
-    plan = next(iter(plans.values()))
-    tokenizer = load_tokenizer(plan.backbone)
-    backbone = load_backbone(plan.backbone, plan.device).backbone
+    bench = Bench.load(settings, plans)
     print(
-        f"{plan.backbone.name} on {plan.device}; medians of {settings['repeats']} repeats, taken in turn"
+        f"{bench.name} on {bench.device}; medians of {settings['repeats']} repeats, taken in turn"
     )
-    about = {
-        "settings": {
-            k: v
-            for k, v in settings.items()
-            if k not in ("what", "out", *(key.name for key in OWN_ENTRIES))
-        },
-        "device": str(plan.device),
+    path = Path(settings["out"]) / f"{settings['backbone']}.json"
+    # Keeps the other parts of an earlier measurement, each with its own settings.
+    report: dict[str, Any] = read_json(path) if path.is_file() else {}
+    for what in settings["what"]:
+        own = {k: v for k, v in OWN_DEFAULTS.get(what, {}).items() if k not in words.given}
+        this = bench.of(wanted[what], own)
+        report[what] = BENCHMARKS[what](this) | _about(this) | {"created": utc_now()}
+        write_json(path, report)
+        _show(what, path, report)
+    print(f"\nwritten: {path}")
+
+
+def _methods(what: str, words: Words, settings: dict[str, Any]) -> tuple[str, ...]:
+    """Return the methods that a benchmark compares."""
+    if what == "table4" and "methods" not in words.given:
+        from iapt.reporting.spec import load
+
+        return tuple(load("table4")["measured"])
+    return tuple(settings["methods"])
+
+
+def _about(bench: "Bench") -> dict[str, Any]:
+    import torch
+
+    from iapt.provenance import git_state, machine, versions
+
+    left_out = {"what", "out", *(key.name for key in OWN_ENTRIES)}
+    return {
+        "settings": {k: v for k, v in bench.settings.items() if k not in left_out},
+        "device": str(bench.device),
+        "dtype": str(bench.backbone.model.dtype).removeprefix("torch."),
+        "machine": machine(bench.device),
         "threads": torch.get_num_threads(),
         "git": git_state(),
         "versions": versions(),
     }
-    report: dict[str, Any] = {}
-    kinds = {"decode": _decode, "train": _train}
-    for what in settings["what"]:
-        report[what] = (
-            kinds[what](settings, plans, tokenizer, backbone) | about | {"created": utc_now()}
-        )
-    path = Path(settings["out"]) / f"{settings['backbone']}.json"
-    if path.is_file():  # keeps the other half of an earlier measurement, with its own settings
-        report = read_json(path) | report
-    write_json(path, report)
-    print(f"\nwritten: {path}")
 
 
-def _decode(
-    settings: dict[str, Any], plans: "dict[str, Plan]", tokenizer: Any, backbone: "Backbone"
-) -> dict[str, Any]:
-    """Measure tokens per second on one instruction (Appendix G)."""
-    import torch
+def _show(what: str, path: Path, report: dict[str, Any]) -> None:
+    """Write the table and the picture of a benchmark that has them, and print the table."""
+    from iapt.files import write_text
+    from iapt.reporting.benchmarks import DOCUMENTS
+    from iapt.reporting.render import csv_text, markdown
 
-    from iapt.inference.contenders import decoding
-    from iapt.inference.efficiency import FILLER, measure_in_turn
-
-    size, new = settings["instruction_tokens"], settings["new_tokens"]
-    text = tokenizer(FILLER * (1 + size // 10), add_special_tokens=False).input_ids[:size]
-    ids = torch.tensor([text], device=backbone.device)
-    rows = []
-    for beams in map(int, settings["beams"]):
-        timings = measure_in_turn(
-            decoding(
-                backbone,
-                {name: plan.method for name, plan in plans.items()},
-                ids,
-                tokenizer.eos_token_id,
-                tokenizer.pad_token_id,
-                beams,
-                new,
-            ),
-            backbone.device,
-            repeats=settings["repeats"],
-            warmup=settings["warmup"],
-            tokens=new,
-        )
-        print(f"\ndecode {size} + {new} tokens, beam {beams}")
-        for name, timing in timings.items():
-            ratio = timings["bare"].median / timing.median
-            low, high = timing.spread
-            peak = "" if timing.peak_mib is None else f"   {timing.peak_mib:,.0f} MiB"
-            print(
-                f"  {name:<34} {timing.tokens_per_second:7.1f} tokens/s   {ratio:5.2f} of bare"
-                f"   {timing.median:.3f} s (5-95 %: {low:.3f}-{high:.3f}){peak}"
-            )
-            rows.append(
-                {"what": name, "num_beams": beams, "tokens_per_second": timing.tokens_per_second,
-                 "ratio_to_bare": ratio, "seconds": timing.seconds, "peak_mib": timing.peak_mib}
-            )  # fmt: skip
-    return {"instruction_tokens": size, "new_tokens": new, "rows": rows}
-
-
-def _train(
-    settings: dict[str, Any], plans: "dict[str, Plan]", tokenizer: Any, backbone: "Backbone"
-) -> dict[str, Any]:
-    """Measure seconds per optimizer step on the same rows."""
-    from statistics import median
-
-    from tqdm import tqdm
-
-    from iapt.data.tokens import Tokens
-    from iapt.data.truncation import fitting
-    from iapt.evaluation import encode_to_learn
-    from iapt.inference.contenders import PEER_TRAINER, training
-    from iapt.training.step import Data
-
-    plan = next(iter(plans.values()))
-    batch, steps = settings["batch"], settings["steps"]
-    examples = plan.task.examples("train", plan.source)[: batch * steps]
-    tokens = Tokens(tokenizer, plan.backbone.template, plan.backbone.bos, plan.max_length)
-    encoded = encode_to_learn(plan.task, examples, tokens)
-    found = fitting(examples, encoded, plan.max_length, plan.place, skip=False)
-    data = Data(found.encoded, tokenizer.pad_token_id, tokenizer.eos_token_id)
-    contenders = training(
-        backbone, {name: (p.method, p.hparams) for name, p in plans.items()}, data, batch, steps
-    )
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    repeats = settings["repeats"]
-    with tqdm(total=repeats * len(contenders), desc="training", dynamic_ncols=True) as bar:
-        for _ in range(repeats):
-            for name, contender in contenders.items():
-                bar.set_postfix_str(name)
-                seconds[name].append(contender())
-                bar.update()
-    print(f"\ntrain {steps} steps of {batch} examples, {sum(data.sizes)} tokens in total")
-    peer = median(seconds[PEER_TRAINER])
-    rows = [
-        {"what": name, "seconds_per_step": median(taken), "speed_to_trainer_peft": peer / median(taken),
-         "seconds": taken}
-        for name, taken in seconds.items()
-    ]  # fmt: skip
-    for row in rows:
-        print(
-            f"  {row['what']:<34} {row['seconds_per_step']:7.3f} s a step"
-            f"   {row['speed_to_trainer_peft']:5.2f} x the speed of Trainer + peft"
-        )
-    return {"batch": batch, "steps": steps, "tokens": sum(data.sizes), "rows": rows}
+    if what not in DOCUMENTS:
+        return
+    document, drawings = DOCUMENTS[what](path.stem, report[what])
+    print(f"\n{markdown(document)}", end="")
+    stem = path.with_name(f"{path.stem}-{what}")
+    files = {".md": markdown(document), ".csv": csv_text(document)}
+    for suffix, text in files.items():
+        write_text(stem.with_name(stem.name + suffix), text)
+    for name, drawing in drawings.items():
+        write_text(path.with_name(name), drawing)
 
 
 if __name__ == "__main__":

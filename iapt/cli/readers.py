@@ -62,6 +62,18 @@ def some_of(*allowed: str) -> Read:
     return read
 
 
+def numbers(least: int = 0) -> Read:
+    """Return a reader of comma-separated whole numbers from `least`."""
+
+    def read(text: str) -> tuple[int, ...]:
+        try:
+            return tuple(map(whole(least), text.split(",")))
+        except ValueError as error:
+            raise ValueError(f"whole numbers from {least}, separated by commas") from error
+
+    return read
+
+
 def or_null(read: Read) -> Read:
     """Return a reader that also takes `null` (or `none`) for None."""
     return lambda text: None if text.lower() in ("null", "none") else read(text)

@@ -133,7 +133,17 @@ def _build(
     scope: "Scope",
     words: Words,
 ) -> "tuple[Document, dict[str, str]]":
-    from iapt.reporting import claims, figures, ledger, quantities, rates, spec, summary, tables
+    from iapt.reporting import (
+        benchmarks,
+        claims,
+        figures,
+        ledger,
+        quantities,
+        rates,
+        spec,
+        summary,
+        tables,
+    )
 
     if name == "summary":
         return summary.summary(rows, cells, messages), {}
@@ -148,7 +158,7 @@ def _build(
 
         return quantities.params_table(count_entries(words.folders, words["plugins"])), {}
     if name == "table4":
-        return quantities.efficiency_table(Path(BENCH) / f"{spec.MAIN_BACKBONE}.json"), {}
+        return benchmarks.efficiency_table(Path(BENCH))
     if name == "table6":
         from iapt.cli.released import released_splits
 

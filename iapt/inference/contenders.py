@@ -12,6 +12,7 @@ from iapt.inference.efficiency import Turn, timed
 from iapt.inference.generate import decode_batch
 from iapt.inference.peers import peft_lora, trainer_seconds
 from iapt.methods.base import Method
+from iapt.methods.merge import Mergeable, merge, unmerge
 from iapt.methods.searched import Searched, pending_search
 from iapt.training.hparams import HParams
 from iapt.training.state import Run
@@ -30,9 +31,10 @@ def decoding(
     eos_token_id: int,
     pad_token_id: int,
     num_beams: int,
-    new_tokens: int,
+    *,
+    merged: bool = False,
 ) -> dict[str, Callable[[], Turn]]:
-    """Return functions that decode a fixed number of tokens: ours bare and with each method, and two peers.
+    """Return functions that decode a number of tokens: ours bare and with each method, and two peers.
 
     Args:
         backbone: frozen; left detached.
@@ -41,56 +43,83 @@ def decoding(
         eos_token_id: suppressed, so that all generate the same number of tokens.
         pad_token_id: padding.
         num_beams: beam size.
-        new_tokens: tokens to generate.
+        merged: also time every method that can be merged, merged.
     """
     mask = torch.ones_like(ids)
-    length = {"num_beams": num_beams, "max_new_tokens": new_tokens, "min_new_tokens": new_tokens}
 
-    def ours() -> None:
+    def ours(new: int) -> None:
         decode_batch(
-            backbone, ids, mask, eos_token_id=eos_token_id, pad_token_id=pad_token_id, **length
+            backbone,
+            ids,
+            mask,
+            num_beams=num_beams,
+            max_new_tokens=new,
+            min_new_tokens=new,
+            eos_token_id=eos_token_id,
+            pad_token_id=pad_token_id,
         )
 
+    def settle() -> None:
+        """Read a few tokens, so that what is made once per change of weights (packing) is not timed."""
+        with torch.no_grad():
+            backbone.prefill(ids[:, :4], beams=num_beams)
+
     @contextmanager
-    def bare() -> Iterator[Callable[[], object]]:
+    def bare() -> Iterator[Callable[[int], object]]:
         backbone.detach()
+        settle()
         yield ours
 
-    def attached(make: Callable[[], Method]) -> Callable[[], Turn]:
-        method = make().to(backbone.device).eval()
-
+    def attached(method: Method) -> Callable[[], Turn]:
         @contextmanager
-        def turn() -> Iterator[Callable[[], object]]:
+        def turn() -> Iterator[Callable[[int], object]]:
             backbone.detach()
             method.attach(backbone)
+            settle()
             yield ours
             backbone.detach()
 
         return turn
 
+    def folded(method: Method) -> Callable[[], Turn]:
+        @contextmanager
+        def turn() -> Iterator[Callable[[int], object]]:
+            merge(method, backbone)
+            settle()
+            try:
+                yield ours
+            finally:
+                unmerge(method, backbone)
+                backbone.detach()
+
+        return turn
+
+    made = {name: make().to(backbone.device).eval() for name, make in methods.items()}
+    found: dict[str, Callable[[], Turn]] = {"bare": bare}
+    for name, method in made.items():
+        if merged and isinstance(method, Mergeable):
+            found[f"{name}, merged"] = folded(method)
+        found[name] = attached(method)
+
     @torch.no_grad()
-    def generate(model: torch.nn.Module) -> None:
+    def generate(model: torch.nn.Module, new: int) -> None:
         model.generate(  # type: ignore[operator]
-            input_ids=ids, attention_mask=mask, do_sample=False, pad_token_id=pad_token_id, **length
-        )
+            input_ids=ids, attention_mask=mask, do_sample=False, pad_token_id=pad_token_id,
+            num_beams=num_beams, max_new_tokens=new, min_new_tokens=new,
+        )  # fmt: skip
 
     @contextmanager
-    def peer() -> Iterator[Callable[[], object]]:
+    def peer() -> Iterator[Callable[[int], object]]:
         backbone.detach()
-        yield lambda: generate(backbone.model)
+        yield lambda new: generate(backbone.model, new)
 
     @contextmanager
-    def peft() -> Iterator[Callable[[], object]]:
+    def peft() -> Iterator[Callable[[int], object]]:
         with peft_lora(backbone) as model:
             model.eval()
-            yield lambda: generate(model)
+            yield lambda new: generate(model, new)
 
-    return {
-        "bare": bare,
-        **{name: attached(make) for name, make in methods.items()},
-        PEER_GENERATE: peer,
-        PEER_PEFT: peft,
-    }
+    return {**found, PEER_GENERATE: peer, PEER_PEFT: peft}
 
 
 def training(

@@ -1,8 +1,9 @@
 """Speed and memory of decoding (the paper's Table 4, Appendix G).
 
-It decodes one instruction to a fixed number of new tokens (the end token is suppressed), after warm-up
-runs, and synchronises the device before and after every timed run.  Speed is the number of new tokens in
-the returned answer per second of wall time, prefill included; it does not count each beam.
+Instructions are decoded to a fixed number of new tokens (the end token is suppressed), after warm-up runs,
+and the device is synchronised before and after every timed run.  Speed is the number of new tokens in the
+returned answer per second of wall time, prefill included; it does not count each beam.  The prefill is the
+time to the first token, and a decoding step is what the other tokens take, each.
 """
 
 import time
@@ -13,7 +14,31 @@ from statistics import median, quantiles
 
 import torch
 
-FILLER = "The committee met again in spring and found that the bridge, the mill and the old school needed repair. "
+from iapt.provenance import peak_memory_mib, reset_peak_memory
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Repeated values, such as seconds."""
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Median."""
+        return median(self.values)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """5th and 95th percentile."""
+        if len(self.values) == 1:
+            return self.values[0], self.values[0]
+        cut = quantiles(self.values, n=20, method="inclusive")  # within what was seen
+        return cut[0], cut[-1]
+
+    def over(self, other: "Spread") -> "Spread":
+        """Ratios of values that were taken in the same turn."""
+        return Spread(tuple(a / b for a, b in zip(self.values, other.values, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -21,35 +46,30 @@ class Timing:
     """Repeated timings of one thing.
 
     Attributes:
-        seconds: the wall time of each repeat.
-        tokens: new tokens per repeat (0 if nothing is decoded).
-        peak_mib: peak memory allocated on the CUDA device while timing; None on a CPU.
+        whole: wall seconds of each repeat.
+        first: wall seconds to the first token, each; empty if not taken apart.
+        tokens: new tokens of an answer.
+        peak_mib: peak memory while timing: allocated on the CUDA device, or the process's resident set.
     """
 
-    seconds: tuple[float, ...]
+    whole: Spread
+    first: Spread
     tokens: int
-    peak_mib: float | None
+    peak_mib: float
 
     @property
-    def median(self) -> float:
-        """Median seconds."""
-        return median(self.seconds)
-
-    @property
-    def spread(self) -> tuple[float, float]:
-        """5th and 95th percentile of the seconds."""
-        if len(self.seconds) == 1:
-            return self.seconds[0], self.seconds[0]
-        cut = quantiles(self.seconds, n=20, method="inclusive")  # within what was seen
-        return cut[0], cut[-1]
+    def step(self) -> Spread:
+        """Seconds of each token after the first."""
+        pairs = zip(self.whole.values, self.first.values, strict=True)
+        return Spread(tuple((whole - first) / max(1, self.tokens - 1) for whole, first in pairs))
 
     @property
     def tokens_per_second(self) -> float:
         """New tokens over median seconds."""
-        return self.tokens / self.median
+        return self.tokens / self.whole.median
 
 
-Turn = AbstractContextManager[Callable[[], object]]
+Turn = AbstractContextManager[Callable[[int], object]]
 
 
 def measure_in_turn(
@@ -58,41 +78,67 @@ def measure_in_turn(
     *,
     repeats: int,
     warmup: int,
-    tokens: int = 0,
+    tokens: int,
+    apart: bool = False,
 ) -> dict[str, Timing]:
     """Time several things alternately (A B C A B C ...), so that drift of the machine affects all alike.
 
     Args:
-        contenders: name -> a function that returns a context; the function that the context yields is
-            timed, entering and leaving the context (attaching a method, wrapping a model) is not.
+        contenders: name -> a function that returns a context; the context yields a function that decodes
+            so many new tokens.  Entering and leaving it (attaching a method, wrapping a model) is not timed.
         device: the device of the work.
         repeats: timed calls of each.
         warmup: untimed calls of each before its first timed one.
         tokens: new tokens per call.
+        apart: also time a call with one token, the prefill.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    peaks: dict[str, float] = {}
+    whole: dict[str, list[float]] = {name: [] for name in contenders}
+    first: dict[str, list[float]] = {name: [] for name in contenders}
+    peaks: dict[str, float] = dict.fromkeys(contenders, 0.0)
     for turn in range(repeats):
         for name, contender in contenders.items():
             with contender() as run:
                 for _ in range(0 if turn else warmup):
-                    run()
-                taken, peak = timed(run, device)
-            seconds[name].append(taken)
-            if peak is not None:
-                peaks[name] = max(peak, peaks.get(name, 0.0))
-    return {name: Timing(tuple(s), tokens, peaks.get(name)) for name, s in seconds.items()}
+                    run(tokens)
+                if apart:
+                    first[name].append(timed(lambda run=run: run(1), device)[0])  # type: ignore[misc]
+                taken, peak = timed(lambda run=run: run(tokens), device)  # type: ignore[misc]
+            whole[name].append(taken)
+            peaks[name] = max(peak, peaks[name])
+    return {
+        name: Timing(Spread(tuple(whole[name])), Spread(tuple(first[name])), tokens, peaks[name])
+        for name in contenders
+    }
 
 
-def timed(run: Callable[[], object], device: torch.device) -> tuple[float, float | None]:
-    """Return the seconds of one call, and its peak memory on a CUDA device (MiB)."""
+def timed(run: Callable[[], object], device: torch.device) -> tuple[float, float]:
+    """Return the seconds of one call and its peak memory (MiB; see `iapt.provenance`)."""
+    reset_peak_memory(device)
     cuda = device.type == "cuda"
     if cuda:
-        torch.cuda.reset_peak_memory_stats(device)
         torch.cuda.synchronize(device)
     started = time.perf_counter()
     run()
     if cuda:
         torch.cuda.synchronize(device)
     seconds = time.perf_counter() - started
-    return seconds, torch.cuda.max_memory_allocated(device) / 2**20 if cuda else None
+    return seconds, peak_memory_mib(device)
+
+
+@torch.no_grad()
+def reading_seconds(model: torch.nn.Module, repeats: int = 5) -> tuple[float, int]:
+    """Return the seconds that one read of a model's matrices takes (the best of some), and their bytes.
+
+    A decoding step reads every matrix once, whatever the number of beams, except an embedding table that
+    is not the head's too: this is what memory alone allows.
+    """
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    table = model.get_input_embeddings().weight  # type: ignore[operator]
+    if model.get_output_embeddings().weight is not table:  # type: ignore[operator]
+        matrices = [p for p in matrices if p is not table]
+    # Whole words are added: no kernel does less work for so many bytes.
+    words = [p.contiguous().view(torch.uint8).flatten() for p in matrices]
+    words = [w[: len(w) // 8 * 8].view(torch.int64) for w in words]
+    device = matrices[0].device
+    best = min(timed(lambda: [w.sum() for w in words], device)[0] for _ in range(repeats))
+    return best, sum(p.numel() * p.element_size() for p in matrices)

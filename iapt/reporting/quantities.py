@@ -1,11 +1,8 @@
-"""The paper's quantities other than scores: sizes of methods, speed and memory, sizes of data sets."""
+"""The paper's quantities other than scores: sizes of methods and of data sets."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from iapt.files import read_json
-from iapt.reporting.measures import number
 from iapt.reporting.render import DASH, Document, Entry, Grid, Line
 from iapt.reporting.spec import MAIN_BACKBONE, load, load_table
 from iapt.results.cells import Cell
@@ -80,69 +77,6 @@ def _size_record(
         },
         "reading": counts.get("reading", counts.get("refused")),
     }
-
-
-def efficiency_table(measured: Path) -> Document:
-    """Build Table 4: the paper's speed and memory, and ours if iapt-bench measured the same lengths.
-
-    Args:
-        measured: The file of `iapt-bench` for the table's backbone; it need not exist. A measurement
-            on a CPU or of other lengths is left out with a note.
-    """
-    raw = load("table4")
-    ours, note = _measured(measured, raw["tokens"])
-    document = Document(
-        "table4",
-        raw["title"],
-        [f"Ours [the paper's]; {DASH} is a missing value."],
-        notes=[*raw["notes"], *note],
-        commands=[] if ours else [raw["command"]],
-    )
-    lines: list[Line] = []
-    for line in raw["lines"]:
-        speed, memory = ours.get((line["method"], line["beams"]), (None, None))
-        paper_speed, paper_memory = line["values"]
-        entries = (
-            Entry(number(speed, 1), paper=f"{paper_speed:g}"),
-            Entry(number(memory, 0), paper=f"{paper_memory:g}"),
-        )
-        lines.append([line["label"], str(line["beams"]), *entries])
-        document.records.append(
-            {
-                "table": "table4",
-                "method": line["method"],
-                "beams": line["beams"],
-                "tokens_per_second": speed,
-                "memory_mib": memory,
-                "paper_tokens_per_second": paper_speed,
-                "paper_memory_mib": paper_memory,
-            }
-        )
-    document.grids.append(Grid(raw["head"], lines))
-    return document
-
-
-def _measured(
-    path: Path, tokens: Mapping[str, int]
-) -> tuple[dict[tuple[str, int], tuple[float | None, float | None]], list[str]]:
-    """Return (method, beams) -> (tokens per second, MiB), and a note on their source."""
-    if not path.is_file():
-        return {}, []
-    try:
-        decode = read_json(path)["decode"]
-        device = str(decode["device"])
-        lengths = {name: decode.get(name) for name in tokens}
-        if lengths != tokens or not device.startswith("cuda"):
-            return {}, [
-                f"{path} was measured on {device} with {lengths}, so this table leaves it out."
-            ]
-        rows = {
-            (str(row["what"]), int(row["num_beams"])): (row["tokens_per_second"], row["peak_mib"])
-            for row in decode["rows"]
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return {}, [f"{path} is not a file of iapt-bench ({error!r})."]
-    return rows, [f"Ours: {path}, commit {decode.get('git', {}).get('commit', 'unknown')}."]
 
 
 def sizes_table(

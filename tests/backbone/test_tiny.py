@@ -2,7 +2,7 @@
 
 import torch
 
-from iapt.backbone.tiny import tiny_model, tiny_tokenizer
+from iapt.backbone.tiny import random_model, tiny_model, tiny_tokenizer
 from tests.tiny import tiny_dims
 
 
@@ -24,3 +24,14 @@ def test_special_tokens_are_never_text():
     ids = tokenizer("plain text", add_special_tokens=False).input_ids
     assert len(ids) == len("plain text")
     assert min(ids) > 2
+
+
+def test_a_random_model_is_made_in_its_dtype_and_leaves_the_default_alone():
+    model = random_model(tiny_dims("llama"), torch.bfloat16, torch.device("cpu"))
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.nn.Linear(2, 2).weight.abs().sum() > 0, "torch initialises again"
+    with torch.no_grad():
+        logits = model(torch.tensor([[5, 6, 7]])).logits
+    assert bool(torch.isfinite(logits).all())
+    assert float(logits.float().std()) > 0

@@ -21,6 +21,9 @@ TINY = ("backbone=tiny_llama", "task=sst2", "device=cpu", "repeats=1", "steps=1"
         ("warmup=-1", "warmup=-1: must be a whole number from 0"),
         ("method=lora", "Did you mean 'methods'"),
         ("data=", "data=: no value"),
+        ("tenants=1,x", "tenants=1,x: must be whole numbers from 1, separated by commas"),
+        ("popularity=zip", "Did you mean 'zipf'"),
+        ("weights=random", "weights=random: works with what=decode and what=table4 only"),
     ],
 )
 def test_a_wrong_word_is_named_before_anything_is_loaded(
@@ -65,3 +68,44 @@ def test_decoding_is_timed_bare_with_each_method_and_by_the_peers(tmp_path: Path
     assert report["decode"]["rows"][0]["ratio_to_bare"] == 1
     assert report["decode"]["rows"][0]["num_beams"] == 2
     assert report["train"] == {"rows": []}, "the other half of an earlier measurement stays"
+
+
+def test_table_4_has_merged_methods_prefill_and_steps_apart_and_the_limit(tmp_path: Path):
+    words = ["what=table4", "weights=random", "beams=1", "instruction_tokens=12", "new_tokens=3"]
+    assert main([*TINY, *words, "methods=lora,iapt", f"out={tmp_path}"]) == 0
+    report = json.loads((tmp_path / "tiny_llama.json").read_text())["table4"]
+    assert [row["what"] for row in report["rows"]] == [
+        "bare",
+        "lora, merged",
+        "lora",
+        "iapt",
+        "transformers generate",
+        "transformers generate, peft LoRA",
+    ]
+    assert (report["weights"], report["instruction_tokens"]) == ("random", 12)
+    assert report["limit_seconds"] > 0
+    assert report["machine"]["cores"]
+    for row in report["rows"]:
+        whole, first = row["seconds"][0], row["prefill_seconds"][0]
+        assert row["step_seconds"] == [pytest.approx((whole - first) / 2)]
+    assert "of limit" in (tmp_path / "tiny_llama-table4.md").read_text()
+    assert "<svg" in (tmp_path / "tiny_llama-beams.svg").read_text()
+
+
+def test_tenants_are_timed_by_popularity_beside_bare_and_peft(tmp_path: Path):
+    words = ["what=tenants", "tenants=1,2", "pools=1,3", "popularity=identical,distinct"]
+    lengths = ["instruction_tokens=8", "new_tokens=2", "warmup=0"]
+    assert main([*TINY, *words, *lengths, "methods=lora,iapt", f"out={tmp_path}"]) == 0
+    report = json.loads((tmp_path / "tiny_llama.json").read_text())["tenants"]
+    assert report["instruction_tokens"] == 8
+    batches = [(r["pool"], r["rows"], r["distinct"]) for r in report["rows"] if r["what"] == "bare"]
+    assert batches == [(1, 1, 1), (1, 2, 1), (3, 1, 1), (3, 2, 1), (3, 2, 2)], "each batch once"
+    assert [row["what"] for row in report["rows"][:5]] == [
+        "bare",
+        "lora",
+        "iapt",
+        "transformers generate",
+        "peft LoRA, adapter_names",
+    ]
+    assert report["rows"][1]["bytes_per_tenant"] > 0
+    assert (tmp_path / "tiny_llama-tenants.svg").is_file()

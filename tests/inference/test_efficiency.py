@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from iapt.inference.efficiency import Timing, measure_in_turn, timed
+from iapt.inference.efficiency import Spread, Timing, measure_in_turn, reading_seconds, timed
+from tests.tiny import new_backbone
 
 CPU = torch.device("cpu")
 
@@ -15,30 +16,49 @@ CPU = torch.device("cpu")
 def test_things_are_timed_in_turn_each_inside_its_context_after_its_warm_up():
     order: list[str] = []
 
-    def named(name: str) -> Callable[[], "Iterator[Callable[[], object]]"]:
+    def named(name: str) -> Callable[[], "Iterator[Callable[[int], object]]"]:
         @contextmanager
-        def context() -> Iterator[Callable[[], object]]:
+        def context() -> Iterator[Callable[[int], object]]:
             order.append(f"+{name}")
-            yield lambda: order.append(name)
+            yield lambda new: order.append(f"{name}{new}")
             order.append(f"-{name}")
 
         return context  # type: ignore[return-value]
 
     found = measure_in_turn({n: named(n) for n in "ab"}, CPU, repeats=2, warmup=1, tokens=8)
-    assert order == ["+a", "a", "a", "-a", "+b", "b", "b", "-b", "+a", "a", "-a", "+b", "b", "-b"]
-    assert {name: len(t.seconds) for name, t in found.items()} == {"a": 2, "b": 2}
+    first = ["+a", "a8", "a8", "-a", "+b", "b8", "b8", "-b"]
+    assert order == [*first, "+a", "a8", "-a", "+b", "b8", "-b"]
+    assert {name: len(t.whole.values) for name, t in found.items()} == {"a": 2, "b": 2}
     assert found["a"].tokens == 8
-    assert found["a"].peak_mib is None
-    assert min(found["a"].seconds) >= 0
+    assert found["a"].peak_mib > 0
+    assert min(found["a"].whole.values) >= 0
+    order.clear()
+    measure_in_turn({"a": named("a")}, CPU, repeats=1, warmup=0, tokens=8, apart=True)
+    assert order == ["+a", "a1", "a8", "-a"], "the prefill is a call for one token"
 
 
 def test_speed_is_new_tokens_by_the_median_second():
-    timing = Timing((1.0, 4.0, 2.0), tokens=32, peak_mib=None)
-    assert timing.median == 2.0
+    timing = Timing(Spread((1.0, 4.0, 2.0)), Spread((0.5, 0.9, 0.45)), tokens=32, peak_mib=1.0)
+    assert timing.whole.median == 2.0
     assert timing.tokens_per_second == 16.0
-    low, high = timing.spread
+    assert timing.step.values == pytest.approx((0.5 / 31, 0.1, 0.05))
+    low, high = timing.whole.ends
     assert 1.0 <= low <= 2.0 <= high <= 4.0
-    assert Timing((3.0,), 1, None).spread == (3.0, 3.0)
+    assert Spread((3.0,)).ends == (3.0, 3.0)
+
+
+def test_a_ratio_is_taken_turn_by_turn():
+    assert Spread((1.0, 10.0, 4.0)).over(Spread((2.0, 10.0, 1.0))).values == (0.5, 1.0, 4.0)
+
+
+def test_what_a_step_reads_is_every_matrix_but_an_embedding_of_its_own():
+    model = new_backbone("llama").model
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    seconds, read = reading_seconds(model, repeats=1)
+    assert read == 4 * (sum(p.numel() for p in matrices) - model.lm_head.weight.numel())
+    assert seconds > 0
+    model.lm_head.weight = model.get_input_embeddings().weight  # tied: the table is the head
+    assert reading_seconds(model, repeats=1)[1] == read
 
 
 class Gpu:
@@ -81,11 +101,11 @@ def test_a_gpu_is_waited_for_on_both_sides_and_its_memory_is_told_in_mib(gpu: Gp
 
 def test_the_largest_memory_of_all_repeats_is_each_ones_own(gpu: Gpu):
     @contextmanager
-    def context() -> Iterator[Callable[[], object]]:
-        yield lambda: None
+    def context() -> Iterator[Callable[[int], object]]:
+        yield lambda new: None
 
     contenders = {"a": context, "b": context}
-    found = measure_in_turn(contenders, torch.device("cuda", 0), repeats=2, warmup=0)
+    found = measure_in_turn(contenders, torch.device("cuda", 0), repeats=2, warmup=0, tokens=0)
     assert {name: t.peak_mib for name, t in found.items()} == {"a": 4.0, "b": 5.0}
     assert found["a"].tokens == 0
 
@@ -93,15 +113,15 @@ def test_the_largest_memory_of_all_repeats_is_each_ones_own(gpu: Gpu):
 def test_seconds_are_those_between_start_and_end(monkeypatch: pytest.MonkeyPatch):
     clock = iter((10.0, 12.5))
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
-    assert timed(lambda: None, CPU) == (2.5, None)
+    assert timed(lambda: None, CPU)[0] == 2.5
 
 
 def test_a_peak_below_one_mib_is_kept(gpu: Gpu):
     gpu.held = iter((2**19,))
 
     @contextmanager
-    def context() -> Iterator[Callable[[], object]]:
-        yield lambda: None
+    def context() -> Iterator[Callable[[int], object]]:
+        yield lambda new: None
 
-    found = measure_in_turn({"a": context}, torch.device("cuda", 0), repeats=1, warmup=0)
+    found = measure_in_turn({"a": context}, torch.device("cuda", 0), repeats=1, warmup=0, tokens=1)
     assert found["a"].peak_mib == 0.5

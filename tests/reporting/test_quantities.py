@@ -1,9 +1,7 @@
-import json
-from pathlib import Path
 from typing import Any
 
 from iapt.reporting.latex import latex
-from iapt.reporting.quantities import efficiency_table, params_table, sizes_table
+from iapt.reporting.quantities import params_table, sizes_table
 from iapt.reporting.render import csv_text, markdown
 from iapt.reporting.spec import MAIN_BACKBONE, load_table
 from iapt.results.cells import collect
@@ -69,36 +67,6 @@ def test_the_three_outputs_hold_all_numbers() -> None:
     assert [line.count(",") for line in others] == [head.count(",")] * 2
     assert "900 to 1,100" in markdown(document)
     assert r"2 $\times$ 5" in latex(document)
-
-
-def test_table_4_shows_the_papers_values_and_dashes(tmp_path: Path) -> None:
-    document = efficiency_table(tmp_path / "absent.json")
-    assert "| LoRA | 1 | – [25.1]" in " ".join(markdown(document).split())
-    assert document.commands
-
-
-def test_table_4_takes_a_measurement_of_the_papers_lengths_on_a_gpu_only(tmp_path: Path) -> None:
-    row = {"what": "iapt", "num_beams": 3, "tokens_per_second": 31.25, "peak_mib": 15001.2}
-    decode = {"device": "cuda", "instruction_tokens": 274, "new_tokens": 32, "rows": [row]}
-    path = tmp_path / "llama2_7b.json"
-    path.write_text(json.dumps({"decode": decode}))
-    document = efficiency_table(path)
-    assert "| 31.2 [27.9]" in markdown(document)
-    assert "| 15001 [15946]" in markdown(document)
-    assert not document.commands
-    for report in (
-        {"decode": decode | {"device": "cpu"}},
-        {"decode": decode | {"new_tokens": 8}},
-        {"decode": {**decode, "rows": [{}]}},
-        {"train": {}},
-        [],
-    ):
-        path.write_text(json.dumps(report))
-        document = efficiency_table(path)
-        assert "31.2" not in markdown(document)
-        assert str(path) in document.notes[-1]
-    path.write_text("{")
-    assert "not a file of iapt-bench" in efficiency_table(path).notes[-1]
 
 
 BOOLQ = {"boolq": ({"train": 9427, "dev": 1635, "test": 1635}, "halves of validation")}

@@ -1,0 +1,295 @@
+"""The benchmarks of `iapt-bench`: what each measures, prints while it runs, and returns for the file."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from iapt.backbone.base import Backbone
+from iapt.backbone.load import family_of, load_backbone, load_tokenizer
+from iapt.data.template import render
+from iapt.data.tokens import encode_all
+from iapt.data.truncation import fitting
+from iapt.inference import serving
+from iapt.inference.contenders import PEER_TRAINER, decoding, training
+from iapt.inference.efficiency import Timing, measure_in_turn, reading_seconds
+from iapt.inference.instruction import APPENDIX_G, FILLER
+from iapt.plan import Plan
+from iapt.training.step import Data
+
+Report = dict[str, Any]
+SHARE_FOR_A_COPY = 0.4  # of memory, that the weights may take if merging needs them twice
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One backbone and what is to be measured on it.
+
+    Attributes:
+        settings: the values of the command's keys.
+        plans: method -> its plan.
+        backbone: bare.
+        tokenizer: of the backbone; None with random weights.
+    """
+
+    settings: Mapping[str, Any]
+    plans: Mapping[str, Plan]
+    backbone: Backbone
+    tokenizer: Any
+
+    @classmethod
+    def load(cls, settings: Mapping[str, Any], plans: Mapping[str, Plan]) -> "Bench":
+        """Load the backbone, or make one of its shape (weights=random)."""
+        plan = next(iter(plans.values()))
+        if settings["weights"] == "trained":
+            tokenizer = load_tokenizer(plan.backbone)
+            return cls(
+                settings, plans, load_backbone(plan.backbone, plan.device).backbone, tokenizer
+            )
+        from iapt.backbone.tiny import random_model
+
+        config = plan.backbone
+        # Of the size that the real weights have on a GPU, wherever it is made.
+        dtype = torch.bfloat16 if config.dtype == "auto" else config.torch_dtype(plan.device)
+        model = random_model(config.dims, dtype, plan.device)
+        model.config._attn_implementation = config.attn
+        return cls(settings, plans, Backbone(family_of(model)), None)
+
+    @property
+    def plan(self) -> Plan:
+        """The first plan: they differ in the method only."""
+        return next(iter(self.plans.values()))
+
+    @property
+    def name(self) -> str:
+        """The backbone's name."""
+        random = " (random weights)" if self.tokenizer is None else ""
+        return f"{self.plan.backbone.name}{random}"
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.plan.device
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """End and pad tokens."""
+        if self.tokenizer is None:
+            return 1, 2
+        return self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
+
+    def of(self, methods: Sequence[str], settings: Mapping[str, Any]) -> "Bench":
+        """Return the part for these methods, with some settings of its own."""
+        plans = {name: self.plans[name] for name in methods}
+        own = {**self.settings, **settings, "methods": tuple(methods)}
+        return replace(self, plans=plans, settings=own)
+
+    def filler(self, rows: int) -> Tensor:
+        """Instructions (rows, instruction_tokens) of no meaning."""
+        size = self.settings["instruction_tokens"]
+        if self.tokenizer is None:
+            draw = torch.Generator().manual_seed(0)
+            high = self.backbone.dims.vocab_size
+            ids = torch.randint(3, high, (rows, size), generator=draw)
+        else:
+            text = FILLER * (1 + size // 10)
+            found = self.tokenizer(text, add_special_tokens=False).input_ids[:size]
+            ids = torch.tensor([found] * rows)
+        return ids.to(self.backbone.device)
+
+    def appendix_g(self) -> Tensor:
+        """Appendix G's instruction (1, T) as this backbone reads it; without a tokenizer, one as long."""
+        if self.tokenizer is None:
+            return self.filler(1)
+        text = self.plan.backbone.template.format_map({"query": APPENDIX_G})
+        ids = self.tokenizer(text, add_special_tokens=False).input_ids
+        if self.plan.backbone.bos:
+            ids = [self.tokenizer.bos_token_id, *ids]
+        return torch.tensor([ids], device=self.backbone.device)
+
+
+def decode(bench: Bench) -> Report:
+    """Measure decoding of a filler text."""
+    return _decode(bench, bench.filler(1), "decode", merged=False)
+
+
+def table4(bench: Bench) -> Report:
+    """Measure decoding as in Appendix G, and what reading the weights alone takes."""
+    size = sum(p.numel() * p.element_size() for p in bench.backbone.model.parameters())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if bench.device.type == "cuda":
+        memory = torch.cuda.get_device_properties(bench.device).total_memory
+    merged = size <= SHARE_FOR_A_COPY * memory
+    if not merged:
+        print("merged methods are left out: the backbone's weights do not fit into memory twice")
+    seconds, read = reading_seconds(bench.backbone.model)
+    print(f"reading the weights ({read / 2**20:,.0f} MiB) takes {1000 * seconds:.1f} ms")
+    limit = {"limit_seconds": seconds, "limit_bytes": read, "weights": bench.settings["weights"]}
+    return _decode(bench, bench.appendix_g(), "table4", merged=merged) | limit
+
+
+def _decode(bench: Bench, ids: Tensor, what: str, *, merged: bool) -> Report:
+    new, rows = bench.settings["new_tokens"], []
+    for beams in map(int, bench.settings["beams"]):
+        methods = {name: plan.method for name, plan in bench.plans.items()}
+        timings = measure_in_turn(
+            decoding(bench.backbone, methods, ids, *bench.ends, beams, merged=merged),
+            bench.device,
+            repeats=bench.settings["repeats"],
+            warmup=bench.settings["warmup"],
+            tokens=new,
+            apart=True,
+        )
+        print(f"\n{what} {ids.shape[1]} + {new} tokens, beam {beams}")
+        for name, timing in timings.items():
+            row = _row(name, timing, timings["bare"]) | {"num_beams": beams}
+            rows.append(row)
+            low, high = timing.whole.ends
+            print(
+                f"  {name:<34} {row['tokens_per_second']:7.1f} tokens/s   {row['ratio_to_bare']:5.2f} of bare   "
+                f"{timing.whole.median:.3f} s (5-95 %: {low:.3f}-{high:.3f}), prefill {timing.first.median:.3f} s, "
+                f"then {1000 * timing.step.median:.1f} ms a token   {timing.peak_mib:,.0f} MiB"
+            )
+    return {"instruction_tokens": ids.shape[1], "new_tokens": new, "rows": rows}
+
+
+def _row(name: str, timing: Timing, bare: Timing) -> Report:
+    ratio = bare.whole.over(timing.whole)
+    row: Report = {
+        "what": name,
+        "tokens_per_second": timing.tokens_per_second,
+        "ratio_to_bare": ratio.median,
+        "ratio_5_95": ratio.ends,
+        "seconds": timing.whole.values,
+        "peak_mib": timing.peak_mib,
+    }
+    if timing.first.values:
+        row["prefill_seconds"] = timing.first.values
+        row["step_seconds"] = timing.step.values
+    return row
+
+
+def tenants(bench: Bench) -> Report:
+    """Measure batches whose rows have adapters of their own."""
+    settings, backbone = bench.settings, bench.backbone
+    plans = {name: plan.method for name, plan in bench.plans.items()}
+    sizes, counts = sorted(set(settings["pools"])), sorted(set(settings["tenants"]))
+    per_tenant = {
+        name: sum(4 * p.numel() for p in make().parameters()) for name, make in plans.items()
+    }
+    if bench.device.type == "cuda":
+        free = torch.cuda.mem_get_info(bench.device)[0]
+    else:
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    serving.check_room({n: n * sum(per_tenant.values()) for n in sizes}, free)
+    rows: list[Report] = []
+    with _peft(backbone, max(counts)) as peer:
+        for size in sizes:
+            pools = {
+                name: serving.Pool(backbone, make, size)
+                for name, make in tqdm(plans.items(), desc=f"{size} tenants", dynamic_ncols=True)
+            }
+            seen: set[tuple[int, ...]] = set()
+            for popularity in settings["popularity"]:
+                for count in counts:
+                    owners = serving.drawn(popularity, count, size)
+                    if owners is None or (shape := _shape(owners)) in seen:
+                        continue  # the same batch, up to the tenants' names
+                    seen.add(shape)
+                    contenders = serving.serving(
+                        backbone, pools, peer, owners, bench.filler(count), *bench.ends
+                    )
+                    timings = measure_in_turn(
+                        contenders, bench.device, repeats=settings["repeats"],
+                        warmup=settings["warmup"], tokens=settings["new_tokens"], apart=True,
+                    )  # fmt: skip
+                    batch = {"rows": count, "pool": size, "popularity": popularity,
+                             "distinct": len(set(owners))}  # fmt: skip
+                    print(
+                        f"\n{count} rows, {len(set(owners))} distinct of {size} tenants, {popularity}"
+                    )
+                    for name, timing in timings.items():
+                        row = batch | _row(name, timing, timings["bare"])
+                        row["bytes_per_tenant"] = per_tenant.get(name)
+                        rows.append(row)
+                        low, high = row["ratio_5_95"]
+                        print(
+                            f"  {name:<28} {timing.whole.median:8.3f} s   {row['ratio_to_bare']:5.2f} of bare "
+                            f"(5-95 %: {low:.2f}-{high:.2f})"
+                        )
+    lengths = {k: settings[k] for k in ("instruction_tokens", "new_tokens")}
+    return {**lengths, "rows": rows}
+
+
+@contextmanager
+def _peft(backbone: Backbone, adapters: int) -> Iterator[serving.PeftMixture]:
+    print(f"peft: making {adapters} adapters")
+    peer = serving.PeftMixture(backbone, adapters)
+    try:
+        yield peer
+    finally:
+        peer.close()
+
+
+def _shape(owners: Sequence[int]) -> tuple[int, ...]:
+    """Return what a batch is up to the tenants' names: rows in order of first appearance."""
+    first = {owner: i for i, owner in enumerate(dict.fromkeys(owners))}
+    return tuple(first[owner] for owner in owners)
+
+
+def train(bench: Bench) -> Report:
+    """Measure seconds per optimizer step on the same rows."""
+    settings, plan, tokenizer, backbone = (
+        bench.settings,
+        bench.plan,
+        bench.tokenizer,
+        bench.backbone,
+    )
+    batch, steps = settings["batch"], settings["steps"]
+    examples = plan.task.examples("train", plan.source)[: batch * steps]
+    rendered = [render(e, plan.task.template, plan.backbone.template) for e in examples]
+    encoded = encode_all(rendered, tokenizer, plan.max_length, plan.backbone.bos)
+    found = fitting(examples, encoded, plan.max_length, plan.place, skip=False)
+    data = Data(found.encoded, tokenizer.pad_token_id, tokenizer.eos_token_id)
+    contenders = training(
+        backbone,
+        {name: (p.method, p.hparams) for name, p in bench.plans.items()},
+        data,
+        batch,
+        steps,
+    )
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    repeats = settings["repeats"]
+    with tqdm(total=repeats * len(contenders), desc="training", dynamic_ncols=True) as bar:
+        for _ in range(repeats):
+            for name, contender in contenders.items():
+                bar.set_postfix_str(name)
+                seconds[name].append(contender())
+                bar.update()
+    print(f"\ntrain {steps} steps of {batch} examples, {sum(data.sizes)} tokens in total")
+    peer = median(seconds[PEER_TRAINER])
+    rows = [
+        {"what": name, "seconds_per_step": median(taken), "speed_to_trainer_peft": peer / median(taken),
+         "seconds": taken}
+        for name, taken in seconds.items()
+    ]  # fmt: skip
+    for row in rows:
+        print(
+            f"  {row['what']:<34} {row['seconds_per_step']:7.3f} s a step"
+            f"   {row['speed_to_trainer_peft']:5.2f} x the speed of Trainer + peft"
+        )
+    return {"batch": batch, "steps": steps, "tokens": sum(data.sizes), "rows": rows}
+
+
+BENCHMARKS: Mapping[str, Callable[[Bench], Report]] = {
+    "decode": decode,
+    "table4": table4,
+    "tenants": tenants,
+    "train": train,
+}

@@ -1,0 +1,206 @@
+"""Tables and pictures of what `iapt-bench` measured: Table 4, and batches of many tenants."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from iapt.errors import IaptError
+from iapt.files import read_json
+from iapt.reporting.charts import Series, line_chart
+from iapt.reporting.measures import number
+from iapt.reporting.render import DASH, Document, Entry, Grid, Line
+from iapt.reporting.spec import MAIN_BACKBONE, load
+
+Report = Mapping[str, Any]
+WRONG = (ValueError, KeyError, TypeError, AttributeError, IndexError, ZeroDivisionError)
+TABLE4_HEAD = (
+    *("Method", "Beams", "Tokens/s", "of bare", "of LoRA", "Prefill (ms)", "of bare"),
+    *("Token (ms)", "of bare", "of limit", "Memory (MiB)"),
+)
+TENANTS_HEAD = (
+    *("Rows", "Distinct", "Pool", "Popularity", "Served by", "Seconds", "of bare", "5-95 %"),
+    *("Token (ms)", "of bare", "MiB per tenant"),
+)
+
+
+def efficiency_table(folder: Path) -> tuple[Document, dict[str, str]]:
+    """Build Table 4: the paper's speed and memory, and what iapt-bench measured, for every backbone.
+
+    Args:
+        folder: Of the files of `iapt-bench`; it need not exist. Only a measurement of the table's own
+            backbone on a GPU stands beside the paper's values.
+
+    Returns:
+        The document, and the pictures by file name.
+    """
+    raw = load("table4")
+    document = Document(
+        "table4",
+        raw["title"],
+        [f"Ours [the paper's]; {DASH} is a missing value."],
+        notes=[*raw["notes"]],
+    )
+    reports: dict[str, Report] = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            report = read_json(path).get("table4")
+            if report is not None:
+                _grid(path.stem, report)  # whether it can be read
+                reports[path.stem] = report
+        except (*WRONG, IaptError) as error:
+            document.notes.append(f"{path} is not a file of iapt-bench ({error!r}).")
+    main = reports.get(MAIN_BACKBONE)
+    ours = main if main is not None and str(main["device"]).startswith("cuda") else None
+    document.commands = [] if ours else [raw["command"]]
+    document.grids.append(_beside_the_paper(raw, ours, document))
+    drawings: dict[str, str] = {}
+    for name, report in reports.items():
+        document.grids.append(_grid(name, report))
+        document.notes.append(_origin(name, report))
+        drawings |= _beams(name, report)
+    return document, drawings
+
+
+def _beside_the_paper(raw: Mapping[str, Any], ours: Report | None, document: Document) -> Grid:
+    rows = {(row["what"], row["num_beams"]): row for row in (ours or {}).get("rows", ())}
+    lines: list[Line] = []
+    for line in raw["lines"]:
+        row = rows.get((line["method"], line["beams"]), {})
+        speed, memory = row.get("tokens_per_second"), row.get("peak_mib")
+        paper_speed, paper_memory = line["values"]
+        entries = (
+            Entry(number(speed, 1), paper=f"{paper_speed:g}"),
+            Entry(number(memory, 0), paper=f"{paper_memory:g}"),
+        )
+        lines.append([line["label"], str(line["beams"]), *entries])
+        document.records.append(
+            {
+                "table": "table4",
+                "method": line["method"],
+                "beams": line["beams"],
+                "tokens_per_second": speed,
+                "memory_mib": memory,
+                "paper_tokens_per_second": paper_speed,
+                "paper_memory_mib": paper_memory,
+            }
+        )
+    return Grid(raw["head"], lines)
+
+
+def table4_document(backbone: str, report: Report) -> tuple[Document, dict[str, str]]:
+    """Lay out one measurement of Table 4, and draw the time of a token against the beams."""
+    title = f"Decoding as in Appendix G, {backbone}"
+    document = Document(f"{backbone}-table4", title, notes=[_origin(backbone, report)])
+    document.grids.append(_grid(backbone, report))
+    document.records = [
+        {k: v for k, v in row.items() if not isinstance(v, list)} for row in report["rows"]
+    ]
+    return document, _beams(backbone, report)
+
+
+def _grid(backbone: str, report: Report) -> Grid:
+    reference = load("table4")["reference"]
+    rows: Sequence[Report] = report["rows"]
+    limit, lines = float(report["limit_seconds"]), list[Line]()
+    by_name = {(row["what"], row["num_beams"]): row for row in rows}
+    for row in rows:
+        beams = row["num_beams"]
+        bare, other = by_name["bare", beams], by_name.get((reference, beams))
+        step = median(row["step_seconds"])
+        lines.append(
+            [
+                str(row["what"]),
+                str(beams),
+                number(row["tokens_per_second"], 1),
+                _ratio(bare, row, "seconds"),
+                DASH if other is None else _ratio(other, row, "seconds"),
+                number(1000 * median(row["prefill_seconds"]), 0),
+                _ratio(row, bare, "prefill_seconds"),
+                number(1000 * step, 1),
+                _ratio(row, bare, "step_seconds"),
+                number(step / limit, 2),
+                number(row["peak_mib"], 0),
+            ]
+        )
+    length = f"{report['instruction_tokens']} + {report['new_tokens']} tokens"
+    return Grid(TABLE4_HEAD, lines, f"{backbone}, {length}")
+
+
+def _ratio(above: Report, below: Report, key: str) -> str:
+    """Return the median ratio of values taken in the same turn."""
+    pairs = zip(above[key], below[key], strict=True)
+    return number(median(a / b for a, b in pairs), 2)
+
+
+def _origin(backbone: str, report: Report) -> str:
+    machine, versions = report.get("machine", {}), report.get("versions", {})
+    where = machine.get("gpu", machine.get("cpu", report.get("device")))
+    weights = ", random weights" if report.get("weights") == "random" else ""
+    return (
+        f"{backbone}: {report.get('dtype')}{weights}, {where}, {report.get('threads')} threads, load "
+        f"{machine.get('load')}, torch {versions.get('torch')}, {report.get('created')}, commit "
+        f"{report.get('git', {}).get('commit') or 'unknown'}. Speeds are ratios to what ran in the same turn; "
+        "of limit: the time of a token over that of reading the weights once. On a CPU, memory is the whole process's."
+    )
+
+
+def _beams(backbone: str, report: Report) -> dict[str, str]:
+    names = dict.fromkeys(row["what"] for row in report["rows"])
+    series = [
+        Series(
+            name,
+            [
+                (row["num_beams"], 1000 * median(row["step_seconds"]))
+                for row in report["rows"]
+                if row["what"] == name
+            ],
+        )
+        for name in names
+    ]
+    drawing = line_chart(
+        series, title=f"{backbone}: time of a token", x_label="beams", y_label="milliseconds"
+    )
+    return {f"{backbone}-beams.svg": drawing} if drawing else {}
+
+
+def tenants_document(backbone: str, report: Report) -> tuple[Document, dict[str, str]]:
+    """Lay out a measurement of many tenants, and draw time against distinct tenants in a batch."""
+    title = f"Many tenants over {backbone}: {report['instruction_tokens']} + {report['new_tokens']} tokens, greedy"
+    document = Document(f"{backbone}-tenants", title, notes=[_origin(backbone, report)])
+    lines: list[Line] = []
+    points: dict[str, list[tuple[float, float]]] = {}
+    bare: Report = {}
+    for row in report["rows"]:
+        bare = row if row["what"] == "bare" else bare
+        size = row["bytes_per_tenant"]
+        low, high = row["ratio_5_95"]
+        lines.append(
+            [
+                *(str(row[key]) for key in ("rows", "distinct", "pool", "popularity", "what")),
+                number(median(row["seconds"]), 3),
+                number(row["ratio_to_bare"], 2),
+                f"{low:.2f} to {high:.2f}",
+                number(1000 * median(row["step_seconds"]), 1),
+                _ratio(row, bare, "step_seconds"),
+                DASH if size is None else number(size / 2**20, 2),
+            ]
+        )
+        document.records.append({k: v for k, v in row.items() if not isinstance(v, list)})
+        if row["popularity"] == "distinct" or row["rows"] == 1:
+            points.setdefault(row["what"], []).append((row["distinct"], median(row["seconds"])))
+    document.grids.append(Grid(TENANTS_HEAD, lines))
+    drawing = line_chart(
+        [Series(name, some) for name, some in points.items()],
+        title=f"{backbone}: every row has a tenant of its own",
+        x_label="rows of a batch",
+        y_label="seconds",
+        log_x=True,
+    )
+    return document, ({f"{backbone}-tenants.svg": drawing} if drawing else {})
+
+
+DOCUMENTS: Mapping[str, Callable[[str, Report], tuple[Document, dict[str, str]]]] = {
+    "table4": table4_document,
+    "tenants": tenants_document,
+}
