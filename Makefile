@@ -51,7 +51,7 @@ test-all: $(READY) ## the slow tests too (not those that need a GPU or the netwo
 	$(PYTEST) -m "not gpu and not network" $(ARGS)
 
 gpu-test: $(READY) ## what needs a CUDA device; skipped by name where there is none
-	$(TEST_ENV) $(BIN)/python -m pytest -m gpu -rs $(ARGS)
+	$(TEST_ENV) $(BIN)/python -m pytest tests/gpu -m gpu -rs $(ARGS)
 
 check: $(READY) ## formatting, lint, types and declared dependencies; changes nothing
 	$(BIN)/ruff format --check .

@@ -1,0 +1,53 @@
+"""Where the tests of this folder run: on a GPU (`make gpu-test`), and in part on the CPU so that they cannot rot."""
+
+from functools import cache
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from iapt.backbone.base import Backbone
+from iapt.backbone.dims import FAMILIES
+from iapt.cli.overrides import CONFIG_DIR, groups
+from iapt.entries import build_method
+from iapt.methods.base import Method
+from tests.tiny import new_backbone
+
+METHODS = groups()["method"]
+CUDA = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(
+        not torch.cuda.is_available(), reason=f"torch {torch.__version__} sees no CUDA device"
+    ),
+]
+DEVICES = [pytest.param("cpu"), pytest.param("cuda", marks=CUDA)]
+# Every method on every family on a GPU; on a CPU a few, with the families in turn.
+CASES = [
+    *(pytest.param("cpu", FAMILIES[i % 3], name) for i, name in enumerate(METHODS) if i % 4 == 0),
+    *(pytest.param("cuda", family, name, marks=CUDA) for family in FAMILIES for name in METHODS),
+]
+
+
+@cache
+def _entry(name: str) -> dict:
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        config = compose("config", overrides=[f"method={name}"])
+    return OmegaConf.to_container(config.method, resolve=True)
+
+
+def backbone_on(device: str, family: str = "llama", dtype: torch.dtype = torch.float32) -> Backbone:
+    """The same weights on any device."""
+    backbone = new_backbone(family, dtype=dtype)
+    backbone.model.to(device)
+    return backbone
+
+
+def method_on(backbone: Backbone, name: str, seed: int = 0) -> Method:
+    """The same parameters on any device, large enough to show; not attached."""
+    torch.manual_seed(seed)
+    method = build_method(_entry(name), backbone.dims).eval()
+    with torch.no_grad():
+        for p in method.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    return method.to(backbone.device)

@@ -1,0 +1,73 @@
+"""A device gives what the CPU gives, in float32: logits, decoded tokens, tenants."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from iapt.backbone.base import Backbone
+from iapt.backbone.tenants import SharedBackbone
+from iapt.inference.generate import decode_batch
+from tests.gpu.on_devices import CASES, DEVICES, METHODS, backbone_on, method_on
+from tests.tiny import EOS, PAD, encoded, padded
+
+ATOL = 1e-4
+
+
+def logits(backbone: Backbone, side: str) -> Tensor:
+    texts = encoded()
+    ids, mask = padded([t.instruction + t.response for t in texts], side)
+    sizes = torch.tensor([len(t.instruction) for t in texts])[:, None]
+    batch = (ids, mask, mask & (mask.cumsum(1) <= sizes))
+    with torch.no_grad():
+        return backbone(*(t.to(backbone.device) for t in batch))[mask.to(backbone.device)].cpu()
+
+
+def decoded(backbone: Backbone, beams: int, repeat: int = 1) -> Sequence[Sequence[int]]:
+    ids, mask = padded([t.instruction for t in encoded()] * repeat, "left")
+    out = decode_batch(
+        backbone,
+        ids.to(backbone.device),
+        mask.to(backbone.device),
+        num_beams=beams,
+        max_new_tokens=6,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+    )
+    return out.tolist()
+
+
+@pytest.mark.parametrize(("device", "family", "name"), CASES)
+def test_a_method_gives_the_cpus_logits_and_tokens(device: str, family: str, name: str) -> None:
+    here, there = backbone_on("cpu", family), backbone_on(device, family)
+    for backbone in (here, there):
+        method_on(backbone, name).attach(backbone)
+    for side in ("left", "right"):
+        torch.testing.assert_close(logits(there, side), logits(here, side), atol=ATOL, rtol=0)
+    for beams in (1, 3):
+        assert decoded(there, beams) == decoded(here, beams)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_tenants_of_every_method_give_the_cpus_tokens(device: str) -> None:
+    found = []
+    methods = METHODS if device == "cuda" else METHODS[::4]
+    for where in ("cpu", device):
+        backbone = backbone_on(where)
+        shared = SharedBackbone(backbone)
+        names = [None, *(f"{name}{seed}" for name in methods for seed in (0, 1))]
+        for name in methods:
+            for seed in (0, 1):
+                shared.add(f"{name}{seed}", method_on(backbone, name, seed))
+        rows = (names * 2)[: 4 * (2 * len(names) // 4)]
+        with shared.rows(rows):
+            found.append([decoded(shared, beams, len(rows) // 4) for beams in (1, 3)])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_bare_backbone_of_every_dtype_decodes(device: str) -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        out = decoded(backbone_on(device, dtype=dtype), 3)
+        assert len(out) == len(encoded())
