@@ -7,7 +7,12 @@ size stays exact.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from tqdm import tqdm
+
+from iapt.errors import IaptError
 
 WINDOW = 8  # optimizer batches whose examples are sorted by length together
 
@@ -68,3 +73,69 @@ class Sampler:
 def micro_batches(batch: Sequence[int], sizes: Sequence[int], budget: int) -> list[list[int]]:
     """Split an optimizer batch into micro-batches of at most `budget` padded tokens each."""
     return [[batch[i] for i in group] for group in by_length([sizes[i] for i in batch], budget)]
+
+
+class Budget:
+    """The most padded tokens in one pass, which halves for good when a GPU's memory runs out.
+
+    Args:
+        tokens: the most tokens.
+        name: the setting, for messages.
+        say: prints one line.
+    """
+
+    def __init__(
+        self, tokens: int, name: str = "batch_tokens", say: Callable[[str], None] = tqdm.write
+    ) -> None:
+        self.tokens, self._name, self._say = tokens, name, say
+
+    @classmethod
+    def of(cls, budget: "int | Budget") -> "Budget":
+        """Return a budget that may be given as a number."""
+        return budget if isinstance(budget, Budget) else cls(budget)
+
+    def each(
+        self, batch: Sequence[int], sizes: Sequence[int], run: Callable[[list[int]], None]
+    ) -> None:
+        """Call `run` once for every example, in micro-batches of similar length.
+
+        Out of memory, the micro-batch that failed and all that follow are made again, smaller; `run` must have
+        changed nothing until then.
+
+        Args:
+            batch: indices of examples.
+            sizes: tokens of every example.
+            run: takes the indices of a micro-batch.
+
+        Raises:
+            IaptError: a single example does not fit into memory.
+        """
+        waiting = micro_batches(batch, sizes, self.tokens)
+        while waiting:
+            if _fits(run, waiting[0]):
+                waiting.pop(0)
+                continue
+            rows, longest = len(waiting[0]), max(sizes[i] for i in waiting[0])
+            if rows == 1:
+                raise IaptError(
+                    f"the GPU's memory does not hold one example of {longest} tokens; lower hparams.max_length, or use "
+                    "a smaller backbone, hparams.gradient_checkpointing=true or fewer beams."
+                )
+            self.tokens = min(self.tokens, rows * longest) // 2
+            self._say(
+                f"Out of GPU memory with {rows} examples of up to {longest} tokens; going on with {self._name}="
+                f"{self.tokens}. Optimizer steps keep their examples, and results differ by rounding only."
+            )
+            waiting = micro_batches([i for group in waiting for i in group], sizes, self.tokens)
+
+
+def _fits(run: Callable[[list[int]], None], group: list[int]) -> bool:
+    try:
+        run(group)
+    except torch.OutOfMemoryError:
+        pass  # the traceback holds the pass's tensors: they are free only behind this block
+    else:
+        return True
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return False

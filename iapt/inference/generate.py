@@ -14,7 +14,7 @@ from torch import Tensor
 from iapt.backbone import processes
 from iapt.backbone.base import Backbone
 from iapt.backbone.cache import State
-from iapt.data.batches import by_length
+from iapt.data.batches import Budget
 from iapt.errors import BackboneError
 from iapt.inference.search import Rules, search
 
@@ -105,7 +105,8 @@ def decode(
     device = backbone.device
     texts: dict[int, str] = {}
     sizes = [(len(ids) + max_new_tokens) * num_beams for ids in instructions]
-    for group in processes.share(by_length(sizes, batch_tokens)):
+
+    def run(group: list[int]) -> None:
         width = max(len(instructions[i]) for i in group)
         ids = torch.full((len(group), width), tokenizer.pad_token_id)
         mask = torch.zeros(len(group), width, dtype=torch.bool)
@@ -128,7 +129,10 @@ def decode(
             texts[i] = text
         if on_batch:
             on_batch(len(group))
-    own, texts = len(texts), processes.merged(texts)
-    if on_batch and len(texts) > own:
-        on_batch(len(texts) - own)
+
+    own = processes.share(sorted(range(len(sizes)), key=sizes.__getitem__))
+    Budget(batch_tokens).each(own, sizes, run)
+    done, texts = len(texts), processes.merged(texts)
+    if on_batch and len(texts) > done:
+        on_batch(len(texts) - done)
     return [texts[i] for i in range(len(instructions))]

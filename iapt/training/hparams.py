@@ -38,7 +38,7 @@ class HParams:
         max_epochs: passes over the training set, unless `max_steps` is smaller.
         max_steps: optimizer steps, or None.
         batch_size: examples per optimizer step; None follows App. F.
-        batch_tokens: most padded tokens in one forward pass of training.
+        batch_tokens: most padded tokens in one forward pass of training; halved when a GPU's memory runs out.
         eval_batch_tokens: most padded tokens in one pass of evaluation and decoding, beams included.
         eval_every: optimizer steps between evaluations; one epoch if that is shorter.
         patience: stop after this many evaluations without a lower dev loss.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from iapt.backbone.base import Backbone
+from iapt.data.batches import Budget
 from iapt.methods.base import Method
 from iapt.training.step import Data, Optimizer, arch_step, weight_parameters, weight_step
 
@@ -24,7 +25,7 @@ def unrolled_arch_step(
     outer: tuple[Data, Sequence[int]],
     inner: tuple[Data, Sequence[int]],
     optimizer: Optimizer,
-    budget: int,
+    budget: int | Budget,
 ) -> float:
     """Leave the second-order gradient of Θ in `.grad`.
 

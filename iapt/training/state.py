@@ -14,7 +14,7 @@ from torch import Tensor
 
 from iapt.backbone import processes
 from iapt.backbone.base import Backbone
-from iapt.data.batches import Sampler
+from iapt.data.batches import Budget, Sampler
 from iapt.errors import TrainingError
 from iapt.methods.base import Method, Progress
 from iapt.methods.searched import Searched, Structured, adopt
@@ -69,6 +69,8 @@ class Run:
     ) -> None:
         self.backbone, self.method, self.hparams, self.dev = backbone, method, hparams, dev
         self.full_train, self.seed, self.held_out, self.order = train, seed, held_out, order
+        self.budget = Budget(hparams.batch_tokens, "hparams.batch_tokens")
+        self.eval_budget = Budget(hparams.eval_batch_tokens, "hparams.eval_batch_tokens")
         self.prepare()
 
     def prepare(self) -> None:
@@ -119,14 +121,14 @@ class Run:
                     outer,
                     (self.train, batch),
                     self.weights,
-                    self.hparams.batch_tokens,
+                    self.budget,
                 )
             else:
-                arch_step(backbone, self.method, *outer, self.hparams.batch_tokens)
+                arch_step(backbone, self.method, *outer, self.budget)
             self.arch.apply()
             self.arch.zero()
         self.method.on_step_start(progress)
-        loss = weight_step(self.backbone, self.method, self.train, batch, self.hparams.batch_tokens)
+        loss = weight_step(self.backbone, self.method, self.train, batch, self.budget)
         self.weights.apply()
         self.method.on_step_end(progress)
         self.weights.zero()
@@ -138,9 +140,7 @@ class Run:
         """Evaluate on dev, keep the best state, count patience."""
         h = self.history
         processes.check_same(self.method.state_dict())
-        loss, accuracy = evaluate(
-            self.backbone, self.method, self.dev, self.hparams.eval_batch_tokens
-        )
+        loss, accuracy = evaluate(self.backbone, self.method, self.dev, self.eval_budget)
         point = {"step": h.step, "loss": loss, "accuracy": accuracy}
         h.curve.append(point)
         if h.step > 0 and self._ready():

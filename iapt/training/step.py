@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from iapt.backbone import processes
 from iapt.backbone.base import Backbone
-from iapt.data.batches import micro_batches
+from iapt.data.batches import Budget
 from iapt.data.encode import IGNORE, Batch, Encoded, collate
 from iapt.errors import TrainingError
 from iapt.methods.base import Method
@@ -118,7 +118,7 @@ def weight_parameters(method: Method) -> list[nn.Parameter]:
 
 
 def weight_step(
-    backbone: Backbone, method: Method, data: Data, indices: Sequence[int], budget: int
+    backbone: Backbone, method: Method, data: Data, indices: Sequence[int], budget: int | Budget
 ) -> float:
     """Gradients of Ω for one optimizer batch, token-weighted over the whole batch; returns its loss."""
     weights = weight_parameters(method)
@@ -135,7 +135,7 @@ def weight_step(
 
 
 def arch_step(
-    backbone: Backbone, method: Method, data: Data, indices: Sequence[int], budget: int
+    backbone: Backbone, method: Method, data: Data, indices: Sequence[int], budget: int | Budget
 ) -> float:
     """Gradients of Θ for one batch of the outer data set; Ω is not touched; returns the batch's loss."""
     arch = method.arch_parameters()
@@ -147,7 +147,7 @@ def _accumulate(
     backbone: Backbone,
     data: Data,
     indices: Sequence[int],
-    budget: int,
+    budget: int | Budget,
     parameters: list[nn.Parameter],
 ) -> tuple[float, int]:
     """Set `.grad` of these parameters only, over the micro-batches of this process's share of a batch.
@@ -158,18 +158,23 @@ def _accumulate(
     total = 0.0
     for p in parameters:
         p.grad = None
+
+    def run(group: list[int]) -> None:
+        nonlocal total
+        out = response(backbone, data.batch(group).to(backbone.device), data.eos_token_id)
+        grads = torch.autograd.grad(out.loss / tokens, parameters, allow_unused=True)
+        # All sums before the first assignment: memory may run out among them.
+        sums = [
+            p.grad if g is None else g if p.grad is None else p.grad + g
+            for p, g in zip(parameters, grads, strict=True)
+        ]
+        total += float(out.loss.detach())
+        for p, g in zip(parameters, sums, strict=True):
+            p.grad = g
+
     own = processes.share(sorted(indices, key=lambda i: data.sizes[i]))
     with processes.own_draws(backbone.device):
-        for group in micro_batches(own, data.sizes, budget):
-            out = response(backbone, data.batch(group).to(backbone.device), data.eos_token_id)
-            for p, g in zip(
-                parameters,
-                torch.autograd.grad(out.loss / tokens, parameters, allow_unused=True),
-                strict=True,
-            ):
-                if g is not None:
-                    p.grad = g if p.grad is None else p.grad + g
-            total += float(out.loss.detach())
+        Budget.of(budget).each(own, data.sizes, run)
     return total, tokens
 
 
@@ -183,15 +188,21 @@ def _of_all(parameters: list[nn.Parameter], total: float) -> float:
     return total
 
 
-def evaluate(backbone: Backbone, method: Method, data: Data, budget: int) -> tuple[float, float]:
+def evaluate(
+    backbone: Backbone, method: Method, data: Data, budget: int | Budget
+) -> tuple[float, float]:
     """Dev loss (nats per response token) and the percentage of rows answered exactly (greedy)."""
     backbone.train(False)
     method.eval()
     loss, tokens, exact = 0.0, 0.0, 0.0
+
+    def run(group: list[int]) -> None:
+        nonlocal loss, tokens, exact
+        out = response(backbone, data.batch(group).to(backbone.device), data.eos_token_id)
+        loss, tokens, exact = loss + float(out.loss), tokens + out.tokens, exact + out.exact
+
+    own = processes.share(sorted(range(len(data.examples)), key=data.sizes.__getitem__))
     with torch.no_grad():
-        groups = micro_batches(range(len(data.examples)), data.sizes, budget)
-        for group in processes.share(groups):
-            out = response(backbone, data.batch(group).to(backbone.device), data.eos_token_id)
-            loss, tokens, exact = loss + float(out.loss), tokens + out.tokens, exact + out.exact
+        Budget.of(budget).each(own, data.sizes, run)
     loss, tokens, exact = processes.summed(loss, tokens, exact)
     return loss / tokens, 100 * exact / len(data.examples)
