@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from iapt.methods.base import Method
 
+THIN = 64  # wider matrices are read as fast either way, and copied faster as they are
 PLAIN = (bool, int, float, str, tuple, type(None))
 
 
@@ -66,9 +67,9 @@ def add_linear(y: Tensor, x: Tensor, weight: Tensor, scale: float) -> Tensor:
 
 
 def _stack(tensors: Sequence[Tensor]) -> Tensor:
-    """Stack tensors; the longer of their last two dimensions is contiguous, so that products read along it."""
+    """Stack tensors; thin ones (out, r) with the long dimension contiguous, along which products read faster."""
     first = tensors[0]
-    if first.dim() > 1 and first.shape[-2] > first.shape[-1]:
+    if first.dim() > 1 and first.shape[-2] > first.shape[-1] <= THIN:
         return torch.stack([t.mT for t in tensors]).mT
     return torch.stack(list(tensors))
 
