@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from iapt.judge.words import letters
 
 _FINAL, _SCORE = (
-    re.compile(r"\b(?:overall|final|total)\b", re.I),
+    re.compile(r"\b(?:overall|final|total|average|mean)\b", re.I),
     re.compile(r"\b(?:score|rating)\b", re.I),
 )
 

@@ -18,38 +18,50 @@ _LETTERS = {
         "v": "score scores scored scoring rating ratings rated grade graded mark marks point points pts"
         " note punktzahl bewertung puntuación puntaje punteggio оценка балла баллов",
         "g": "give giving given assign assigned award deserve deserves earn earns earned receive receives"
-        " received get gets got merit merits rate win wins say",
-        "f": "final overall total finally revised reflection thought",
+        " received get gets got merit merits rate win wins say"
+        " awarded awards deserving deserved meriting put puts place places earning warrant warrants"
+        " warranting garner garners",
+        "f": "final overall total average mean finally revised reflection thought",
         "e": "both each either same equal equally identical tie tied",
         "r": "respectively",
         "c": "than compared unlike over like",
         "!": "not never cannot can't don't doesn't isn't without instead rather if unless could might almost"
         " nearly below above under asks says claims writes tells prints print instructs demands requests"
-        " quotes quote so-called",
+        " quotes quote so-called probability odds fraction tests",
         ",": "vs versus",
         "j": "and but while whereas because since as with plus",
         "o": "for to goes",
         "k": "so a an the of is was are were be would will should i i'd i'll i've me my we our own it its this that"
         " at by from in on only just about around approximately roughly slightly solid strong high low perfect"
         " full decent good fair modest respectable quantitative numerical numeric part review evaluation"
-        " assessment comment comments feedback analysis regarding response assistant assistants responses",
+        " assessment them us also higher lower more fewer less"
+        " comment comments feedback analysis regarding response assistant assistants responses",
     }.items()
     for word in words.split()
 }
+_KINDS = {
+    "one": "1",
+    "two": "2",
+    "bad": "t",
+    "digits": "w",
+    "margin": "w",
+    "stop": ".",
+    "hypothetical": "!",
+}
 _MARKS = {",": ",", "、": ",", "(": "(", "[": "(", ")": ")", "]": ")", "&": "j", "+": "j"}
 
-_SPEAKER = (
+SPEAKER = (
     "(?:assistant|asistente|assistent|response|réponse|respuesta|antwort|model|system|chatbot|ai|reply|output"
     "|candidate|(?-i:A(?:nswer|NSWER))|助手|助理|回答|回复|ассистент|ответ)"
 )
-_LIST = re.compile(rf"\b({_SPEAKER})s\s+(1|(?-i:A))\s*(and|&|,|/|vs\.?)\s*(2|(?-i:B))\b", re.I)
+_LIST = re.compile(rf"\b({SPEAKER})s\s+(1|(?-i:A))\s*(and|&|,|/|vs\.?)\s*(2|(?-i:B))\b", re.I)
 _LABEL = re.compile(
-    rf"(?<![^\W_]){_SPEAKER}s?['’]?\s*(?:[#(]|no\.|number|[\"']\s*:)?\s*[\"']?"
+    rf"(?<![^\W_]){SPEAKER}s?['’]?\s*(?:[#(]|no\.|number|[\"']\s*:)?\s*[\"']?"
     r"(?P<after>1|2|one\b|two\b|(?-i:A|B|I{1,2})\b)(?![\d]|\.\d|[A-Za-z])\)?(?:['’]s\b)?"
-    rf"|\b(?:the\s+)?(?P<before>first|second|1st|2nd)\s+(?:{_SPEAKER}|answer)\b(?:['’]s)?"
+    rf"|\b(?:the\s+)?(?P<before>first|second|1st|2nd)\s+(?:{SPEAKER}|answer)\b(?:['’]s)?"
     r"|\bthe\s+(?P<bare>first|second|former|latter)(?:\s+one)?"
     r"(?=\s+(?:an?|gets?|receives?|deserves?|earns?|scores?|at|\d|is\s+an?\s+\d)|\s*[:=(])"
-    r"|(?<=\bfor\s)the\s+(?P<last>first|second)(?:\s+one)?(?=\s*[,.;]|\s+and\b|\s*$)"
+    r"|(?:(?<=\bfor\s)|(?<=\bto\s))the\s+(?P<last>first|second)(?:\s+one)?(?=\s*[,.;]|\s+and\b|\s*$)"
     r"|\b(?:score|rating|review)\s?\#?(?P<numbered>1|2|(?-i:A|B))(?=\W{0,3}[:=>])",
     re.I,
 )
@@ -58,15 +70,18 @@ _TEN = r"(?:10(?:[.,]0+)?|ten)\b(?![./,]?\d)"
 _OF = r"(?:/|\bout\s+of|\bof)\s*(?:an?\s+(?:possible|maximum|total)\s+(?:of\s+)?)?"
 _TOKEN = re.compile(
     rf"(?P<one>{ONE}+)|(?P<two>{TWO}+)|\[\[\s*(?P<b>{_N})\s*\]\]"
+    rf"|(?P<margin>\bby\s+(?:an?|{_N})\s+(?:full\s+|whole\s+)?points?\b|{_N}\s+points?\s+(?:more|less|fewer|higher|lower|better|worse|ahead|behind)\b)"
     rf"|(?P<bad>{_N}\s*(?:-|–|—|\bto\b|\bor\b)\s*{_N}(?:\s*{_OF}{_TEN})?|(?<![\w.)])-{_N}(?:\s*{_OF}\d+)?"
     rf"|\d+(?:[.,]\d+)?\s*(?:%|{_OF}(?!{_TEN})\d+(?:[./]\d+)*))"
-    rf"|(?P<t>{_N})\s*(?:points?\s+)?{_OF}{_TEN}(?:\s*(?:points?|marks?)\b)?|(?P<n>{_N})(?![A-Za-z\d%]|[.,]\d)|(?P<digits>\d[\d.,]*)"
+    rf"|(?P<t>{_N})\s*(?:points?\s+)?{_OF}{_TEN}(?:\s*(?:points?|marks?)\b)?"
+    rf"|(?P<n>(?<!/)(?<!/ )(?<!out of ){_N})(?![A-Za-z\d%]|[.,]\d)|(?P<digits>\d+(?:[.,]\d+)*)"
+    r"|(?P<hypothetical>\b(?:would|could|might)(?:['’]ve|\s+have)\s+(?:been|given|scored|rated|earned|received|got|gotten|deserved)\b)"
     r"|(?P<v>得分|评分|分数|打分|分)|(?P<word>[^\W\d_]+(?:['’-][^\W\d_]+)*\d*)"
     r"|(?P<stop>[;。；]|[.!?]+(?=[\s\"')\]]|$))|(?P<mark>\S)",
     re.I,
 )
 _SCALE = re.compile(
-    rf"(?:(?:on|from)\s+)?an?\s+(?:scale|range)\s+(?:of|from)\s+(?:\d+\s*(?:to|-|–)\s*)?{_TEN}|\b{_TEN}-point\s+scale"
+    rf"(?:,\s?)?(?:(?:on|from)\s+)?\ban?\s+(?:scale|range)\s+(?:of|from)\s+(?:\d+\s*(?:to|-|–)\s*)?{_TEN},?|\b{_TEN}-point\s+scale,?"
     rf"|(?<=[(\[])\s*(?:/|[01]\s*(?:to|-|–)\s*|out\s+of\s+){_TEN}\s*(?=[)\]])|(?<=score\s)out\s+of\s+{_TEN}"
     rf"|\b(?:from|between)\s+[01]\s+(?:to|and)\s+{_TEN}",
     re.I,
@@ -107,9 +122,7 @@ def letters(line: str) -> tuple[str, list[float | None]]:
         elif kind == "n":
             letter = "w" if value is None else "n"
         else:
-            letter = {"one": "1", "two": "2", "bad": "t", "digits": "w", "stop": "."}.get(
-                kind, kind
-            )
+            letter = _KINDS.get(kind, kind)
         found.append(letter)
         values.append(value)
     return "".join(found), values
