@@ -14,7 +14,7 @@ import secrets
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -139,23 +139,6 @@ def write_lines(path: Path, values: Iterable[Any]) -> int:
             file.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
             written += 1
     return written
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
-    """Write torch tensors, wherever they lie, to one safetensors file, atomically.
-
-    Raises:
-        StorageError: the file cannot be written.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file  # takes torch with it
-
-    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    with replacing(path) as temporary:
-        try:
-            save_file(plain, temporary, dict(metadata))
-        except SafetensorError as error:  # this library does not raise OSError for a full disk
-            raise OSError(str(error)) from error
 
 
 def read_text(path: Path) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from iapt.methods.base import Method
-from iapt.methods.saved import TENSORS, AdapterConfig, fit, read_config, read_tensors
+from iapt.methods.saved import TENSORS, AdapterConfig, fit, read_config, read_finite
 from iapt.methods.saved import save_adapter as save
 
 CONFIG = AdapterConfig(method={}, backbone={}, backbone_fingerprint="f", revision="random")
@@ -20,4 +20,4 @@ def load_adapter(folder: Path, method: Method, expected: Mapping[str, Any]) -> N
     """Read it into a method that was built with the same numbers."""
     config = read_config(folder).model_dump()
     assert {key: config[key] for key in expected} == dict(expected)
-    fit(method, read_tensors(folder / TENSORS), folder)
+    fit(method, read_finite(folder / TENSORS), folder)

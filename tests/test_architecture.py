@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RANKS = {
     "errors": 0,
     "files": 1,
-    **dict.fromkeys(("configuration", "remote"), 2),
+    **dict.fromkeys(("configuration", "remote", "tensors"), 2),
     **dict.fromkeys(("metrics", "backbone", "results"), 3),
     **dict.fromkeys(("tasks", "methods"), 4),
     "data": 5,
@@ -41,7 +41,7 @@ ONLY_IN = {
     "hydra": {"run", "cli", "configuration"},
     "omegaconf": {"run", "cli", "configuration"},
     "torch": {
-        *("backbone", "methods", "data", "training", "inference"),
+        *("tensors", "backbone", "methods", "data", "training", "inference"),
         *("plan", "provenance", "trained", "benchmarks", "run", "grid", "cli"),
     },
 }

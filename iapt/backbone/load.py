@@ -21,6 +21,7 @@ from iapt.errors import BackboneError, ConfigError, closest
 from iapt.files import remembered_sha256
 from iapt.remote.repository import Repository
 from iapt.remote.trouble import as_ours
+from iapt.tensors import digest_of
 
 TINY_VOCAB = 259  # the byte tokenizer of `iapt.backbone.tiny`
 READ = (
@@ -216,11 +217,7 @@ def load_backbone(config: BackboneConfig, device: torch.device) -> Loaded:
 
 def fingerprint(model: torch.nn.Module) -> str:
     """`sha256:` and a digest over names, shapes, dtypes and all values of a model's tensors."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return f"sha256:{digest.hexdigest()}"
+    return f"sha256:{digest_of(model.state_dict())}"
 
 
 def _origin(config: BackboneConfig, folder: Path, dtype: torch.dtype) -> tuple[str, str]:

@@ -2,20 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from iapt.data.encode import Encoded, encode
 from iapt.data.template import Rendered
-from iapt.errors import StorageError
-from iapt.files import note, write_tensors
-
-NAMES = ("tokens", "sizes")
+from iapt.errors import DataError, StorageError
+from iapt.files import note
+from iapt.tensors import read_sealed, write_sealed
 
 
 @dataclass(frozen=True)
@@ -65,37 +63,22 @@ def encode_all(
 
 def _read(path: Path) -> list[Encoded] | None:
     """Return the examples of a file that is exactly as `_keep` wrote it, else None."""
-    try:
-        with safe_open(path, "pt") as file:
-            digest = (file.metadata() or {}).get("digest")
-            tensors = {name: file.get_tensor(name) for name in NAMES}
-        if digest == _digest(tensors):
-            return _unpack(tensors)
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (SafetensorError, OSError, RuntimeError):
-        pass  # the same as a wrong digest
-    if path.exists():
+    try:
+        return _unpack(read_sealed(path)[0])
+    except DataError:
         note(f"{path} is damaged; its tokens are made again.")
-    return None
+        return None
 
 
 def _keep(path: Path, examples: Sequence[Encoded]) -> None:
-    """Write the examples with their digest; if that is impossible, continue without the cache."""
-    tensors = _pack(examples)
+    """Write the examples; if that is impossible, continue without the cache."""
     try:
-        write_tensors(path, tensors, {"digest": _digest(tensors)})
+        write_sealed(path, _pack(examples), None)
     except StorageError as error:
         reason = getattr(error.__cause__, "strerror", None) or error
         note(f"tokens are not kept in {path.parent} ({reason}); every run makes them again.")
-
-
-def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in NAMES:
-        digest.update(f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype} ".encode())
-        digest.update(tensors[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _key(rendered: Sequence[Rendered], tokenizer: Any, max_length: int, bos: bool) -> str:

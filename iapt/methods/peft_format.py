@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.errors import AdapterError, DataError
-from iapt.files import read_json, write_json, write_tensors
+from iapt.files import read_json, write_json
 from iapt.methods.base import Method
-from iapt.methods.saved import CONFIG, FORMAT, read_tensors
+from iapt.methods.saved import CONFIG, FORMAT, read_finite
+from iapt.tensors import write_tensors
 
 TENSORS = "adapter_model.safetensors"
 WRAPPED = "base_model.model."
@@ -111,7 +112,7 @@ def read_peft(folder: Path) -> tuple[Config, Tensors]:
             f"{folder} has only adapter_model.bin, a pickle, which runs code when it is read. Save it again with "
             "peft: model.save_pretrained(folder), which writes adapter_model.safetensors."
         )
-    return config, read_tensors(folder / TENSORS)
+    return config, read_finite(folder / TENSORS)
 
 
 def refuse_options(config: Mapping[str, Any], known: Iterable[str]) -> None:

@@ -13,15 +13,14 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from iapt.configuration.checking import faults
 from iapt.errors import AdapterError, DataError
-from iapt.files import read_json, write_json, write_tensors
+from iapt.files import read_json, write_json
 from iapt.methods.base import Method
 from iapt.methods.searched import adopt, serving_state
+from iapt.tensors import digest_of, read_tensors, write_tensors
 
 CONFIG, TENSORS = "adapter_config.json", "adapter.safetensors"
 FORMAT = {"format": "pt"}  # the metadata by which other libraries know torch's tensors
@@ -60,6 +59,7 @@ class AdapterConfig(BaseModel):
         decoding: see `Decoding`.
         trained: the run's name, its task and the task's template; or the origin of an imported adapter.
         versions: versions of the libraries that wrote it.
+        digest: SHA-256 of the tensors beside it; empty in an adapter that an older version wrote.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -72,6 +72,7 @@ class AdapterConfig(BaseModel):
     decoding: Decoding = Decoding()
     trained: dict[str, str] = {}
     versions: dict[str, str] = {}
+    digest: str = ""
 
 
 def save_adapter(folder: Path, method: Method, config: AdapterConfig) -> None:
@@ -80,8 +81,9 @@ def save_adapter(folder: Path, method: Method, config: AdapterConfig) -> None:
     Raises:
         StorageError: they cannot be written.
     """
-    write_tensors(folder / TENSORS, serving_state(method), FORMAT)
-    write_json(folder / CONFIG, config.model_dump())
+    tensors = serving_state(method)
+    write_tensors(folder / TENSORS, tensors, FORMAT)
+    write_json(folder / CONFIG, config.model_dump() | {"digest": _digest(tensors)})
 
 
 def read_config(folder: Path) -> AdapterConfig:
@@ -111,16 +113,16 @@ def read_config(folder: Path) -> AdapterConfig:
         raise AdapterError("\n".join(found[:SHOWN])) from error
 
 
-def read_tensors(file: Path) -> dict[str, Tensor]:
+def read_finite(file: Path) -> dict[str, Tensor]:
     """Read an untrusted safetensors file.
 
     Raises:
         AdapterError: it is missing or damaged, or contains a value that is not finite.
     """
     try:
-        tensors = load_file(file)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise AdapterError(f"{file} cannot be read ({error}).") from error
+        tensors, _ = read_tensors(file)
+    except DataError as error:
+        raise AdapterError(str(error)) from error
     broken = [
         name
         for name, t in tensors.items()
@@ -136,7 +138,7 @@ def fit(method: Method, tensors: Mapping[str, Tensor], where: Path) -> None:
 
     Args:
         method: freshly built; unusable after a failure.
-        tensors: from `read_tensors`.
+        tensors: from `read_finite`.
         where: their folder, for messages.
 
     Raises:
@@ -167,6 +169,23 @@ def fit(method: Method, tensors: Mapping[str, Tensor], where: Path) -> None:
     if wrong:
         raise AdapterError(f"the adapter in {where} does not fit:\n  " + "\n  ".join(wrong[:SHOWN]))
     method.load_state_dict(tensors)
+
+
+def check_digest(config: AdapterConfig, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Compare tensors with those that were saved with the configuration.
+
+    Raises:
+        AdapterError: they differ.
+    """
+    if config.digest and config.digest != _digest(tensors):
+        raise AdapterError(
+            f"{folder / TENSORS} has changed since {CONFIG} was written. Train the run again (force=true), or "
+            f'set digest to "" in {CONFIG} if the change is yours.'
+        )
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    return digest_of({name: tensors[name] for name in sorted(tensors)})
 
 
 def _kind(t: Tensor) -> str:

@@ -26,9 +26,10 @@ from iapt.methods.saved import (
     TENSORS,
     AdapterConfig,
     Decoding,
+    check_digest,
     fit,
     read_config,
-    read_tensors,
+    read_finite,
     save_adapter,
 )
 from iapt.plan import Plan
@@ -137,7 +138,7 @@ def read_saved(folder: Path, plugins: Plugins = NO_PLUGINS) -> Saved:
         run = read_json(folder / "config.json")
         _agree(config, run, folder)
         _warn_of_changes(run, plugins)
-    tensors = read_tensors(adapter / TENSORS)
+    tensors = read_finite(adapter / TENSORS)
     try:
         backbone = BackboneConfig.from_mapping(config.backbone)
         with torch.device("meta"):  # refuses absurd sizes before it allocates memory
@@ -149,6 +150,7 @@ def read_saved(folder: Path, plugins: Plugins = NO_PLUGINS) -> Saved:
     except (ConfigError, AdapterError, RuntimeError, OverflowError) as error:
         raise AdapterError(f"{adapter}: {error}") from error
     fit(method, tensors, adapter)
+    check_digest(config, tensors, adapter)
     return Saved(adapter, config, backbone, run, method.eval(), plugins)
 
 

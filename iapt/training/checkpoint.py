@@ -1,46 +1,42 @@
 """A run's checkpoint, which survives a kill at any moment.
 
-It is safetensors with JSON inside; nothing is pickled.  Writing is atomic, so a reader sees the old file
-or the new one, never half of one.
+It is sealed safetensors with JSON inside (`iapt/tensors.py`); nothing is pickled.  Writing is atomic, so a
+reader sees the old file or the new one, never half of one.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
-from iapt import files
-from iapt.errors import TrainingError
+from iapt.errors import DataError, TrainingError
+from iapt.tensors import read_sealed
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON state to one safetensors file, atomically.
+def read_checkpoint(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a checkpoint that `iapt.tensors.write_sealed` wrote.
 
-    Raises:
-        StorageError: the file cannot be written.
-    """
-    files.write_tensors(path, tensors, {"state": json.dumps(state)})
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write_tensors` wrote.
+    Args:
+        path: the file.
+        identity: the value of "identity" in its state: whose checkpoint it must be.
 
     Raises:
-        TrainingError: the file is not ours or is damaged; the message says what to do.
+        TrainingError: it is damaged, or another's; the message says what to do.
     """
     try:
-        with safe_open(path, "pt") as f:
-            metadata = f.metadata() or {}
-        return load_file(path), json.loads(metadata["state"])
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise TrainingError(
-            f"{path} cannot be read ({error}); delete it to restart this run."
-        ) from error
+        tensors, state = read_sealed(path)
+    except DataError as error:
+        raise unusable(str(error).rstrip(".")) from error
+    if not isinstance(state, dict) or state.get("identity") != identity:
+        raise unusable(f"{path} belongs to another configuration")
+    return tensors, state
+
+
+def unusable(fault: str) -> TrainingError:
+    """Return the error for a checkpoint that cannot be continued from."""
+    return TrainingError(f"{fault}; delete it to restart this run.")
 
 
 def optimizer_tensors(

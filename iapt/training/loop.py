@@ -100,7 +100,7 @@ def _search(
         plan.held_out,
         plan.order,
     )
-    history = _train(search, checkpoint, identity, Silent(), say, "searching")
+    history = _train(search, checkpoint, f"{identity} (search)", Silent(), say, "searching")
     method.end_search()
     run.backbone.detach()
     method.attach(run.backbone)

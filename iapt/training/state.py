@@ -15,14 +15,14 @@ from torch import Tensor
 from iapt.backbone import processes
 from iapt.backbone.base import Backbone
 from iapt.data.batches import Budget, Sampler
-from iapt.errors import TrainingError
 from iapt.methods.base import Method, Progress
 from iapt.methods.searched import Searched, Structured, adopt
+from iapt.tensors import write_sealed
 from iapt.training.checkpoint import (
     optimizer_tensors,
-    read_tensors,
+    read_checkpoint,
     restore_optimizer,
-    write_tensors,
+    unusable,
 )
 from iapt.training.hparams import HParams
 from iapt.training.second_order import unrolled_arch_step
@@ -178,7 +178,7 @@ class Run:
                 more, rest = optimizer_tensors(f"adamw.{name}", optimizer.adamw)
                 tensors |= more
                 state[name] = rest | {"schedule": _plain(optimizer.schedule.state_dict())}
-        write_tensors(path, tensors, state)
+        write_sealed(path, tensors, state)
 
     def resume(self, path: Path, identity: str) -> None:
         """Continue from a checkpoint of the same run.
@@ -186,12 +186,14 @@ class Run:
         Raises:
             TrainingError: the file belongs to another configuration, or is damaged.
         """
-        tensors, state = read_tensors(path)
-        if state["identity"] != identity:
-            raise TrainingError(
-                f"{path} belongs to another configuration; delete it to restart this run."
-            )
+        tensors, state = read_checkpoint(path, identity)
+        try:
+            self._restore(tensors, state)
+        # What another version of iapt sealed may lack a name or have another shape.
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise unusable(f"{path} does not fit this run ({type(error).__name__})") from error
 
+    def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         def part(prefix: str) -> dict[str, Tensor]:
             return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
 

@@ -1,5 +1,8 @@
 """AdaLoRA: importance, schedule, masks and penalty, against formulas and against peft."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -119,6 +122,52 @@ def test_fifty_steps_are_pefts():
             torch.testing.assert_close(
                 getattr(delta, part), getattr(module, part)["default"], atol=1e-8, rtol=0
             )
+
+
+def test_a_long_run_on_the_same_gradients_is_pefts_to_the_bit():
+    """Long runs part by rounding of the gradients alone: on equal ones nothing differs."""
+    layer = pytest.importorskip("peft.tuners.adalora.layer")
+    steps, gap, draw = 450, 1, torch.Generator().manual_seed(3)
+    torch.manual_seed(0)
+    ours = AdaLoRA(replace(tiny_dims("llama"), num_layers=1), init_rank=4, target_rank=2)
+    theirs = torch.nn.Module()
+    mine, peers = [], []
+    for _, site, delta in ours.blocks.each():
+        matrix = torch.nn.Module()
+        theirs.add_module(site, matrix)
+        for part in ("lora_A", "lora_E", "lora_B"):
+            mine.append(getattr(delta, part))
+            peers.append(torch.nn.Parameter(mine[-1].detach().clone()))
+            matrix.add_module(part, torch.nn.ParameterDict({"default": peers[-1]}))
+    config = SimpleNamespace(
+        beta1=0.85,
+        beta2=0.85,
+        target_r=2,
+        deltaT=gap,
+        total_step=steps,
+        tinit=int(0.12 * steps),
+        tfinal=int(0.5 * steps),
+    )
+    allocator = layer.RankAllocator(theirs, config, "default")
+    optimizers = [torch.optim.AdamW(each, lr=1e-3, weight_decay=0.0) for each in (mine, peers)]
+    pattern, apart = None, []
+    for step in range(1, steps + 1):
+        for p, q in zip(mine, peers, strict=True):
+            p.grad = q.grad = torch.randn(p.shape, generator=draw) + p.detach()
+        for optimizer in optimizers:
+            optimizer.step()
+        ours.on_step_end(Progress(step, steps))
+        if step < steps - config.tfinal:
+            _, now = allocator.update_and_allocate(theirs, step)
+            pattern = now or pattern
+        elif step == steps - config.tfinal:
+            _, pattern = allocator.update_and_allocate(theirs, step, force_mask=True)
+        else:
+            allocator.mask_using_rank_pattern(theirs, pattern)
+        if not all(torch.equal(p, q) for p, q in zip(mine, peers, strict=True)):
+            apart.append(step)
+    assert not apart
+    assert alive(ours) == 2 * len(ours.deltas())
 
 
 def test_importance_follows_the_formulas():

@@ -12,7 +12,14 @@ from iapt.errors import AdapterError
 from iapt.methods.adalora import AdaLoRA
 from iapt.methods.learned_adapter import LearnedAdapterReimpl
 from iapt.methods.lora import LoRA
-from iapt.methods.saved import AdapterConfig, fit, read_config, read_tensors, save_adapter
+from iapt.methods.saved import (
+    AdapterConfig,
+    check_digest,
+    fit,
+    read_config,
+    read_finite,
+    save_adapter,
+)
 from iapt.methods.searched import pending_search, serving_state
 from iapt.methods.ssp import SSP
 from tests.tiny import tiny_dims
@@ -37,9 +44,11 @@ def saved(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_what_is_saved_comes_back(tmp_path: Path):
     tensors = saved(tmp_path / "new" / "adapter")
-    found = read_tensors(tmp_path / "new" / "adapter" / "adapter.safetensors")
+    found = read_finite(tmp_path / "new" / "adapter" / "adapter.safetensors")
     assert found.keys() == tensors.keys() == method().state_dict().keys()
-    assert read_config(tmp_path / "new" / "adapter") == CONFIG
+    config = read_config(tmp_path / "new" / "adapter")
+    assert config.model_copy(update={"digest": ""}) == CONFIG
+    check_digest(config, found, tmp_path)
     names = sorted(p.name for p in (tmp_path / "new" / "adapter").iterdir())
     assert names == ["adapter.safetensors", "adapter_config.json"], "no other file stays"
 
@@ -62,6 +71,14 @@ def test_every_fault_of_an_adapter_is_named(tmp_path: Path):
         assert torch.equal(tensor, before[name]), "nothing is loaded of what does not fit"
 
 
+def test_a_value_that_changed_after_saving_is_noticed(tmp_path: Path):
+    tensors = saved(tmp_path)
+    next(iter(tensors.values()))[0, 0] += 1
+    with pytest.raises(AdapterError, match=r"adapter\.safetensors has changed since .*force=true"):
+        check_digest(read_config(tmp_path), tensors, tmp_path)
+    check_digest(CONFIG, tensors, tmp_path)  # an older version wrote no digest
+
+
 def test_another_rank_is_another_shape(tmp_path: Path):
     with pytest.raises(AdapterError, match=r"has shape \(2, 32\), here it is \(3, 32\)"):
         fit(method(rank=3), saved(tmp_path), tmp_path)
@@ -77,7 +94,7 @@ def test_half_an_adapter_is_none(tmp_path: Path, content: bytes | None):
     with pytest.raises(AdapterError, match="is not a saved adapter"):
         read_config(tmp_path)
     with pytest.raises(AdapterError, match="cannot be read"):
-        read_tensors(tmp_path / "adapter.safetensors")
+        read_finite(tmp_path / "adapter.safetensors")
 
 
 GOOD = CONFIG.model_dump()
@@ -118,7 +135,7 @@ def test_values_that_are_not_finite_are_refused(value: float, tmp_path: Path):
     next(iter(tensors.values()))[0, 0] = value
     save_file(tensors, tmp_path / "adapter.safetensors")
     with pytest.raises(AdapterError, match=r"not finite: blocks\.0\.\w+\.lora_A\."):
-        read_tensors(tmp_path / "adapter.safetensors")
+        read_finite(tmp_path / "adapter.safetensors")
 
 
 def changed(tensors: dict[str, torch.Tensor], ending: str, new: torch.Tensor) -> str:
