@@ -100,6 +100,18 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Make a folder and try to write to it, before long work whose result belongs there.
+
+    Raises:
+        StorageError: it cannot be made or written.
+    """
+    probe = folder / f".{os.getpid()}-{secrets.token_hex(4)}.probe"
+    write_text(probe, "")
+    with suppress(OSError):
+        probe.unlink()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file as UTF-8, atomically.
 

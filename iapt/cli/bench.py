@@ -80,8 +80,10 @@ def _bench(words: Words) -> None:
     # Refuses unknown names before it imports torch.
     prepare(words.overrides(*chosen, f"method={','.join(every)}"))
 
+    from iapt.files import check_writable, read_json, write_json
+
+    check_writable(Path(settings["out"]))
     from iapt.benchmarks import BENCHMARKS, Bench
-    from iapt.files import read_json, write_json
     from iapt.plan import make_plan
     from iapt.provenance import utc_now
 

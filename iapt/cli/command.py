@@ -243,7 +243,8 @@ def guarded(command: Callable[[], None]) -> int:
         sys.stdout.reconfigure(errors="replace")
     try:
         command()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None: it was closed before the start
+            sys.stdout.flush()
     except BrokenPipeError:  # piped into head; keep Python from writing again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except IaptError as error:
@@ -252,6 +253,10 @@ def guarded(command: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command resumes at the last checkpoint.", file=sys.stderr)
         return 130
+    except OSError as error:  # of a name too long for a file, or a working folder that is gone
+        where = f"{str(error.filename)[:200]}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}.", file=sys.stderr)
+        return 1
     except Exception as error:
         # Hydra and OmegaConf explain what is wrong with an override or an interpolation.
         if type(error).__module__.split(".")[0] not in ("hydra", "omegaconf"):

@@ -109,3 +109,13 @@ def test_tenants_are_timed_by_popularity_beside_bare_and_peft(tmp_path: Path):
     ]
     assert report["rows"][1]["bytes_per_tenant"] > 0
     assert (tmp_path / "tiny_llama-tenants.svg").is_file()
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").write_text("")
+    assert main([*TINY, f"out={tmp_path / 'file' / 'bench'}"]) == 1
+    captured = capsys.readouterr()
+    assert "cannot be written" in captured.err
+    assert not captured.out
