@@ -46,6 +46,7 @@ class Evaluation:
 
     Attributes:
         examples: the examples asked, with the further turns of a conversation.
+        instructions: what each asks, without the backbone's own format.
         outputs: the model's output for each.
         parsed: the answer found in each output, or None.
         scores: the scores over all examples.
@@ -55,6 +56,7 @@ class Evaluation:
     """
 
     examples: list[Example]
+    instructions: list[str]
     outputs: list[str]
     parsed: list[str | None]
     scores: Scores
@@ -63,7 +65,7 @@ class Evaluation:
     further: Sequence[Encoded] = ()
 
     def write_predictions(self, path: Path) -> None:
-        """Write one JSON line per example: id, output, parsed, references, score (0-100 or null).
+        """Write one JSON line per example: id, instruction, output, parsed, references, score (0-100 or null).
 
         Raises:
             StorageError: the file cannot be written.
@@ -74,13 +76,14 @@ class Evaluation:
             (
                 {
                     "id": e.id,
+                    "instruction": instruction,
                     "output": output,
                     "parsed": answer,
                     "references": e.references,
                     "score": score,
                 }
-                for e, output, answer, score in zip(
-                    self.examples, self.outputs, self.parsed, items, strict=True
+                for e, instruction, output, answer, score in zip(
+                    self.examples, self.instructions, self.outputs, self.parsed, items, strict=True
                 )
             ),
         )
@@ -207,7 +210,11 @@ def evaluate(
     parsed = [task.parse(output, e) for output, e in zip(outputs, asked, strict=True)]
     scores = task.score(parsed, asked)
     items = item_scores(task, parsed, asked, scores.value)
-    return Evaluation(asked, outputs, parsed, scores, items, clusters(task, asked), encoded_further)
+    instructions = [render(e, task.template, "{query}").instruction for e in asked]
+    together = clusters(task, asked)
+    return Evaluation(
+        asked, instructions, outputs, parsed, scores, items, together, encoded_further
+    )
 
 
 def item_scores(

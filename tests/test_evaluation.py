@@ -210,18 +210,28 @@ def test_a_line_of_predictions_has_the_output_what_was_found_in_it_and_the_refer
 ):
     examples = [example("one"), example("two", "no")]
     found = Evaluation(
-        examples, ["Yes.", "?"], ["yes", None], Scores("acc", 50.0, 2, 1), (100.0, 0.0), ()
+        examples,
+        ["Is it?", "Or not?"],
+        ["Yes.", "?"],
+        ["yes", None],
+        Scores("acc", 50.0, 2, 1),
+        (100.0, 0.0),
+        (),
     )
     found.write_predictions(tmp_path / "predictions.jsonl")
     lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
-        {"id": "one", "output": "Yes.", "parsed": "yes", "references": ["yes"], "score": 100.0},
-        {"id": "two", "output": "?", "parsed": None, "references": ["no"], "score": 0.0},
+        {"id": "one", "instruction": "Is it?"}
+        | {"output": "Yes.", "parsed": "yes", "references": ["yes"], "score": 100.0},
+        {"id": "two", "instruction": "Or not?"}
+        | {"output": "?", "parsed": None, "references": ["no"], "score": 0.0},
     ]
 
 
 def test_predictions_that_miss_an_example_are_not_written_as_if_whole(tmp_path: Path):
-    found = Evaluation([example("one")], ["Yes."], [], Scores("acc", 50.0, 1, 0), (100.0,), ())
+    found = Evaluation(
+        [example("one")], ["Is it?"], ["Yes."], [], Scores("acc", 50.0, 1, 0), (100.0,), ()
+    )
     with pytest.raises(ValueError, match="shorter"):
         found.write_predictions(tmp_path / "predictions.jsonl")
     assert not list(tmp_path.iterdir())

@@ -25,7 +25,7 @@ def row_by_hand(history: History) -> Row:
     prompts = Prompts(examples, encoded, {"train": examples["train"][:2], "dev": []})  # type: ignore[arg-type]
     further = [Encoded((1,), (2,), n) for n in (3, 0, 4)]
     evaluation = Evaluation(
-        [], [], [], Scores("acc", 62.5, 2, 3, {"f1": 70.0}), (25.0, 100.0), (0, 0), further
+        [], [], [], [], Scores("acc", 62.5, 2, 3, {"f1": 70.0}), (25.0, 100.0), (0, 0), further
     )
     return row_of(
         plan,

@@ -12,8 +12,9 @@ from iapt.errors import ConfigError
 COMMAND = Command(
     "iapt-report",
     "[key=value ...]",
-    "Write one HTML file (no script, no external file) with every cell of all result rows, the dev curves "
-    "and, with runs=FOLDER, sample predictions and the failed runs.",
+    "Write one HTML file (no script, no external file) with every cell of all result rows, what methods reach "
+    "and cost, the dev curves, the test examples over methods and seeds and, with runs=FOLDER, their texts, "
+    "sample predictions and the failed runs.",
     names={},
     at_most=0,
     keys=(
@@ -43,12 +44,22 @@ def _run(words: Words) -> None:
 
     rows, warnings = load_rows(words["rows"])
     cells, messages = collect(rows)
-    text = html_report(Material(rows, cells, [*warnings, *messages], runs, words["samples"]))
+    said = [*warnings, *messages]
+    text = html_report(Material(rows, cells, said, runs, words["samples"], _made()))
     write_text(words["out"], text)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     size = len(text) // 1024 + 1
     print(f"Written: {words['out']} ({len(rows)} rows, {len(cells)} cells, {size} KiB)")
+
+
+def _made() -> str:
+    from iapt.provenance import git_state, utc_now
+
+    state = git_state()
+    dirty = " with changes" if state["dirty"] else ""
+    commit = f" from commit {state['commit'][:12]}{dirty}" if state["commit"] else ""
+    return f"on {utc_now()}{commit}"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 
 from iapt.errors import IaptError
 from iapt.files import read_json
-from iapt.reporting.charts import Series, line_chart
+from iapt.reporting.charts.lines import Series, line_chart
 from iapt.reporting.measures import number
 from iapt.reporting.render import DASH, Document, Entry, Grid, Line
 from iapt.reporting.spec import MAIN_BACKBONE, load

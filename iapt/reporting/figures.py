@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from iapt.reporting.charts import Series, line_chart
+from iapt.reporting.charts.lines import Series, line_chart
 from iapt.reporting.choose import Scope
 from iapt.reporting.spec import load
 from iapt.reporting.tables import fill

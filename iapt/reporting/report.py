@@ -7,24 +7,28 @@ an escape is missing.
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from math import comb
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from iapt.reporting.charts import INK, PAPER, Series, line_chart
+from iapt.reporting.charts.canvas import INK, PAPER
+from iapt.reporting.charts.lines import MOST, Series, line_chart, panel_chart
+from iapt.reporting.environment import environment
+from iapt.reporting.items import item_view
 from iapt.reporting.summary import Section as Setting
-from iapt.reporting.summary import cells_grid, medians_grid, notes_of, sections
-from iapt.results.cells import Cell, differences
+from iapt.reporting.summary import cells_grid, labelled, medians_grid, notes_of, sections
+from iapt.reporting.tradeoff import AXES, ranges, tradeoffs
+from iapt.results.cells import Cell
 from iapt.results.row import Row
 from iapt.results.run_folder import failures, read_predictions
 from iapt.results.statistics import median
 
 LONGEST = 2_000  # characters shown of one text
-MOST_LINES = 15  # in one chart
 # Characters that reverse the reading direction and so can disguise a text.
 _TURNING = set(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 
@@ -35,7 +39,8 @@ class Block:
 
     Attributes:
         kind: A macro of the template: `note`, `text`, `list`, `table` (a `Grid`), `charts`,
-            `predictions`, `traceback`, `details` (blocks under a title, folded).
+            `choice` (name -> block, one shown at a time), `items` (an `ItemView`), `predictions`,
+            `traceback`, `details` (blocks under a title, folded).
         content: The content for that macro.
         title: The title of a folded block.
     """
@@ -63,6 +68,7 @@ class Material:
         messages: Warnings from reading and grouping.
         runs: Folder of run folders, for sample predictions and failed runs; None for neither.
         samples: Predictions shown per cell (from its lowest seed).
+        made: When and from which commit the page is made.
     """
 
     rows: Sequence[Row]
@@ -70,12 +76,22 @@ class Material:
     messages: Sequence[str] = ()
     runs: Path | None = None
     samples: int = 5
+    made: str = ""
 
 
 def html_report(material: Material) -> str:
     """Build the page."""
     found = [section for build in SECTIONS for section in build(material)]
-    return _environment().get_template("report.html.j2").render(material=material, sections=found)
+    beside = Counter(
+        (cell.backbone, cell.hparams, cell.data, cell.setting, cell.task) for cell in material.cells
+    )
+    page = _environment().get_template("report.html.j2")
+    return page.render(
+        material=material,
+        sections=found,
+        most_methods=max(beside.values(), default=0),
+        most_options=comb(len(AXES), 2),
+    )
 
 
 def _settings(material: Material) -> Iterator[Section]:
@@ -84,7 +100,9 @@ def _settings(material: Material) -> Iterator[Section]:
             Block("table", medians_grid(setting)),
             *([Block("list", notes)] if (notes := notes_of(setting)) else []),
             Block("details", [Block("table", cells_grid(setting))], "Every number of these cells"),
+            *_compared(setting),
             Block("charts", list(_curves(setting))),
+            *_items(setting, material.runs),
         ]
         if not setting.is_paper:
             warning = (
@@ -112,54 +130,72 @@ def _remarks(material: Material) -> Iterator[Section]:
         yield Section("Remarks", [Block("list", material.messages)])
 
 
-SECTIONS: Sequence[Callable[[Material], Iterator[Section]]] = (_settings, _failed, _remarks)
+def _ran_on(material: Material) -> Iterator[Section]:
+    grid = environment(material.rows)
+    if grid.lines:
+        yield Section("Environment of the runs", [Block("table", grid)])
+
+
+SECTIONS: Sequence[Callable[[Material], Iterator[Section]]] = (
+    _settings,
+    _failed,
+    _remarks,
+    _ran_on,
+)
+
+
+def _compared(setting: Setting) -> Iterator[Block]:
+    """Draw the methods of each task beside each other: scores, and what they cost."""
+    for task in setting.tasks:
+        cells = labelled(setting, task)
+        if len(cells) < 2:
+            continue
+        yield Block("charts", [_picture(ranges(task, cells))])
+        drawn = {name: Block("charts", [_picture(svg)]) for name, svg in tradeoffs(task, cells)}
+        if drawn:
+            yield Block("choice", drawn, f"{task}, two measures of every method:")
 
 
 def _curves(setting: Setting) -> Iterator[Markup]:
-    """Draw dev accuracy and loss against steps, a line per cell (median over its seeds).
-
-    Methods share a chart; if there are too many lines, each has its own.
-    """
+    """Draw dev accuracy and loss against steps: the median over seeds, and their range."""
     for task in setting.tasks:
-        lines = [
-            line
-            for name, cells in setting.by_name.items()
-            for line in _labelled(name, [cell for cell in cells if cell.task == task])
-        ]
-        names = [""] if len(lines) <= MOST_LINES else list(setting.by_name)
-        for name, key in product(names, ("accuracy", "loss")):
-            svg = line_chart(
-                [
-                    Series(label, _median_curve(cell, key))
-                    for label, cell in lines
-                    if name in ("", cell.name)
-                ],
-                title=f"{task}{', ' if name else ''}{name}: dev {key}",
-                x_label="step",
-                y_label=key,
-            )
-            if svg:  # the chart escapes its labels; its colours follow the page
-                yield Markup(svg.replace(INK, "currentColor").replace(PAPER, "none"))
+        cells = labelled(setting, task)
+        draw = line_chart if len(cells) <= MOST else panel_chart
+        for key in ("accuracy", "loss"):
+            lines = [_curve(label, cell, key) for label, cell in cells]
+            svg = draw(lines, title=f"{task}: dev {key}", x_label="step", y_label=key)
+            if svg:
+                yield _picture(svg)
 
 
-def _labelled(name: str, cells: Sequence[Cell]) -> list[tuple[str, Cell]]:
-    """Label cells; several cells of one method by the first value in which they differ."""
-    if len(cells) < 2:
-        return [(name, cell) for cell in cells]
-    apart = differences([cell.rows[0] for cell in cells], most=1)
-    facts = [what.partition(", and")[0].partition("=") for what in apart]  # hparams.lr=0.001
-    labels = [f"{name}, {key.rpartition('.')[2]}={value}" for key, _, value in facts]
-    return sorted(zip(labels, cells, strict=True), key=lambda line: line[0])
-
-
-def _median_curve(cell: Cell, key: str) -> list[tuple[float, float]]:
+def _curve(label: str, cell: Cell, key: str) -> Series:
     at: dict[int, list[float]] = {}
     for row in cell.rows:
         for point in row.dev.curve:
             value: float | None = getattr(point, key)
             if value is not None:
                 at.setdefault(point.step, []).append(value)
-    return [(step, median(values)) for step, values in sorted(at.items())]
+    points = sorted(at.items())
+    return Series(
+        label,
+        [(step, median(values)) for step, values in points],
+        [(step, min(values), max(values)) for step, values in points if len(values) > 1],
+    )
+
+
+def _picture(svg: str) -> Markup:
+    """Trust a picture, which escapes its labels, and let its colours follow the page."""
+    return Markup(svg.replace(INK, "currentColor").replace(PAPER, "none"))
+
+
+def _items(setting: Setting, runs: Path | None) -> Iterator[Block]:
+    for task in setting.tasks:
+        view = item_view(labelled(setting, task), runs)
+        if view:
+            title = (
+                f"{task}: {len(view.items)} examples over methods and seeds, most disputed first"
+            )
+            yield Block("details", [Block("items", view)], title)
 
 
 def _predictions(setting: Setting, runs: Path, samples: int) -> Iterator[Block]:

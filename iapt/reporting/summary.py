@@ -9,7 +9,7 @@ from iapt.reporting.footnotes import footnotes
 from iapt.reporting.measures import Standing
 from iapt.reporting.render import DASH, Document, Grid
 from iapt.reporting.spec import load_table, paper_lines
-from iapt.results.cells import Cell, count_of
+from iapt.results.cells import Cell, count_of, differences
 from iapt.results.row import Row
 from iapt.results.statistics import bootstrap_interval, iqm
 
@@ -90,6 +90,23 @@ def summary(rows: Sequence[Row], cells: Sequence[Cell], messages: Sequence[str] 
         document.details.append(cells_grid(section))
         document.records += [_record(section, cell) for cell in section.cells]
     return document
+
+
+def labelled(section: Section, task: str) -> list[tuple[str, Cell]]:
+    """Return a section's cells of a task with their labels, in the order of Table 1.
+
+    Several cells of one method are told apart by the first value in which they differ.
+    """
+    found: list[tuple[str, Cell]] = []
+    for name, members in section.by_name.items():
+        cells = [cell for cell in members if cell.task == task]
+        labels = [name]
+        if len(cells) > 1:
+            apart = differences([cell.rows[0] for cell in cells], most=1)
+            facts = [what.partition(", and")[0].partition("=") for what in apart]
+            labels = [f"{name}, {key.rpartition('.')[2]}={value}" for key, _, value in facts]
+        found += sorted(zip(labels, cells, strict=False), key=lambda each: each[0])
+    return found
 
 
 def medians_grid(section: Section) -> Grid:

@@ -41,7 +41,7 @@ def rows(folder: str | Path = "results/rows") -> "pd.DataFrame":
 
 
 def predictions(run: str | Path) -> "pd.DataFrame":
-    """Return a run's predictions: columns id, output, parsed, references, score and correct.
+    """Return a run's predictions: columns id, output, parsed, references, score, correct and instruction.
 
     Args:
         run: the run's folder, such as ``runs/<run_id>``.

@@ -18,6 +18,7 @@ class Prediction:
     """One decoded test example; any text in it may be hostile.
 
     Attributes:
+        instruction: Empty in a file of an older version.
         score: 0-100; None in a file of an older version, and for a metric that is no mean over examples.
         correct: whether the score is all or nothing; None if it is neither. An unparsed answer is wrong.
     """
@@ -28,6 +29,7 @@ class Prediction:
     references: tuple[str, ...]
     score: float | None
     correct: bool | None
+    instruction: str = ""
 
 
 def predictions(folder: Path, bad: list[str] | None = None) -> Iterator[Prediction]:
@@ -100,4 +102,5 @@ def _prediction(raw: Mapping[str, Any]) -> Prediction:
         references=tuple(map(str, many)),
         score=score,
         correct=False if parsed is None else correct,
+        instruction=str(raw.get("instruction", "")),
     )

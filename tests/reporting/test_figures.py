@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 
-from iapt.reporting.charts import COLOURS
+from iapt.reporting.charts.canvas import COLOURS
 from iapt.reporting.figures import drawings
 from iapt.reporting.render import Document, Entry
 from iapt.reporting.tables import score_table

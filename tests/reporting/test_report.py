@@ -9,7 +9,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from iapt.reporting import report
-from iapt.reporting.charts import INK, PAPER
+from iapt.reporting.charts.canvas import COLOURS, INK, PAPER
 from iapt.reporting.report import Block, Material, Section, html_report
 from iapt.results.cells import collect
 from iapt.results.row import Row
@@ -73,8 +73,10 @@ def test_the_table_and_the_curves_show_the_rows() -> None:
     text = html_report(Material(rows, collect(rows)[0]))
     assert "<td>60.0 (3/5)</td>" in text
     assert "Not the paper's setting" in unescape(text)
-    assert text.count("<svg") == 2
     assert text.count("<title>boolq: dev accuracy</title>") == 1
+    assert text.count("<title>boolq: dev loss</title>") == 1
+    assert text.count("<title>boolq: test score of each seed, and the median</title>") == 1
+    assert text.count("<title>boolq: test score against trained parameters</title>") == 1
 
 
 def test_hostile_output_is_shown_as_text(tmp_path: Path) -> None:
@@ -189,19 +191,29 @@ def test_a_block_that_the_template_does_not_know_is_an_error(
         html_report(Material([], []))
 
 
-def test_cells_of_one_method_are_told_apart_and_many_lines_get_a_chart_per_method() -> None:
+def test_cells_of_one_method_are_told_apart_and_many_lines_get_a_panel_each() -> None:
     rows = [
         a_row("sst2", name, config={"hparams": {"lr": rate}}, **QUICK)
         for name in ("lora", "iapt")
         for rate in (0.001, 0.002)
     ]
     text = html_report(Material(rows, collect(rows)[0]))
-    assert text.count("<title>sst2: dev accuracy</title>") == 1
-    assert {"lora, lr=0.001", "lora, lr=0.002"} <= set(re.findall(r">([^<>]+)</text>", text))
-    rows += five("sst2", "lpt", [70.0], **QUICK)
-    rows += [a_row("sst2", f"method{n}", **QUICK) for n in range(report.MOST_LINES - 5)]
-    assert html_report(Material(rows, collect(rows)[0])).count("<svg") == 2
-    rows.append(a_row("sst2", "one_too_many", **QUICK))
+    curves = text[text.index("<title>sst2: dev accuracy") : text.index("<title>sst2: dev loss")]
+    assert {"lora, lr=0.001", "lora, lr=0.002"} <= set(re.findall(r">([^<>]+)</text>", curves))
+    assert {colour for colour in COLOURS if colour in curves} == set(COLOURS[:4])
+    rows += [a_row("sst2", f"method{n}", **QUICK) for n in range(10)]
     text = html_report(Material(rows, collect(rows)[0]))
-    assert text.count("<title>sst2, lora: dev accuracy</title>") == 1
-    assert text.count("<svg") == 2 * 14
+    assert text.count("<title>sst2: dev accuracy</title>") == 1
+    curves = text[text.index("<title>sst2: dev accuracy") : text.index("<title>sst2: dev loss")]
+    assert {colour for colour in COLOURS if colour in curves} == {COLOURS[0]}
+    assert {f"method{n}" for n in range(10)} <= set(re.findall(r">([^<>]+)</text>", curves))
+
+
+def test_the_environment_of_the_runs_and_of_the_page_is_stated() -> None:
+    rows = [a_row(seed=0, git={"commit": "a" * 40, "dirty": True}, device="cpu <1>", **QUICK)]
+    rows += [a_row(seed=1, git={"commit": "b" * 40}, device="cpu <1>", **QUICK)]
+    text = html_report(Material(rows, collect(rows)[0], made="on a <day>"))
+    assert "Made on a &lt;day&gt;." in text
+    assert "aaaaaaaaaaaa with changes (1 row), bbbbbbbbbbbb (1 row)" in text
+    assert "<td>cpu &lt;1&gt;</td>" in text
+    assert "<td>2026-11-23</td>" in text

@@ -78,7 +78,9 @@ def test_predictions_are_one_line_an_example(tmp_path: Path) -> None:
     ]
     (tmp_path / "predictions.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
     frame = predictions(str(tmp_path))
-    assert list(frame.columns) == ["id", "output", "parsed", "references", "score", "correct"]
+    assert list(frame.columns) == [
+        *("id", "output", "parsed", "references", "score", "correct", "instruction")
+    ]
     assert list(frame["correct"]) == [True, False]
     assert list(frame["references"]) == [("yes",), ("no",)]
 
@@ -101,6 +103,7 @@ def test_predictions_that_are_missing_or_damaged_are_named(tmp_path: Path) -> No
         "references",
         "score",
         "correct",
+        "instruction",
     ]
     path.unlink()
     os.mkfifo(path)

@@ -5,7 +5,8 @@ from xml.etree import ElementTree
 import matplotlib
 import pytest
 
-from iapt.reporting.charts import COLOURS, Series, line_chart
+from iapt.reporting.charts.canvas import COLOURS
+from iapt.reporting.charts.lines import Series, line_chart, panel_chart
 
 POINTS = [(float(x), float(x * x)) for x in range(0, 200, 10)]
 HOSTILE = '</text><script>alert("&")</script>\x1b\ud800\u202e'
@@ -97,3 +98,21 @@ def test_a_logarithmic_axis_shows_the_values_themselves_where_they_are_few() -> 
     points = [(float(2**n), 1.0 * n) for n in range(6)]
     found = texts(chart(Series("a", points), log_x=True))
     assert {"1", "2", "4", "8", "16", "32"} <= set(found)
+
+
+def test_a_band_is_drawn_behind_its_line() -> None:
+    band = [(0.0, 1.0, 3.0), (1.0, 2.0, float("nan")), (2.0, 1.0, 2.0)]
+    svg = chart(Series("a", [(0.0, 2.0), (2.0, 1.5)], band))
+    assert svg.count("opacity: 0.15") == 1
+    assert chart(Series("a", [(0.0, 2.0)])).count("opacity: 0.15") == 0
+
+
+def test_many_lines_have_a_panel_each_in_one_colour() -> None:
+    lines = [Series(f"m{n}", [(0.0, n), (1.0, n + 1.0)]) for n in range(14)]
+    svg = panel_chart([*lines, Series("empty", [])], title=HOSTILE, x_label="x", y_label="y")
+    ElementTree.fromstring(svg)
+    assert [text for text in texts(svg) if text and text.startswith("m")] == [
+        f"m{n}" for n in range(14)
+    ]
+    assert {colour for colour in COLOURS if colour in svg} == {COLOURS[0]}
+    assert panel_chart([], title="t", x_label="x", y_label="y") == ""

@@ -1,0 +1,120 @@
+"""What all pictures share: style, colours, and the way from a figure to SVG."""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from html import escape
+from itertools import pairwise
+
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from iapt.reporting.render import clean
+
+INK, PAPER = "#333333", "#ffffff"  # the two colours that a dark page replaces
+FAINT = "#88888866"  # context behind what a picture is about, on light and dark paper
+# Okabe and Ito's palette without black, which colour-blind readers can distinguish.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+LARGEST = 1e15  # points beyond it, and NaN, are left out
+WIDTH, HEIGHT, FONT = 6.2, 3.1, 9  # inches, inches, points
+LETTER = 0.56 * FONT  # points; the width of a letter
+LONGEST = 24  # letters of a label
+
+_STYLE = {
+    "svg.hashsalt": "iapt",  # identifiers would be random otherwise
+    "svg.fonttype": "none",  # text stays text
+    "text.parse_math": False,  # a dollar sign in a label is a dollar sign
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same widths everywhere
+    "font.size": FONT,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor"), INK),
+    **dict.fromkeys(("xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
+    **{"axes.grid": True, "axes.grid.axis": "y", "grid.color": "#8888884d"},
+}
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw in the style of all pictures, whatever the user's own settings are."""
+    with style.context(["default", _STYLE]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a label may hold letters that the measuring font lacks
+        yield
+
+
+def new_figure(height: float = HEIGHT) -> Figure:
+    """Return an empty figure of the common width."""
+    figure = Figure(figsize=(WIDTH, height))
+    FigureCanvasSVG(figure)
+    return figure
+
+
+def svg_of(figure: Figure, title: str) -> str:
+    """Return a figure as an ``<svg>`` element with an accessible title, without prologue and unused identifiers."""
+    file = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(file, format="svg", metadata=nothing)
+    svg = file.getvalue()
+    element = re.sub(r' id="[a-z][\w.]*_\d+"', "", svg[svg.index("<svg") :])
+    head, _, rest = element.partition(">")
+    return f'{head} role="img"><title>{escape(clean(title))}</title>{rest}'
+
+
+def short(label: str) -> str:
+    """Return a label on one line, cut to the letters that there is room for."""
+    return clean(label)[:LONGEST]
+
+
+def colour(number: int) -> str:
+    """Return the colour of a line by its number."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def finite(value: float, log: bool = False) -> bool:
+    """Say whether a value can be drawn on an axis."""
+    return abs(value) < LARGEST and not (log and value <= 0)
+
+
+def label_axes(axes: Axes, title: str, x_label: str, y_label: str) -> None:
+    """Set the texts of a picture."""
+    axes.set_title(clean(title), loc="left", fontsize=FONT + 1)
+    axes.set_xlabel(clean(x_label))
+    axes.set_ylabel(clean(y_label))
+
+
+def scale_x(axes: Axes, values: Sequence[float], log: bool) -> None:
+    """Set the horizontal axis; a logarithmic one has a tick at each value if these are few."""
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        few = sorted(set(values))
+        if len(few) <= 8 and all(b >= 1.5 * a for a, b in pairwise(few)):
+            axes.set_xticks(few)
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    amounts(axes.xaxis)
+
+
+def amounts(axis: Axis) -> None:
+    """Write the numbers of an axis as 250, 10k, 1.2M."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _amount(value)))
+
+
+def scale_y(axes: Axes) -> None:
+    """Set the vertical axis; non-negative values have no tick below zero."""
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    low, high = axes.get_ylim()
+    if low < 0 <= axes.dataLim.y0:
+        axes.set_ylim(0, max(high, 1.0) if axes.dataLim.y1 == 0 else high)
+
+
+def _amount(value: float) -> str:
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:.3g}M"
+    return f"{value / 1e3:.3g}k" if abs(value) >= 1e4 else f"{value:.4g}"

@@ -1,0 +1,160 @@
+"""Line charts: a few lines in one picture, labelled at their ends, or a panel for each of many."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from matplotlib.axes import Axes
+
+from iapt.reporting.charts.canvas import (
+    COLOURS,
+    FAINT,
+    FONT,
+    HEIGHT,
+    colour,
+    drawing,
+    finite,
+    label_axes,
+    new_figure,
+    scale_x,
+    scale_y,
+    short,
+    svg_of,
+)
+from iapt.reporting.render import clean
+
+Points = list[tuple[float, float]]
+PLOT = {"left": 0.1, "right": 0.72, "top": 0.9, "bottom": 0.16}  # labels are on the right
+ACROSS = 4  # panels side by side
+MOST = len(COLOURS)  # lines that can be told apart in one picture
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a chart.
+
+    Attributes:
+        label: Printed beside the line; it may come from a row, so it is not trusted.
+        points: (x, y); points that are not finite are left out.
+        band: (x, low, high) around the line, such as the range over seeds.
+    """
+
+    label: str
+    points: Sequence[tuple[float, float]]
+    band: Sequence[tuple[float, float, float]] = ()
+
+
+def line_chart(
+    series: Sequence[Series], *, title: str, x_label: str, y_label: str, log_x: bool = False
+) -> str:
+    """Draw lines with labels at their ends.
+
+    Args:
+        series: The lines; those without a drawable point are left out.
+        title: The heading, and the accessible name.
+        x_label: Label of the horizontal axis.
+        y_label: Label of the vertical axis.
+        log_x: Use a logarithmic horizontal axis, which leaves out points with x <= 0.
+
+    Returns:
+        An ``<svg>`` element, or an empty string if there is nothing to draw.
+    """
+    drawn = _drawable(series, log_x)
+    if not drawn:
+        return ""
+    with drawing():
+        height = max(HEIGHT, 0.19 * len(drawn) + 0.9)
+        figure = new_figure(height)
+        axes = figure.subplots(gridspec_kw=PLOT)
+        for number, (each, points) in enumerate(drawn):
+            _band(axes, each, log_x, colour(number))
+            axes.plot(*zip(*points, strict=True), color=colour(number), marker="o", markersize=3)
+        label_axes(axes, title, x_label, y_label)
+        scale_x(axes, [x for _, points in drawn for x, _ in points], log_x)
+        scale_y(axes)
+        _label_ends(axes, drawn, gap=0.17 / (height * (PLOT["top"] - PLOT["bottom"])))
+        return svg_of(figure, title)
+
+
+def panel_chart(series: Sequence[Series], *, title: str, x_label: str, y_label: str) -> str:
+    """Draw each line in a panel of its own, with the others faintly behind it; axes are shared.
+
+    Args:
+        series: As for `line_chart`.
+        title: The heading, and the accessible name.
+        x_label: Label of the horizontal axes.
+        y_label: Label of the vertical axes.
+
+    Returns:
+        An ``<svg>`` element, or an empty string if there is nothing to draw.
+    """
+    drawn = _drawable(series, log_x=False)
+    if not drawn:
+        return ""
+    with drawing():
+        down = ceil(len(drawn) / ACROSS)
+        figure = new_figure(0.6 + 1.15 * down)
+        grid = figure.subplots(down, ACROSS, sharex=True, sharey=True, squeeze=False)
+        spare = 1.15 * down + 0.6
+        figure.subplots_adjust(0.1, 0.4 / spare, 0.99, 1 - 0.42 / spare, 0.08, 0.28)
+        for number, axes in enumerate(grid.flat):
+            if number >= len(drawn):
+                axes.set_axis_off()
+                continue
+            each, points = drawn[number]
+            for _, others in drawn:
+                axes.plot(*zip(*others, strict=True), color=FAINT, linewidth=0.6)
+            _band(axes, each, False, COLOURS[0])
+            axes.plot(*zip(*points, strict=True), color=COLOURS[0], linewidth=1.6)
+            axes.set_title(short(each.label), loc="left", fontsize=FONT - 1, pad=2)
+            axes.tick_params(labelsize=FONT - 2)
+        scale_x(grid[0][0], [], log=False)
+        scale_y(grid[0][0])
+        figure.suptitle(clean(title), x=0.01, ha="left", fontsize=FONT + 1)
+        figure.supxlabel(clean(x_label), fontsize=FONT)
+        figure.supylabel(clean(y_label), fontsize=FONT)
+        return svg_of(figure, title)
+
+
+def _drawable(series: Sequence[Series], log_x: bool) -> list[tuple[Series, Points]]:
+    found = [
+        (each, sorted((x, y) for x, y in each.points if finite(x, log_x) and finite(y)))
+        for each in series
+    ]
+    return [(each, points) for each, points in found if points]
+
+
+def _band(axes: Axes, each: Series, log_x: bool, shade: str) -> None:
+    edges = sorted(edge for edge in each.band if finite(edge[0], log_x) and all(map(finite, edge)))
+    if edges:
+        x, low, high = zip(*edges, strict=True)
+        axes.fill_between(x, low, high, color=shade, alpha=0.15, linewidth=0)
+
+
+def _label_ends(axes: Axes, drawn: Sequence[tuple[Series, Points]], gap: float) -> None:
+    """Print each label beside the last point of its line, and move overlapping labels apart."""
+    low, high = axes.get_ylim()
+    ends = [(points[-1][1] - low) / (high - low) for _, points in drawn]
+    order = sorted(range(len(drawn)), key=lambda number: ends[number])
+    heights = [ends[number] for number in order]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + gap)
+    heights[-1] = min(heights[-1], 1.0)
+    for i in reversed(range(len(heights) - 1)):
+        heights[i] = min(heights[i], heights[i + 1] - gap)
+    for number, height in zip(order, heights, strict=True):
+        each, points = drawn[number]
+        axes.annotate(
+            short(each.label),
+            xy=points[-1],
+            xytext=(1.03, height),
+            textcoords="axes fraction",
+            verticalalignment="center",
+            color=colour(number),
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour(number),
+                "alpha": 0.4,
+                "relpos": (0, 0.5),
+            },
+        )
