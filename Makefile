@@ -22,7 +22,7 @@ SAMPLE_SWEEP := hparams.max_steps=16 hparams.eval_every=8 limit.dev=50 limit.tes
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup quickstart test test-all gpu-test check format smoke report sweep-sample bench clean \
+.PHONY: help setup quickstart test test-all gpu-test check format smoke report pages sweep-sample bench clean \
         table1 table2 table3 table4 table5 table6 table7 table8 figure2 figure3 claims params rates ledger
 
 help: ## this list
@@ -86,6 +86,9 @@ claims: $(READY) ## what the rows say of the paper's claims, at its scale and, a
 
 params rates ledger: $(READY) ## the parameters of every method; the learning rates tried; what other papers print
 	$(BIN)/iapt-table $@ $(ARGS)
+
+pages: $(READY) ## the tables of README.md and docs/evidence.md, and the picture, from the committed rows
+	$(BIN)/python -m scripts.fill_pages
 
 report: $(READY) ## one HTML page: tables, curves, predictions
 	$(BIN)/iapt-report $(if $(wildcard runs),runs=runs) $(ARGS)

@@ -1,7 +1,6 @@
 """The Python lines of README.md and docs/adapters.md, run as they stand where a run was made as they say."""
 
 import ast
-import csv
 import os
 import re
 import subprocess
@@ -55,28 +54,6 @@ def test_the_lines_of_the_page_on_adapters_run(tmp_path: Path):
     )
     assert len(blocks) == 2
     printed("\n".join(blocks), tmp_path)
-
-
-def test_the_table_of_the_readme_is_the_committed_one():
-    with (ROOT / "results/learning_rates/rates.csv").open(encoding="utf-8") as file:
-        every = list(csv.DictReader(file))
-    records = [r for r in every if r["setting"] == every[0]["setting"]]
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## What was measured")[1]
-    lines = [
-        line.strip("| ").split(" | ")
-        for line in section.split("## ")[0].splitlines()
-        if "|" in line
-    ]
-    shown = [line for line in lines[2:] if len(line) == 6]
-    assert len(shown) == 14
-    best = {
-        (f"{float(r['test']):.1f}", f"{float(r['rate']):g}", f"{float(r['peak_memory_mib']):.0f}")
-        for r in records
-        if r["best"] == "True"
-    }
-    at_the_papers = {f"{float(r['test']):.1f}" for r in records if float(r["rate"]) == 1e-4}
-    assert {tuple(line[3:]) for line in shown} == best
-    assert {line[2] for line in shown} == at_the_papers
 
 
 def test_what_the_readme_links_to_is_there():

@@ -86,13 +86,18 @@ def markdown(document: Document) -> str:
     parts = [f"# {_md(document.title)}", *map(_md, document.intro)]
     for grid in [*document.grids, *document.details]:
         parts += [f"## {_md(grid.title)}"] if grid.title else []
-        laid = texts(grid, _md, _MARKDOWN)
-        parts.append(tabulate(laid, "firstrow", tablefmt="github", disable_numparse=True))
+        parts.append(markdown_table(grid))
     if document.notes:
         parts.append("\n".join(f"- {_md(note)}" for note in document.notes))
     if document.commands:
         parts += [MISSING, "```\n" + "\n".join(map(clean, document.commands)) + "\n```"]
     return "\n\n".join(parts) + "\n"
+
+
+def markdown_table(grid: Grid) -> str:
+    """Render one grid as a GitHub Markdown table."""
+    laid = texts(grid, _md, _MARKDOWN)
+    return tabulate(laid, "firstrow", tablefmt="github", disable_numparse=True)
 
 
 def terminal(document: Document, width: int) -> str:

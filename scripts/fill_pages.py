@@ -1,0 +1,206 @@
+"""Fill the tables of README.md and docs/evidence.md, and draw the README's picture, from the committed rows.
+
+    make pages
+
+A page marks the place of a block: ``<!-- block NAME -->`` before it, ``<!-- end -->`` behind it.
+"""
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from iapt.errors import DataError
+from iapt.files import write_text
+from iapt.reporting.charts.comparison import Spot, tradeoff_chart
+from iapt.reporting.choose import Scope
+from iapt.reporting.claims import claims_document
+from iapt.reporting.ledger import ledger
+from iapt.reporting.rates import rates_document
+from iapt.reporting.render import DASH, Entry, Grid, markdown_table
+from iapt.reporting.scale import settle
+from iapt.reporting.spec import load_table, unattainable_notes
+from iapt.reporting.tables import fill
+from iapt.results.cells import Cell, collect
+from iapt.results.row import read_rows
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("README.md", "docs/evidence.md")
+PICTURE = "docs/small_scale.svg"
+TASK = "sst2"
+BLOCK = re.compile(r"(<!-- block (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+NOT_SHOWN = (
+    "This compares methods on a small model after a short training. It says nothing about their order at the "
+    "paper's scale, and none of the paper's numbers is reproduced or contradicted by it."
+)
+Block = Callable[[Sequence[Cell]], str]
+
+
+def main(root: Path = ROOT) -> int:
+    """Rewrite the pages and the picture under a checkout."""
+    rows, faults = read_rows(root / "results" / "rows")
+    if faults:
+        raise DataError("; ".join(faults))
+    cells, _ = collect(rows)
+    for page in PAGES:
+        text = (root / page).read_text(encoding="utf-8")
+        write_text(root / page, filled(text, cells))
+        print(f"Written: {page}")
+    write_text(root / PICTURE, _picture(cells) + "\n")
+    print(f"Written: {PICTURE}")
+    return 0
+
+
+def filled(text: str, cells: Sequence[Cell]) -> str:
+    """Return a page with the content of its blocks made anew.
+
+    Raises:
+        DataError: A block has an unknown name.
+    """
+
+    def block(found: re.Match[str]) -> str:
+        if found[2] not in BLOCKS:
+            raise DataError(f"block {found[2]}: unknown; allowed are {', '.join(BLOCKS)}.")
+        return f"{found[1]}\n{BLOCKS[found[2]](cells)}\n\n{found[3]}"
+
+    return BLOCK.sub(block, text)
+
+
+def _small(cells: Sequence[Cell]) -> Scope:
+    return settle(Scope.called("small"), cells)
+
+
+def _small_scale(cells: Sequence[Cell]) -> str:
+    """Table 1 at the small scale; the learning-rate grid as long as there is no row of it."""
+    scope = _small(cells)
+    _, lines, _ = fill("table1", cells, scope)
+    tasks = [k for k in range(len(lines[0])) if any(line[k].standing for line in lines)]
+    if not tasks:
+        return _rates(cells)
+    body: list[list[Entry | str]] = []
+    for line in lines:
+        standings = [line[k].standing for k in tasks]
+        one = next((s for s in standings if s), None)
+        memory = one and one.cell.typical(lambda row: row.peak_memory_mib)
+        body.append(
+            [
+                line[0].line.label,
+                _millions(one.cell.trained if one else None),
+                *(s.text if s else DASH for s in standings),
+                f"{memory:.0f}" if memory else DASH,
+            ]
+        )
+    heads = [lines[0][k].column.head for k in tasks]
+    grid = Grid(["Method", "Trained", *heads, "Peak MiB"], body)
+    few = min(s.cell.rows[0].scores.n for line in lines for place in line if (s := place.standing))
+    said = (
+        f"{scope.words}, rates from a grid on other rows (`hparams=tuned`), median over seeds 0-4; (k/5) marks "
+        f"missing seeds, {DASH} a missing cell. {_error(few)} {NOT_SHOWN}"
+    )
+    return f"{said}\n\n{markdown_table(grid)}"
+
+
+def _rates(cells: Sequence[Cell]) -> str:
+    """The best rate of every method in the learning-rate grid, chosen by dev loss."""
+    records = _best(cells)
+    labels = _labels()
+    body = [
+        [
+            labels.get(str(r["method"]), str(r["method"])),
+            _millions(r["trained_params"]),
+            f"{r['median']:.1f}",
+            f"{r['rate']:g}",
+            f"{r['peak_memory_mib']:.0f}",
+        ]
+        for r in records
+    ]
+    grid = Grid(["Method", "Trained", "Test accuracy", "Rate", "Peak MiB"], body)
+    said = (
+        "Real SST-2 rows, SmolLM2-135M, 40 steps of 8, **one seed, 120 test rows**, each method at its rate with the "
+        f"lowest dev loss. {_error(120)} {NOT_SHOWN}"
+    )
+    return f"{said}\n\n{markdown_table(grid)}"
+
+
+def _best(cells: Sequence[Cell]) -> list[Mapping[str, object]]:
+    records = rates_document(cells).records
+    first = [r for r in records if r["setting"] == records[0]["setting"]]
+    return [r for r in first if r["best"]]
+
+
+def _picture(cells: Sequence[Cell]) -> str:
+    """Draw score against trained parameters, of the same cells as the README's table."""
+    scope = _small(cells)
+    _, lines, _ = fill("table1", cells, scope)
+    shown = [
+        (place.line.label, place.standing)
+        for line in lines
+        for place in line
+        if place.column.task == TASK and place.standing
+    ]
+    spots = [Spot(label, s.cell.trained or 0, s.median or 0) for label, s in shown]
+    words = scope.words
+    if not spots:
+        labels, words = _labels(), "SmolLM2-135M-Instruct, 40 steps of 8, 120 test rows, one seed"
+        spots = [
+            Spot(labels[str(r["method"])], float(r["trained_params"]), float(r["median"]))  # type: ignore[arg-type]
+            for r in _best(cells)
+        ]
+    return tradeoff_chart(
+        spots, title=f"SST-2: {words}", x_label="trained parameters", y_label="test accuracy"
+    )
+
+
+def _claims(cells: Sequence[Cell]) -> str:
+    """How many claims have which verdict, at the paper's scale and at the small one."""
+    lines = []
+    for where, scope in (("the paper's", Scope()), ("small", _small(cells))):
+        records = claims_document(cells, scope).records
+        counts = Counter(str(record["verdict"]) for record in records)
+        lines.append([where, str(len(records)), *(str(counts[name]) for name in VERDICTS)])
+    return markdown_table(Grid(["Scale", "Claims", *VERDICTS], lines))
+
+
+VERDICTS = ("reproduced", "contradicted", "undecided", "not run")
+
+
+def _ledger(_: Sequence[Cell]) -> str:
+    return "\n\n".join(f"*{grid.title}*\n\n{markdown_table(grid)}" for grid in ledger().grids)
+
+
+def _unattainable(_: Sequence[Cell]) -> str:
+    notes = {
+        note.removeprefix("† ")
+        for name in ("table1", "table2", "table5", "table8")
+        for note in unattainable_notes(load_table(name))
+    }
+    return "\n".join(f"- {note}" for note in sorted(notes))
+
+
+def _labels() -> dict[str, str]:
+    """Return the labels of Table 1 by method."""
+    lines = [line for block in load_table("table1").blocks for line in block.lines]
+    return {line.method: line.label.partition(" (")[0] for line in lines}
+
+
+def _millions(count: object) -> str:
+    if not isinstance(count, int | float):
+        return DASH
+    return f"{count / 1e6:.2f}M"
+
+
+def _error(rows: int) -> str:
+    """State the standard error of one accuracy of 80 % on this many rows."""
+    return f"One standard error of a single accuracy is about {100 * (0.8 * 0.2 / rows) ** 0.5:.1f} points."
+
+
+BLOCKS: Mapping[str, Block] = {
+    "small_scale": _small_scale,
+    "claims": _claims,
+    "ledger": _ledger,
+    "unattainable": _unattainable,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""README.md and docs/evidence.md hold what `make pages` makes of the committed rows."""
+
+import re
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from iapt.errors import DataError
+from iapt.results.cells import collect
+from iapt.results.row import Row
+from scripts.fill_pages import BLOCKS, PAGES, PICTURE, filled, main
+from tests.results.example_rows import five
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {"backbone": "smollm2_135m", "hparams": "tuned", "data": "folder:data"}
+
+
+def lines(text: str) -> list[list[str]]:
+    """The cells of a Markdown table's lines, without its head."""
+    found = [x.strip("| ").split("|") for x in text.splitlines() if x.startswith("|")]
+    return [[cell.strip() for cell in line] for line in found[2:]]
+
+
+def small_scale(rows: list[Row]) -> str:
+    text = filled("a\n<!-- block small_scale -->\nold\n<!-- end -->\nb", collect(rows)[0])
+    assert text.startswith("a\n<!-- block small_scale -->\n")
+    assert text.endswith("\n<!-- end -->\nb")
+    assert "old" not in text
+    return text
+
+
+def test_the_committed_pages_and_the_picture_are_those_of_the_committed_rows(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "docs").mkdir()
+    shutil.copytree(ROOT / "results" / "rows", tmp_path / "results" / "rows")
+    for page in PAGES:
+        shutil.copy(ROOT / page, tmp_path / page)
+    assert main(tmp_path) == 0
+    for page in PAGES:
+        assert (tmp_path / page).read_text() == (ROOT / page).read_text(), "run make pages"
+    labels = [
+        re.findall(r">([^<>]+)</text>", (root / PICTURE).read_text()) for root in (tmp_path, ROOT)
+    ]
+    assert labels[0] == labels[1]
+    ElementTree.parse(ROOT / PICTURE)
+
+
+def test_the_readme_shows_fourteen_methods_their_scale_and_what_it_does_not_show() -> None:
+    section = (ROOT / "README.md").read_text().split("<!-- block small_scale -->")[1]
+    text = section.split("<!-- end -->")[0]
+    assert len(lines(text)) == 14
+    assert "SmolLM2-135M" in text
+    assert "steps of 8" in text
+    assert "test rows" in text
+    assert "nothing about their order at the paper's scale" in " ".join(text.split())
+
+
+def test_rows_of_the_small_scale_take_the_place_of_the_grid_of_rates() -> None:
+    rows = five("sst2", "lora", [81.0] * 5, **SMALL) + five("rte", "iapt", [60.0] * 2, **SMALL)
+    rows += five("sst2", "lora", [99.0] * 5)  # of the paper's setting
+    text = small_scale(rows)
+    assert "| Method" in text
+    assert re.search(r"SST-2 \(acc\) +\| RTE \(acc\) +\| Peak MiB", text)
+    found = {line[0]: line[1:] for line in lines(text)}
+    assert len(found) == 14
+    assert found["LoRA"] == ["9.99M", "81.0", "–", "1500"]
+    assert found["IAPT (as described)"] == ["9.99M", "–", "60.0 (2/5)", "1500"]
+    assert "99.0" not in text
+    assert "about 1.0 points" in text  # 1,635 rows
+
+
+def test_a_block_that_nobody_makes_is_an_error_that_names_those_there_are() -> None:
+    with pytest.raises(DataError, match="block tabel: unknown; allowed are small_scale, claims"):
+        filled("<!-- block tabel -->\n<!-- end -->", [])
+
+
+def test_every_block_stands_on_a_page() -> None:
+    text = "".join((ROOT / page).read_text() for page in PAGES)
+    assert all(f"<!-- block {name} -->" in text for name in BLOCKS)
