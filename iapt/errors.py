@@ -7,6 +7,8 @@ IaptError
 ├── AdapterError   a saved adapter does not fit, or its method cannot do what was asked
 ├── TrainingError  training cannot continue (a non-finite loss, a broken checkpoint)
 ├── MetricError    a metric received inputs that it cannot score
+├── BusyError      another process works on this run
+├── IncompleteError  a grid is not finished, though nothing failed
 ├── StorageError   a file cannot be written (a full disk, a folder without permission)
 └── JudgeError     the judge endpoint failed for good
 """
@@ -17,11 +19,19 @@ from collections.abc import Iterable
 
 
 class IaptError(Exception):
-    """Base class: a message meant for the user, printed without a traceback by the commands."""
+    """Base class: a message meant for the user, printed without a traceback by the commands.
+
+    Attributes:
+        exit_code: what the command then returns.
+    """
+
+    exit_code = 1
 
 
 class ConfigError(IaptError, ValueError):
     """A setting is wrong; the message names the field, the value and what is allowed."""
+
+    exit_code = 2
 
 
 class DataError(IaptError, ValueError):
@@ -42,6 +52,16 @@ class TrainingError(IaptError, RuntimeError):
 
 class MetricError(IaptError, ValueError):
     """A metric received inputs that it cannot score."""
+
+
+class BusyError(IaptError, RuntimeError):
+    """Another process works on this run; the message names it."""
+
+
+class IncompleteError(IaptError, RuntimeError):
+    """A grid is not finished; the message says what is left."""
+
+    exit_code = 3
 
 
 class StorageError(IaptError, OSError):

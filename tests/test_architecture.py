@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 RANKS = {
-    "errors": 0,
+    **dict.fromkeys(("errors", "interruption"), 0),
     "files": 1,
     **dict.fromkeys(("configuration", "remote", "tensors"), 2),
     **dict.fromkeys(("metrics", "backbone", "results"), 3),

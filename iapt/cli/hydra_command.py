@@ -102,7 +102,10 @@ _OTHERS = """Other words:
 Flags:
   --cfg job [--resolve] [--package method]               show the configuration and stop
   --info [defaults|searchpath|...]                       show how it was composed
-  --version  --help""".splitlines()
+  --version  --help
+Exit codes:
+  0 finished; 1 failed; 2 a wrong word; 3 a grid without failures that is not finished
+  130, 143, 129 after SIGINT, SIGTERM, SIGHUP: with a checkpoint; the same command goes on""".splitlines()
 
 
 def refuse_processes(name: str) -> None:

@@ -3,6 +3,7 @@
 A method that searches for its structure does so first.
 """
 
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from iapt.backbone import processes
 from iapt.errors import TrainingError
 from iapt.files import write_json
+from iapt.interruption import Interrupted, deferred
 from iapt.methods.base import Measured
 from iapt.methods.searched import Search, Searched, structure
 from iapt.training.state import History, Run
@@ -47,6 +49,10 @@ def train(
 
     Returns:
         The history, with the dev curve and the best step.
+
+    Raises:
+        TrainingError: a loss is not finite, or the checkpoint is not this run's.
+        Interrupted: a signal came; the checkpoint has the step that was running.
     """
     method = run.method
     if isinstance(method, Searched) and method.search and not checkpoint.exists():
@@ -54,7 +60,7 @@ def train(
         _search(run, method, method.search, before, identity, say)
         run.save(checkpoint, identity)
         if processes.first():
-            before.unlink()
+            before.unlink(missing_ok=True)
     _train(run, checkpoint, identity, logger, say, "training")
     found = structure(method)
     if found and processes.first():
@@ -144,10 +150,13 @@ def _train(
             f"dev accuracy {point['accuracy']:5.1f} %{best}"
         )
 
-    with bar:
+    with bar, deferred() as deferral:
         if not run.history.curve:
             measure()
         while not run.history.finished:
+            if processes.summed(deferral.signal is not None)[0]:  # a signal to any of them ends all
+                run.save(checkpoint, identity)
+                raise Interrupted(deferral.signal or signal.SIGTERM)
             started = time.perf_counter()
             loss = run.one_step()
             run.history.train_seconds += time.perf_counter() - started

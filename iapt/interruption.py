@@ -1,0 +1,91 @@
+"""Signals that end a run in good order: an interrupt, and what schedulers send before they kill.
+
+SIGINT, SIGTERM and SIGHUP raise `Interrupted` inside `interruptible`, at once, or inside `deferred` when
+the block asks for them: training does so after each step, when it has something to save.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+# SIGHUP is absent on Windows.
+SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the process to end.
+
+    Attributes:
+        number: the signal.
+        exit_code: 128 + the signal's number, as shells report it: 130, 143 or 129.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+        self.exit_code = 128 + number
+
+
+class Deferral:
+    """A signal held back by `deferred`.
+
+    Attributes:
+        signal: the first signal that came, or None.
+    """
+
+    signal: int | None = None
+
+    def check(self) -> None:
+        """Raise `Interrupted` if a signal came."""
+        if self.signal is not None:
+            raise Interrupted(self.signal)
+
+
+_deferral: Deferral | None = None
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    if _deferral is None or _deferral.signal is not None:  # the second signal ends a long step too
+        raise Interrupted(number)
+    _deferral.signal = number
+    name = signal.Signals(number).name
+    with suppress(OSError):  # print is not safe inside a handler
+        os.write(2, f"\n{name}: ends after this step; once more ends it at once.\n".encode())
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGINT, SIGTERM and SIGHUP raise `Interrupted` while the block runs.
+
+    A signal that is ignored (nohup) or that another library handles is left to them; so are all signals
+    outside the main thread, which alone receives them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    default = (signal.SIG_DFL, signal.default_int_handler)
+    before = {n: signal.getsignal(n) for n in SIGNALS}
+    ours = [n for n, handler in before.items() if handler in default]
+    try:
+        for number in ours:
+            signal.signal(number, _on_signal)
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])
+
+
+@contextmanager
+def deferred() -> Iterator[Deferral]:
+    """Hold the first signal back until the block calls `check` or ends; a second one raises at once."""
+    global _deferral
+    outer, _deferral = _deferral, Deferral()
+    mine = _deferral
+    try:
+        yield mine
+    finally:
+        _deferral = outer
+    mine.check()
