@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import NonNegativeInt
 
+from iapt.errors import StorageError
 from iapt.results.row import Row
 from iapt.results.run_folder import predictions
 
@@ -46,19 +47,31 @@ class Files:
 
     def start(self, folder: Path, run_id: str, config: dict[str, Any]) -> None:
         """Open the file; a resumed run appends."""
-        self._file = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        path = folder / "metrics.jsonl"
+        try:
+            self._file = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise _unwritable(path, error) from error
 
     def log(self, values: dict[str, float], step: int) -> None:
         """Record values of one step."""
         if self._file is None:
             raise RuntimeError("log came before start")
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps({"step": step, **values}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise _unwritable(Path(self._file.name), error) from error
 
     def finish(self, ok: bool) -> None:
         """Close the file."""
         if self._file:
-            self._file.close()
+            with suppress(OSError):  # a full disk, which `log` has told
+                self._file.close()
+
+
+def _unwritable(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"{path}: cannot be written ({error.strerror or error}).")
 
 
 class Wandb(Files):
