@@ -10,7 +10,9 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
+import socket
 import stat
 import sys
 import time
@@ -23,6 +25,7 @@ from typing import Any
 from iapt.errors import DataError, StorageError
 
 FORM = "The file needs one JSON object per line."
+ABANDONED_SECONDS = 24 * 3600
 CLOCK_TICK_SECONDS = 0.1  # ten times the tick of the coarsest local file system
 
 
@@ -85,7 +88,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     # The leading dot and the .tmp suffix hide a file left by a crash from every "*.json" pattern.
     # A name that fills what a file system allows (255 bytes) would have no room for them.
-    temporary = path.with_name(f".{path.name[:50]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    owner = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{path.name[:50]}.{owner}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -110,6 +114,41 @@ def check_writable(folder: Path) -> None:
     write_text(probe, "")
     with suppress(OSError):
         probe.unlink()
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove the temporary files in a folder that killed processes left behind.
+
+    A file goes if its process ran on this machine and is dead, or if nobody has written to it for a day.
+    """
+    try:
+        found = list(folder.glob(".*.tmp"))
+    except OSError:
+        return
+    for path in found:
+        owner = re.fullmatch(r"\..*\.(.+)-(\d+)-[0-9a-f]{8}\.tmp", path.name, re.DOTALL)
+        if not owner:
+            continue
+        dead = owner[1] == _host() and not is_alive(int(owner[2]))
+        with suppress(OSError):
+            if dead or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink()
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether this machine has a process with this id."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
+
+
+def _host() -> str:
+    """Return this machine's name as a part of a file name."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", socket.gethostname())[:40]
 
 
 def write_text(path: Path, text: str) -> None:

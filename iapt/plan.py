@@ -157,7 +157,7 @@ class Plan:
             probe = Path(self.config[key]) / f".{self.run_id}.probe"
             try:
                 write_text(probe, "")
-                probe.unlink()
+                probe.unlink(missing_ok=True)  # another process may have done so
             except (StorageError, OSError) as error:
                 reason = error.__cause__ or error
                 raise ConfigError(

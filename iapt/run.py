@@ -6,9 +6,7 @@ docs/engine.md lists the files of a run's folder.
 """
 
 import time
-import traceback
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,15 +21,17 @@ from iapt.configuration.checking import faults
 from iapt.data.tokens import Tokens
 from iapt.data.truncation import cuts
 from iapt.display import show_cuts, show_fit, show_plan, show_prompt, show_result
-from iapt.errors import DataError, StorageError, TrainingError
+from iapt.errors import DataError, TrainingError
 from iapt.evaluation import TRAINING, Evaluation, Prompts, encode_splits, evaluate
-from iapt.files import write_json, write_text
+from iapt.files import remove_partials, write_json
+from iapt.interruption import interruptible
 from iapt.methods.base import Method
 from iapt.methods.counts import sizes
 from iapt.methods.saved import save_adapter
 from iapt.methods.searched import structure
 from iapt.plan import OUTSIDE, Plan, make_plan
 from iapt.provenance import git_state, peak_memory_mib, reset_peak_memory, versions
+from iapt.results.attempt import Attempt, attempt, tidy
 from iapt.results.row import (
     BackboneUsed,
     CellNames,
@@ -56,14 +56,14 @@ from iapt.training.loop import Logger, Silent, train
 from iapt.training.state import History, Run
 from iapt.training.step import Data
 
-CHECKPOINT = "checkpoint.safetensors"
 
-
-def run(config: dict[str, Any]) -> Row | None:
+def run(config: dict[str, Any], *, wait: bool = True, since: datetime | None = None) -> Row | None:
     """Run one configuration to its row; several processes that torchrun started share the work.
 
     Args:
         config: a resolved configuration (plain dicts).
+        wait: if another process works on this run, wait for it and return its row.
+        since: with `force`, a row made after this moment is not made again; default: the time of the call.
 
     Returns:
         The row; an existing row is returned without running anything, unless `force` is set. None
@@ -72,10 +72,12 @@ def run(config: dict[str, Any]) -> Row | None:
     Raises:
         IaptError: the configuration, data, backbone or numbers are wrong, or the file of the finished
             row is damaged.
+        BusyError: another process works on this run, and `wait` is false.
+        Interrupted: SIGINT, SIGTERM or SIGHUP came; in training, after writing a checkpoint.
     """
-    with processes.joined():
+    with processes.joined(), interruptible():
         if processes.first():
-            return _lead(config)
+            return _lead(config, wait, since or datetime.now(timezone.utc))
         _follow(config)
         return None
 
@@ -93,7 +95,7 @@ def _follow(config: dict[str, Any]) -> None:
             f"process {processes.rank()} sees {seen}, the first process {said}: all need the same command, code "
             "and data, and a folder out= that all machines share."
         )
-    _run(plan, plan.examples(), folder, folder / CHECKPOINT, Silent(), 0.0)
+    _run(plan, plan.examples(), Attempt(folder, writes=False), Silent(), 0.0)
 
 
 def _seen(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -101,63 +103,71 @@ def _seen(plan: Plan, folder: Path) -> dict[str, Any]:
     return {"run": plan.run_id, "resumes": sorted(p.name for p in folder.glob("*.safetensors"))}
 
 
-def _lead(config: dict[str, Any]) -> Row | None:
-    started = time.perf_counter()
+def _lead(config: dict[str, Any], wait: bool, since: datetime) -> Row | None:
     plan = make_plan(config)
-    row_file = row_path(Path(config["rows"]), plan.run_id)
-    folder = Path(config["out"]) / plan.run_id
-    if row_file.exists() and not config["force"] and not config["dry_run"]:
-        row = _finished(row_file)
-        print(f"Already finished: {row_file} (force=true runs it again).")
-        show_result(row, row_file, folder)
-        return row
     if config["dry_run"]:
         show_plan(plan, plan.sizes())
         return None
-    plan.check_folders()
-    check_access(plan.backbone)  # before a data set is fetched for nothing
-    examples = plan.examples()
-    show_plan(plan, {split: len(examples[split]) for split in SPLITS})
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "failed.txt").unlink(missing_ok=True)
-    checkpoint = folder / CHECKPOINT
-    if config["force"]:
-        checkpoint.unlink(missing_ok=True)
-    ok = False
-    try:
-        write_json(folder / "config.json", plan.config)
-        write_json(folder / "splits.json", plan.task.split_report(plan.source))
-        plan.logger.start(folder, plan.run_id, plan.config)
-        made = _run(plan, examples, folder, checkpoint, plan.logger, started)
-        assert made is not None
-        row = write_row(row_file.parent, made)
-        if isinstance(plan.logger, Concluding):
-            plan.logger.conclude(row, folder)
-        checkpoint.unlink(missing_ok=True)
-        ok = True
-    except BaseException:
-        with suppress(StorageError):  # a full disk must not hide what happened
-            write_text(folder / "failed.txt", traceback.format_exc())
-        raise
-    finally:
-        plan.logger.finish(ok)
+    row_file = row_path(Path(config["rows"]), plan.run_id)
+    folder = Path(config["out"]) / plan.run_id
+    row = _finished(row_file, config["force"], since)
+    if row:
+        tidy(folder)
+    else:
+        plan.check_folders()
+        with attempt(folder, wait=wait) as current:
+            row = _finished(row_file, config["force"], since)  # by the process that we waited for
+            if not row:
+                current.begin(clear=config["force"])
+                row = _made(plan, row_file, current)
+                current.finished()
+                remove_partials(row_file.parent)
+                show_result(row, row_file, folder)
+                return row
+    print(f"Already finished: {row_file} (force=true runs it again).")
     show_result(row, row_file, folder)
     return row
 
 
-def _finished(row_file: Path) -> Row:
-    """Read the row in this run's place."""
+def _finished(row_file: Path, force: bool, since: datetime) -> Row | None:
+    """Return the row of this run if it need not run: any, or with `force` one that was made since."""
+    if not row_file.exists():
+        return None
     try:
-        return read_row(row_file)
+        row = read_row(row_file)
     except DataError as error:
+        if force:
+            return None
         raise DataError(f"{error} force=true runs it again and replaces the file.") from error
+    return row if not force or row.created >= since else None
+
+
+def _made(plan: Plan, row_file: Path, current: Attempt) -> Row:
+    """Run a plan, and write its row last."""
+    started = time.perf_counter()
+    check_access(plan.backbone)  # before a data set is fetched for nothing
+    examples = plan.examples()
+    show_plan(plan, {split: len(examples[split]) for split in SPLITS})
+    ok = False
+    try:
+        write_json(current.folder / "config.json", plan.config)
+        write_json(current.folder / "splits.json", plan.task.split_report(plan.source))
+        plan.logger.start(current.folder, plan.run_id, plan.config)
+        made = _run(plan, examples, current, plan.logger, started)
+        assert made is not None
+        row = write_row(row_file.parent, made)
+        if isinstance(plan.logger, Concluding):
+            plan.logger.conclude(row, current.folder)
+        ok = True
+    finally:
+        plan.logger.finish(ok)
+    return row
 
 
 def _run(
     plan: Plan,
     examples: dict[Split, list[Example]],
-    folder: Path,
-    checkpoint: Path,
+    current: Attempt,
     logger: Logger,
     started: float,
 ) -> Row | None:
@@ -180,13 +190,15 @@ def _run(
     data = {s: Data(encoded[s], tokenizer.pad_token_id, tokenizer.eos_token_id) for s in TRAINING}
     training = Run(backbone, method, data["train"], data["dev"], plan.hparams, plan.cell["seed"])
     if processes.first():  # what is fetched or converted once is there for the others now
-        processes.start(_seen(plan, folder))
+        processes.start(_seen(plan, current.folder))
     processes.wait()  # their loading is nobody's training time
-    history = train(training, checkpoint, plan.config_hash, logger)
+    current.doing("training")
+    history = train(training, current.checkpoint, plan.config_hash, logger)
     num_beams = plan.hparams.num_beams or plan.task.num_beams
     if processes.first():
-        save_adapter(folder / "adapter", method, describe(plan, loaded, num_beams))
+        save_adapter(current.folder / "adapter", method, describe(plan, loaded, num_beams))
 
+    current.doing("decoding")
     test_started = time.perf_counter()
     method.eval()
     evaluation = evaluate(
@@ -201,7 +213,7 @@ def _run(
     if not processes.first():
         return None
     show_cuts("follow_ups", evaluation.further, plan)
-    evaluation.write_predictions(folder / "predictions.jsonl")
+    evaluation.write_predictions(current.folder / "predictions.jsonl")
     now = time.perf_counter()
 
     try:
@@ -219,7 +231,7 @@ def _run(
     except ValidationError as error:  # such as a score above 100 from the user's own metric
         said = "\n".join(faults(error, error.title))
         raise DataError(f"the run gave no valid result row:\n{said}") from error
-    write_json(folder / "scores.json", row.scores.model_dump())
+    write_json(current.folder / "scores.json", row.scores.model_dump())
     return row
 
 

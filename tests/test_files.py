@@ -206,3 +206,35 @@ def test_text_is_utf_8(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"\xff")
     with pytest.raises(DataError, match="a is not UTF-8 text"):
         read_text(tmp_path / "a")
+
+
+def test_partial_files_go_if_their_process_is_dead_or_they_are_a_day_old(tmp_path, monkeypatch):
+    live = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    host = files._host()
+    names = {
+        "dead": f".a.json.{host}-{dead.pid}-0123abcd.tmp",
+        "alive": f".a.json.{host}-{live.pid}-0123abcd.tmp",
+        "elsewhere": f".a.json.other-{dead.pid}-0123abcd.tmp",
+        "old": f".b.json.other-{live.pid}-0123abcd.tmp",
+        "not ours": f".a.json.{dead.pid}.tmp",
+    }
+    try:
+        for name in names.values():
+            (tmp_path / name).touch()
+        os.utime(tmp_path / names["old"], (0, 0))
+        files.remove_partials(tmp_path)
+        left = {key for key, name in names.items() if (tmp_path / name).exists()}
+        assert left == {"alive", "elsewhere", "not ours"}
+        files.remove_partials(tmp_path / "absent")
+    finally:
+        live.communicate(b"\n")
+
+
+def test_a_partial_file_names_its_process(tmp_path):
+    with files.replacing(tmp_path / "a.json") as partial:
+        partial.touch()
+        files.remove_partials(tmp_path)
+        assert partial.exists()
+        assert f".{files._host()}-{os.getpid()}-" in partial.name

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -124,12 +125,14 @@ def test_every_joint_leaves_its_file(finished: tuple[Path, Row]):
     folder, row = finished
     kept = folder / "runs" / row.run_id
     assert {p.name for p in kept.iterdir()} == {
+        ".lock",
         "adapter",
         "config.json",
         "metrics.jsonl",
         "predictions.jsonl",
         "scores.json",
         "splits.json",
+        "status.json",
     }
     lines = [json.loads(line) for line in (kept / "predictions.jsonl").read_text().splitlines()]
     assert len(lines) == 6
@@ -166,18 +169,19 @@ def test_the_saved_adapter_describes_itself(finished: tuple[Path, Row]):
 
 def test_a_finished_run_is_shown_not_repeated_unless_forced(
     finished: tuple[Path, Row],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
     folder, row = finished
-    monkeypatch.chdir(folder)
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(run_module, "_run", lambda *_: pytest.fail("ran again"))
     assert run(settings("method=iapt")) == row
     assert "Already finished" in capsys.readouterr().out
     with pytest.raises(pytest.fail.Exception, match="ran again"):
         run(settings("method=iapt", "force=true"))
-    assert row_in(folder).run_id == row.run_id, "a forced run that fails leaves the old row"
-    (folder / "runs" / row.run_id / "failed.txt").unlink()
+    assert row_in(tmp_path).run_id == row.run_id, "a forced run that fails leaves the old row"
+    assert not list(tmp_path.glob("runs/*/adapter")), "and nothing else of the old run"
 
 
 def test_the_same_seed_gives_the_same_row_and_another_does_not(

@@ -1,0 +1,60 @@
+"""The lock of a run's folder: at most one process works on a run.
+
+It is a lock of the operating system (`flock`), which a process gives back however it ends; Linux passes it
+on over NFS. Where a file system has no such locks, a file that names host and process takes its place,
+and other processes of that host recognise by it that the holder is dead.
+"""
+
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
+from iapt.errors import StorageError
+
+LOCK, SOFT = ".lock", ".lock.holder"
+
+
+def acquire(folder: Path, seconds: float) -> BaseFileLock | None:
+    """Hold the lock of a run's folder.
+
+    Args:
+        folder: an existing folder.
+        seconds: how long to wait for it; -1 has no end.
+
+    Returns:
+        The lock, for its `release`, or None if another process had it all the time.
+
+    Raises:
+        StorageError: there is no permission to lock, or no kind of lock works here.
+    """
+    try:
+        try:
+            return _acquired(FileLock(folder / LOCK, thread_local=False), seconds)
+        except (Timeout, PermissionError):
+            raise
+        except OSError:  # such as NFS without its lock service
+            return _acquired(SoftFileLock(folder / SOFT, thread_local=False), seconds)
+    except Timeout:
+        return None
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(f"{folder / LOCK}: cannot be locked ({reason}).") from error
+
+
+def is_held(folder: Path) -> bool:
+    """Say whether a process, this one included, holds the lock of a run's folder.
+
+    Raises:
+        StorageError: as `acquire`.
+    """
+    if not any((folder / name).exists() for name in (LOCK, SOFT)):
+        return False
+    lock = acquire(folder, 0)
+    if lock:
+        lock.release()
+    return lock is None
+
+
+def _acquired(lock: BaseFileLock, seconds: float) -> BaseFileLock:
+    lock.acquire(timeout=seconds, poll_interval=0.1 if seconds >= 0 else 1.0)
+    return lock

@@ -1,0 +1,149 @@
+"""The state of a run: from its status file, its lock and its row, whoever runs it and wherever.
+
+planned       nothing has begun
+running       a process works on it
+interrupted   a signal ended it in good order; it goes on from its checkpoint
+failed        an error ended it; failed.txt has the traceback
+killed        its status says running, and no process holds its lock
+finished      it has a row
+"""
+
+import os
+import socket
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from iapt.errors import DataError, StorageError
+from iapt.files import is_alive, read_json, write_text
+from iapt.results.lock import is_held
+from iapt.results.row import Moment, Row, read_row
+
+State = Literal["finished", "running", "interrupted", "failed", "killed", "planned"]
+STATES: tuple[State, ...] = get_args(State)
+
+FILE = "status.json"
+CHECKPOINTS = ("checkpoint.safetensors", "search.safetensors")
+
+
+class Status(BaseModel):
+    """status.json in a run's folder: what the process that holds the folder's lock says of itself.
+
+    Attributes:
+        schema_version: version of this file.
+        state: "killed" and "planned" are never written; they follow from what is missing.
+        doing: the part of the run: preparing, training, decoding.
+        host: the machine of the process.
+        pid: the process.
+        started: when this attempt began.
+        updated: when this file was written.
+        reason: why it ended: the signal, or the error's message.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: Literal[1] = 1
+    state: Literal["running", "interrupted", "failed", "finished"]
+    doing: str = ""
+    host: str
+    pid: Annotated[int, Field(ge=1, lt=2**31)]
+    started: Moment
+    updated: Moment
+    reason: str = ""
+
+    def holder(self) -> str:
+        """Return "process 7 on host since 2026-11-24 17:20:11"."""
+        since = self.started.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return f"process {self.pid} on {self.host} since {since}"
+
+
+def now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def new_status(state: Literal["running", "failed"], reason: str = "") -> Status:
+    """Return the status of an attempt of this process that begins now."""
+    time = now()
+    return Status(
+        state=state,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        started=time,
+        updated=time,
+        reason=reason,
+    )
+
+
+def write_status(folder: Path, status: Status) -> None:
+    """Write the status file of a run, atomically.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    write_text(folder / FILE, status.model_dump_json(indent=1) + "\n")
+
+
+def read_status(folder: Path) -> Status | None:
+    """Read the status file of a run; None if there is none, or it is damaged."""
+    path = folder / FILE
+    try:
+        return Status.model_validate(read_json(path)) if path.is_file() else None
+    except (DataError, ValidationError, OSError):
+        return None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known about a run.
+
+    Attributes:
+        state: see the module.
+        status: its status file, if there is one.
+        row: its row, if it has one.
+        reason: why it is not finished, in one line.
+    """
+
+    state: State
+    status: Status | None = None
+    row: Row | None = None
+    reason: str = ""
+
+
+def standing(folder: Path, row_file: Path) -> Standing:
+    """Derive the state of a run from its folder and its row; changes nothing.
+
+    A row counts unless a later attempt (`force=true`) was begun and did not finish.
+    """
+    status = read_status(folder)
+    if status and status.state == "running" and _is_live(folder, status):
+        return Standing("running", status, None, f"{status.doing}: {status.holder()}")
+    row, damage = None, ""
+    if row_file.exists():
+        try:
+            row = read_row(row_file)
+        except DataError as error:
+            damage = f"{error} force=true runs it again and replaces the file."
+    if row and (not status or status.state == "finished" or row.created >= status.started):
+        return Standing("finished", status, row)
+    if damage:
+        return Standing("failed", status, None, damage)
+    if not status:
+        begun = any((folder / name).is_file() for name in CHECKPOINTS)
+        return Standing("interrupted" if begun else "planned", None, row)
+    if status.state == "running":
+        return Standing("killed", status, row, f"while {status.doing}: {status.holder()}")
+    if status.state == "finished":  # and the row was deleted
+        return Standing("planned", status)
+    return Standing(status.state, status, row, status.reason)
+
+
+def _is_live(folder: Path, status: Status) -> bool:
+    """Say whether the process that wrote a status still works on the run."""
+    try:
+        return is_held(folder)
+    except StorageError:  # another user's folder
+        return status.host != socket.gethostname() or is_alive(status.pid)
