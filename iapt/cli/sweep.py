@@ -1,28 +1,33 @@
 """`iapt-sweep`: a grid of runs over seeds 0-4, through Hydra's multirun and any of its launchers.
 
-The sweep plans every cell before it runs the first.  It skips finished cells, so repeating the command
-fills the gaps; a failed run does not stop the others and is listed at the end.
+The sweep plans every cell and writes its manifest before it runs the first.  It skips finished cells and
+those at which another process works, so repeating the command fills the gaps, and two sweeps share a
+grid; a failed run does not stop the others and is listed at the end.
 """
 
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from iapt.cli import check
 from iapt.cli.command import config_dirs
 from iapt.cli.composing import check_keys, composed, grid_of, plain
 from iapt.cli.hydra_command import HydraCommand, Line, made_folder, run_hydra
 from iapt.cli.launchers import check_launcher, own_gpu
 from iapt.cli.overrides import groups, prepare, quoted, split_argument
-from iapt.errors import IaptError
-from iapt.files import read_json, write_json
+from iapt.errors import BusyError, IaptError, IncompleteError, without_passwords
+from iapt.files import write_json
+from iapt.interruption import Interrupted
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from iapt.grid.cells import Cell
+    from iapt.grid.states import CellState
 
 COMMAND = HydraCommand(
     "iapt-sweep",
@@ -32,17 +37,29 @@ COMMAND = HydraCommand(
         "iapt-sweep task=boolq method=all seed=0",
         "iapt-sweep task=boolq method=all dry_run=true   # list the cells, finished or left",
         "iapt-sweep task=boolq method=iapt launcher=slurm launcher.partition=gpu   # or joblib, ray",
+        "iapt-sweep check                                # how far the latest sweep is; check --help says more",
     ),
 )
 SEEDS = "seed=0,1,2,3,4"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code (1 if a run failed)."""
-    return COMMAND.main(_sweep, arguments)
+    """Run the command; returns the exit code.
+
+    It is 0 if all runs are finished, 1 if some failed, 3 if none failed but some are not finished (killed,
+    or at work in another process), 2 for a wrong word, and 128 + its number after a signal.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["check"]:
+        return check.COMMAND.main(check.check, words[1:])
+    return COMMAND.main(_sweep, words)
 
 
 def _sweep(line: Line) -> None:
+    from iapt.grid import renamed
+    from iapt.grid.manifest import write_manifest
+    from iapt.results.attempt import in_one_line
+
     folders, words = config_dirs(line.words)
     keys = {split_argument(w)[0] for w in words}
     known = groups(folders)
@@ -55,22 +72,47 @@ def _sweep(line: Line) -> None:
         run_hydra(lambda _: None, [*line.shows, *(values[0] for values in grid.values())])
         return
     cells = _cells(grid)
+    if warning := renamed.warning(cells, grid):
+        print(warning, file=sys.stderr)
     if cells[0].plan.config["dry_run"]:
         _show(cells)
         return
     cells[0].plan.check_folders()
     folder = _folder(prepared)
-    run_hydra(_job, ["--multirun", *prepared, f"hydra.sweep.dir={quoted(str(folder))}"])
-    # Every job leaves its status in the sweep's folder, whichever machine it ran on.
-    states = [
-        read_json(p) for p in sorted(folder.glob("*/status.json"), key=lambda p: int(p.parent.name))
-    ]
-    failed = [s for s in states if s["status"] == "failed"]
-    print(f"\n{len(states)} runs: {len(states) - len(failed)} finished, {len(failed)} failed.")
-    for state in failed:
-        print(f"  failed: {state['run']}\n    {state['error']}")
-    if failed:
+    write_manifest(folder, line.words, cells, complete="hydra/sweeper" not in grid)
+    print(f"{len(cells)} runs in {folder}; `iapt-sweep check {folder}` shows how far they are.")
+    try:
+        run_hydra(_job, ["--multirun", *prepared, f"hydra.sweep.dir={quoted(str(folder))}"])
+    except Exception as error:
+        # A launcher ends with an error of its own when one of its workers was killed.
+        if isinstance(error, IaptError) or _module(error) in ("hydra", "omegaconf"):
+            raise
+        print(f"warning: the launcher stopped: {in_one_line(error)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        _report(folder)
+        raise
+    _conclude(_report(folder))
+
+
+def _report(folder: Path) -> "list[CellState]":
+    """Print how the runs ended, whichever machine they ran on."""
+    from iapt.grid.manifest import read_manifest
+    from iapt.grid.states import counted, described, states_of
+
+    states = states_of(read_manifest(folder))
+    # What still runs when a sweep ends is another's, which the sweep skipped.
+    print("\n".join(["", counted(states, "skipped"), *described(states, "skipped")]), flush=True)
+    return states
+
+
+def _conclude(states: "Sequence[CellState]") -> None:
+    if any(s.now.state == "failed" for s in states):
         raise IaptError("some runs failed; repeat the command to run only those.")
+    left = sum(s.now.state != "finished" for s in states)
+    if left:
+        raise IncompleteError(
+            f"{left} runs are not finished; repeat the command to run only those."
+        )
     print(
         "Tables: iapt-table summary (all settings), iapt-table table1 (the paper's setting only)."
     )
@@ -100,32 +142,55 @@ def _show(cells: "list[Cell]") -> None:
 
 
 def _job(config: "DictConfig") -> None:
-    """Run one cell of the grid; never raises, so that the other cells run too."""
+    """Run one cell of the grid; raises no error, so that the other cells run too."""
     import traceback
 
     from hydra.core.hydra_config import HydraConfig
 
+    from iapt.grid.manifest import read_manifest
+    from iapt.results.attempt import record_failure
+
     hydra = HydraConfig.get()
-    folder = Path(hydra.runtime.output_dir)
-    name = " ".join(hydra.overrides.task)
-    print(f"\n=== run {folder.name}: {name}", flush=True)
-    state = {"status": "finished", "run": name, "error": ""}
+    values = plain(config, hydra.runtime.choices)
+    manifest = read_manifest(Path(hydra.runtime.cwd) / hydra.sweep.dir)
+    print(f"\n=== run {hydra.job.num}: {' '.join(hydra.overrides.task)}", flush=True)
+    folder = None
     try:
-        if (
-            hydra.runtime.choices["hydra/launcher"] == "joblib"
-        ):  # others share the GPUs out themselves
-            own_gpu()
+        if manifest.complete:
+            folder = manifest.folder(manifest.cells[hydra.job.num])
+        else:
+            _add(Path(hydra.runtime.output_dir), hydra.overrides.task, values)
+        if hydra.runtime.choices["hydra/launcher"] == "joblib":
+            own_gpu()  # the other launchers share the GPUs out themselves
         from iapt.run import run
 
-        row = run(plain(config, hydra.runtime.choices))
-        state["run"] = row.run_id if row else name
-    except Exception as error:  # noqa: BLE001  # listed at the end; the traceback is in the run's failed.txt
-        state |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+        run(values, wait=False, since=manifest.created)
+    except BusyError as error:
+        print(f"skipped: {error}", flush=True)
+    except Interrupted:
+        if (manifest.host, manifest.pid) == (socket.gethostname(), os.getpid()):
+            raise  # this is the sweep's own process, and not a launcher's
+        print("interrupted.", flush=True)
+    except Exception as error:  # noqa: BLE001  # listed at the end; failed.txt has the traceback
+        if folder:
+            record_failure(folder, error)
         if not isinstance(error, IaptError):
             traceback.print_exc()
         else:
-            print(f"error: {error}", file=sys.stderr)
-    write_json(folder / "status.json", state)
+            print(f"error: {without_passwords(str(error))}", file=sys.stderr)
+
+
+def _add(folder: Path, words: Sequence[str], values: dict[str, Any]) -> None:
+    """Add a cell that the sweeper chose to the manifest of its sweep."""
+    from iapt.grid.manifest import CELL, entry_of
+    from iapt.plan import make_plan
+
+    entry = entry_of(folder.parent, words, " ".join(words), make_plan(values))
+    write_json(folder / CELL, entry.model_dump())
+
+
+def _module(error: Exception) -> str:
+    return type(error).__module__.split(".")[0]
 
 
 def _expand(word: str, known: dict[str, list[str]]) -> str:

@@ -1,17 +1,26 @@
 """`iapt-sweep`: the grid, its gaps and its failures."""
 
 import json
+import os
+import signal
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from iapt import run as run_module
+from iapt.cli import sweep as sweep_module
 from iapt.cli.overrides import groups
 from iapt.cli.sweep import SEEDS, main
-from iapt.errors import TrainingError
+from iapt.errors import ConfigError, TrainingError
+from iapt.grid.manifest import read_manifest, sweeps
+from iapt.plan import Plan
+from iapt.results.attempt import attempt
+from iapt.results.row import Row
+from iapt.results.status import new_status, write_status
+from tests.results.example_rows import a_row
 
 TINY = ["task=sst2", "backbone=tiny_llama", "method=lora", "device=cpu"]
 
@@ -30,18 +39,19 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def jobs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The configurations of the runs, which do nothing but leave a row; rank 3 fails."""
+    """The configurations of the runs, which do nothing but give a row; ranks 3 and 5 fail."""
     seen: list[dict[str, Any]] = []
 
-    def run(config: dict[str, Any]) -> SimpleNamespace:
-        seen.append(config)
-        if config["method"].get("rank") == 3:
+    def outcome(plan: Plan, *_: Any) -> Row:
+        seen.append(plan.config)
+        if plan.config["method"].get("rank") == 3:
             raise TrainingError("the loss is nan")
-        if config["method"].get("rank") == 5:
+        if plan.config["method"].get("rank") == 5:
             raise ZeroDivisionError("not one of ours")
-        return SimpleNamespace(run_id=f"{config['task']['name']}-{config['seed']}")
+        names = {"run_id": plan.run_id, "cell": plan.cell, "config_hash": plan.config_hash}
+        return a_row(created=datetime.now(timezone.utc).isoformat(), **names)
 
-    monkeypatch.setattr(run_module, "run", run)
+    monkeypatch.setattr(run_module, "_run", outcome)
     return seen
 
 
@@ -50,7 +60,7 @@ def test_a_grid_is_run_over_five_seeds(
 ):
     assert main(TINY) == 0
     assert [c["seed"] for c in jobs] == [0, 1, 2, 3, 4]
-    assert "5 runs: 5 finished, 0 failed." in capsys.readouterr().out
+    assert "5 runs: 5 finished." in capsys.readouterr().out
     assert SEEDS == "seed=0,1,2,3,4"
 
 
@@ -81,12 +91,134 @@ def test_a_failing_run_is_named_and_the_others_go_on(
     assert "repeat the command to run only those" in said.err
 
 
+def run_folder(number: int) -> Path:
+    """The folder of a run by its place in the latest sweep."""
+    manifest = read_manifest(next(sweeps(Path("runs"))))
+    return manifest.folder(manifest.cells[number])
+
+
+def test_a_failure_before_a_run_begins_is_recorded_like_any_other(
+    jobs: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    def no_card(config: dict[str, Any]) -> None:
+        raise ConfigError("device=cuda: this machine has no card")
+
+    monkeypatch.setattr(run_module, "make_plan", no_card)
+    assert main([*TINY, "seed=0"]) == 1
+    assert "1 run: 1 failed." in capsys.readouterr().out
+    assert "no card" in (run_folder(0) / "failed.txt").read_text()
+
+
+def test_a_cell_at_which_another_process_works_is_skipped(
+    jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    assert main([*TINY, "seed=0,1", "method.rank=3"]) == 1
+    with attempt(run_folder(0), wait=False) as other:
+        other.begin(clear=False)
+        capsys.readouterr()
+        assert main([*TINY, "seed=0,1", "method.rank=3"]) == 1
+        said = capsys.readouterr().out
+    assert [c["seed"] for c in jobs] == [0, 1, 1]
+    assert "2 runs: 1 skipped, 1 failed." in said
+    assert f"preparing: process {os.getpid()} on" in said
+
+
+def test_a_grid_without_failures_that_is_not_finished_has_an_exit_code_of_its_own(
+    jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    assert main([*TINY, "seed=0"]) == 0
+    row = next(Path("results/rows").glob("*.json"))
+    row.unlink()
+    with attempt(run_folder(0), wait=False) as other:
+        other.begin(clear=False)
+        assert main([*TINY, "seed=0"]) == 3
+    assert "1 runs are not finished" in capsys.readouterr().err
+
+
+def test_a_signal_ends_the_sweep_with_the_states_of_its_runs_and_its_own_exit_code(
+    jobs: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    fake = run_module._run
+
+    def stopped(plan: Plan, *more: Any) -> Row:
+        if plan.config["seed"] == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return fake(plan, *more)
+
+    monkeypatch.setattr(run_module, "_run", stopped)
+    assert main([*TINY, "seed=0,1,2"]) == 128 + signal.SIGTERM
+    said = capsys.readouterr()
+    assert "3 runs: 1 finished, 1 interrupted, 1 planned." in said.out
+    assert "interrupted by SIGTERM; the same command resumes" in said.err
+    assert [c["seed"] for c in jobs] == [0]
+
+
+def test_a_launcher_that_breaks_is_no_traceback_and_its_cells_are_named(
+    jobs: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    class UncompletedJobError(RuntimeError):
+        pass
+
+    def launcher(*_: object) -> None:
+        status = new_status("running").model_copy(update={"pid": 2**22 + 1, "doing": "training"})
+        write_status(run_folder(1), status)
+        raise UncompletedJobError("Job 7 (task: 0) with path\nwas not finished")
+
+    monkeypatch.setattr(sweep_module, "run_hydra", launcher)
+    assert main([*TINY, "seed=0,1"]) == 3
+    said = capsys.readouterr()
+    assert "the launcher stopped: UncompletedJobError: Job 7 (task: 0) with path was" in said.err
+    assert "Traceback" not in said.err
+    assert "2 runs: 1 killed, 1 planned." in said.out
+    assert "while training: process 4194305" in said.out
+
+
+def test_a_forced_sweep_repeats_rows_of_earlier_ones_only(
+    jobs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+):
+    """The second cell is another sweep's by the time that this one comes to it."""
+    assert main([*TINY, "seed=0,1"]) == 0
+    fake = run_module._run
+
+    def slow(plan: Plan, *more: Any) -> Row:
+        monkeypatch.setattr(run_module, "_run", fake)
+        config = {k: v for k, v in plan.config.items() if k != "data_fingerprint"}
+        assert run_module.run(config | {"seed": 1}) is not None
+        return fake(plan, *more)
+
+    monkeypatch.setattr(run_module, "_run", slow)
+    assert main([*TINY, "seed=0,1", "force=true"]) == 0
+    assert [c["seed"] for c in jobs] == [0, 1, 1, 0]
+
+
+def test_a_grid_under_new_hashes_is_told_before_it_runs_again(
+    jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    assert main([*TINY, "seed=0,1"]) == 0
+    assert "another hash" not in capsys.readouterr().err
+    for path in Path("results/rows").glob("*.json"):
+        row = json.loads(path.read_text())
+        row["run_id"] = path.stem[:-8] + "01234567"
+        row["config"] = {"seed": row["cell"]["seed"]}
+        path.with_stem(row["run_id"]).write_text(json.dumps(row))
+        path.unlink()
+    assert main([*TINY, "seed=0,1", "dry_run=true"]) == 0
+    said = capsys.readouterr().err
+    assert "warning: 2 of 2 runs to do were begun or finished before under another hash" in said
+
+
 def test_a_second_sweep_reports_its_own_runs(
     jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ):
     assert main([*TINY, "seed=0,1", "method.rank=3"]) == 1
     assert main([*TINY, "seed=0", "method.rank=2"]) == 0
-    assert "1 runs: 1 finished, 0 failed." in capsys.readouterr().out
+    assert "1 run: 1 finished." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -125,7 +257,7 @@ def test_finished_cells_are_skipped(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(words) == 0
     said = capsys.readouterr().out
     assert said.count("Already finished") == 1
-    assert "2 runs: 2 finished, 0 failed." in said
+    assert "2 runs: 2 finished (1 before)." in said
     assert rows[0].read_bytes() == kept
     assert rows[1].exists()
 

@@ -1,0 +1,163 @@
+"""The manifest of a grid: its cells by name and hash, written before the first one runs.
+
+Paths in it are relative to its folder, so that the whole can be moved and be read from anywhere.
+"""
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from iapt import __version__
+from iapt.configuration.checking import faults
+from iapt.configuration.identity import VERSION
+from iapt.errors import DataError
+from iapt.files import read_json, write_text
+from iapt.grid.cells import Cell
+from iapt.plan import Plan
+from iapt.results.row import FileName, Moment, row_path
+
+FILE, CELL = "manifest.json", "cell.json"
+
+
+class Entry(BaseModel):
+    """A cell in a manifest.
+
+    Attributes:
+        words: Hydra's overrides that compose the run.
+        name: those that differ between cells.
+        run_id: the name of its folder and its row.
+        config_hash: what the name ends in, in full.
+        cell_hash: the same without the seed.
+        folder: the run's folder.
+        row: the file of its row.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    words: tuple[str, ...]
+    name: str
+    run_id: FileName
+    config_hash: str
+    cell_hash: str
+    folder: str
+    row: str
+
+
+class Manifest(BaseModel):
+    """manifest.json in a sweep's folder.
+
+    Attributes:
+        schema_version: version of this file.
+        identity_version: version of the hashes in it.
+        iapt: version of the package.
+        created: when the sweep began.
+        command: the words of the command.
+        host: the machine of the sweep's own process, which may not be that of its runs.
+        pid: that process.
+        complete: whether `cells` are all; a sweeper that chooses cells as it goes adds to them.
+        cells: in the order of the sweep.
+        path: the folder that the manifest was read from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: Literal[1] = 1
+    identity_version: int
+    iapt: str
+    created: Moment
+    command: tuple[str, ...]
+    host: str
+    pid: int
+    complete: bool
+    cells: tuple[Entry, ...]
+    path: Path = Path()
+
+    def folder(self, cell: Entry) -> Path:
+        """Return the folder of a cell's run."""
+        return self._at(cell.folder)
+
+    def row_file(self, cell: Entry) -> Path:
+        """Return the file of a cell's row."""
+        return self._at(cell.row)
+
+    def _at(self, relative: str) -> Path:
+        """Return a path as a user in the working folder would write it."""
+        path = Path(os.path.normpath(os.path.realpath(self.path) + "/" + relative))
+        here = Path.cwd()
+        return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def write_manifest(
+    folder: Path, command: Sequence[str], cells: Sequence[Cell], *, complete: bool
+) -> Manifest:
+    """Write the manifest of a sweep that begins now.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    manifest = Manifest(
+        identity_version=VERSION,
+        iapt=__version__,
+        created=datetime.now(timezone.utc),
+        command=tuple(command),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        complete=complete,
+        cells=tuple(entry_of(folder, c.words, c.name, c.plan) for c in cells if complete),
+        path=folder,
+    )
+    text = manifest.model_dump_json(indent=1, exclude={"path"})
+    write_text(folder / FILE, text + "\n")
+    return manifest
+
+
+def entry_of(folder: Path, words: Sequence[str], name: str, plan: Plan) -> Entry:
+    """Return a plan's entry in the manifest of a folder."""
+    run = Path(plan.config["out"]) / plan.run_id
+    row = row_path(Path(plan.config["rows"]), plan.run_id)
+    return Entry(
+        words=tuple(words),
+        name=name,
+        run_id=plan.run_id,
+        config_hash=plan.config_hash,
+        cell_hash=plan.cell_hash,
+        folder=_relative(run, folder),
+        row=_relative(row, folder),
+    )
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """Return a path from a folder; links are followed first, because ".." does not lead back over one."""
+    return os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest in a sweep's folder, with the cells that a sweeper added.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise DataError(f"{folder}: not the folder of a sweep (it has no {FILE}).")
+    try:
+        manifest = Manifest.model_validate(read_json(path)).model_copy(update={"path": folder})
+        if manifest.complete:
+            return manifest
+        added = sorted(folder.glob(f"*/{CELL}"), key=lambda p: (len(p.parent.name), p.parent.name))
+        cells = tuple(Entry.model_validate(read_json(p)) for p in added)
+        return manifest.model_copy(update={"cells": cells})
+    except ValidationError as error:
+        said = " ".join(faults(error, model=Manifest)[:3])
+        raise DataError(f"{path}: not a manifest of this version: {said}") from error
+
+
+def sweeps(out: Path) -> Iterator[Path]:
+    """Yield the folders of sweeps with a manifest below an output folder, the newest first."""
+    for path in sorted(out.glob(f"sweeps/*/{FILE}"), key=lambda p: p.parent.name, reverse=True):
+        yield path.parent

@@ -1,0 +1,135 @@
+"""Results under other hashes: a change of code, settings or data must not quietly run a grid again."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from iapt.configuration.identity import distinctive
+from iapt.errors import DataError
+from iapt.files import read_json
+from iapt.grid.cells import Cell
+from iapt.grid.manifest import read_manifest, sweeps
+from iapt.plan import OUTSIDE
+from iapt.results.row import read_row, row_path
+
+HASH = 8  # hex digits at the end of a run's name
+SHOWN = 6
+
+
+def warning(cells: Sequence[Cell], grid: Mapping[str, Sequence[str]]) -> str:
+    """Return a warning if cells that have to run have results of the same names under other hashes.
+
+    What a key of the command itself explains, such as another `hparams.lr`, is no reason to warn.
+
+    Args:
+        cells: the cells of a sweep that is about to begin.
+        grid: the keys of its command, with their words.
+
+    Returns:
+        How many cells, of how many, and in which keys their configurations differ; empty if there are none.
+    """
+    left = [cell for cell in cells if not _row(cell).is_file()]
+    known = _Earlier(left)
+    differing, found = Counter[str](), 0
+    for cell in left:
+        others = [_differences(cell.plan.config, config) for config in known.configs(cell)]
+        if not others:
+            continue
+        keys = min(others, key=len)
+        if keys and all(key in grid for key in keys):
+            continue
+        found += 1
+        differing.update(keys or ["nothing in the configuration"])
+    if not found:
+        return ""
+    some = ", ".join(f"{key} ({count})" for key, count in differing.most_common(SHOWN))
+    more = f" and {len(differing) - SHOWN} more keys" if len(differing) > SHOWN else ""
+    return (
+        f"warning: {found} of {len(left)} runs to do were begun or finished before under another hash (same "
+        "task, backbone, method, hparams, data and seed, or the same words), by another version of the code, "
+        f"settings or data; they run again. What differs (in how many): {some}{more}."
+    )
+
+
+class _Earlier:
+    """Finds what cells were before: by their names without the hash, or by their words in manifests."""
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self._by_name: dict[Path, dict[str, list[Path]]] = {}
+        self._by_words: dict[Path, dict[tuple[str, ...], set[tuple[Path, Path]]]] = {}
+        for cell in cells:
+            for folder in (Path(cell.plan.config["rows"]), Path(cell.plan.config["out"])):
+                if folder not in self._by_name:
+                    self._by_name[folder] = _listed(folder)
+            if folder not in self._by_words:
+                self._by_words[folder] = _worded(folder)
+
+    def configs(self, cell: Cell) -> Iterator[dict[str, Any]]:
+        """Yield the configurations of other runs that a cell may have been."""
+        out, rows = Path(cell.plan.config["out"]), Path(cell.plan.config["rows"])
+        name = cell.plan.run_id[:-HASH]
+        pairs = {(path, out / path.stem) for path in self._by_name[rows].get(name, ())}
+        pairs |= {(row_path(rows, p.name), p) for p in self._by_name[out].get(name, ())}
+        pairs |= self._by_words[out].get(cell.words, set())
+        for row, folder in sorted(pairs):
+            if folder.name != cell.plan.run_id:
+                with suppress(DataError):
+                    yield read_row(row).config if row.is_file() else _config(folder)
+
+
+def _row(cell: Cell) -> Path:
+    return row_path(Path(cell.plan.config["rows"]), cell.plan.run_id)
+
+
+def _listed(folder: Path) -> dict[str, list[Path]]:
+    """Return the rows or run folders in a folder, by their names without the hash."""
+    found = defaultdict(list)
+    if folder.is_dir():
+        for path in folder.iterdir():
+            name = path.name.removesuffix(".json")
+            if "--" in name:
+                found[name[:-HASH]].append(path)
+    return found
+
+
+def _worded(out: Path) -> dict[tuple[str, ...], set[tuple[Path, Path]]]:
+    """Return row file and run folder of the cells in earlier manifests, by their words."""
+    found = defaultdict(set)
+    for folder in sweeps(out):
+        with suppress(DataError):
+            manifest = read_manifest(folder)
+            for cell in manifest.cells:
+                found[cell.words].add((manifest.row_file(cell), manifest.folder(cell)))
+    return found
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """Read the configuration that a run left."""
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict):
+        raise DataError(f"{folder / 'config.json'}: must be a mapping.")
+    return config
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Return the dotted keys in which two configurations differ, leaving out what does not make a run."""
+    plain = json.loads(json.dumps(ours, default=str))
+    a, b = (_flat(distinctive(_identity(config))) for config in (plain, theirs))
+    return sorted(key for key in {**a, **b} if key not in a or key not in b or a[key] != b[key])
+
+
+def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in OUTSIDE}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
