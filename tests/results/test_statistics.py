@@ -1,10 +1,20 @@
 import itertools
+import math
 
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from iapt.results.statistics import attainable, bootstrap_interval, iqm, median, sign_flip
+from iapt.results.statistics import (
+    attainable,
+    benjamini_hochberg,
+    bootstrap_interval,
+    holm,
+    iqm,
+    mcnemar,
+    median,
+    sign_flip,
+)
 
 # Runs x tasks. rliable 1.2.0 gives for it, with 50,000 resamples: IQM 84.51255825,
 # interval 82.7858 to 86.2361; for the first task alone: 85.00811784, 82.3066 to 86.1636.
@@ -101,12 +111,49 @@ def test_a_tie_up_to_rounding_is_a_tie(differences: tuple[float, ...], p: float)
     assert result.p == p
 
 
-def test_sign_flip_takes_twenty_pairs_and_no_more() -> None:
-    result = sign_flip([1.0] * 20)
+def test_sign_flip_over_five_seeds_of_eight_tasks_is_exact() -> None:
+    result = sign_flip([1.0] * 40)
     assert result is not None
-    assert result.p == result.smallest == 2 / 2**20
-    with pytest.raises(ValueError, match="at most 20"):
-        sign_flip([1.0] * 21)
+    assert result.p == result.smallest == 2 / 2**40
+    mixed = sign_flip([*[1.0] * 30, *[-1.0] * 5])
+    assert mixed is not None
+    assert mixed.p == pytest.approx(scipy_stats.binomtest(5, 35).pvalue)
+    with pytest.raises(ValueError, match="at most 40"):
+        sign_flip([1.0] * 41)
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(9, 1), (1, 9), (5, 5), (6, 0), (14, 6)])
+def test_mcnemar_is_the_binomial_test_of_the_items_that_differ(wins: int, losses: int) -> None:
+    p, (low, high) = mcnemar(wins, losses, 200)
+    tail = sum(math.comb(wins + losses, k) for k in range(max(wins, losses), wins + losses + 1))
+    assert p == pytest.approx(min(1.0, 2 * tail / 2 ** (wins + losses)))
+    assert low <= 100 * (wins - losses) / 200 <= high
+    assert (low > 0 or high < 0) == (p < 0.05)  # interval and test agree
+
+
+def test_mcnemar_without_items_that_differ_finds_nothing() -> None:
+    assert mcnemar(0, 0, 50) == (1.0, (0.0, 0.0))
+
+
+def test_holm_is_the_closed_test_of_all_subsets() -> None:
+    found = [0.01, 0.04, 0.03, 0.5, 0.012]
+
+    def closed(place: int) -> float:
+        """The largest Bonferroni p of all sets of hypotheses that contain one."""
+        places = range(len(found))
+        sets = itertools.chain.from_iterable(itertools.combinations(places, k) for k in range(1, 6))
+        return max(min(1.0, len(s) * min(found[i] for i in s)) for s in sets if place in s)
+
+    assert holm(found) == pytest.approx([closed(place) for place in range(len(found))])
+    assert holm([]) == []
+    assert holm([0.9, 0.9]) == [1.0, 1.0]
+
+
+def test_benjamini_hochberg_is_the_step_up_rule() -> None:
+    found = [0.01, 0.04, 0.03, 0.5]
+    # By hand, from the largest: 0.5, then min(0.04 * 4 / 3, 0.5), the same for 0.03 * 4 / 2 = 0.06 ...
+    assert benjamini_hochberg(found) == pytest.approx([0.04, 0.16 / 3, 0.16 / 3, 0.5])
+    assert benjamini_hochberg([]) == []
 
 
 TABLE_1_COPA = [90.4, 90.2, 89.8, 90.4, 90.7, 90.8, 90.5, 90.7, 91.1, 89.6, 90.1, 90.1, 90.2, 91.9]
