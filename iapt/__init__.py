@@ -3,6 +3,7 @@
     model = iapt.load_run("runs/...")                    # what a run trained
     tenants = iapt.Tenants.load({"anna": "runs/..."})    # many adapters over one backbone
     iapt.rows("results/rows"), iapt.predictions("runs/...")    # data frames
+    iapt.pairs("results/rows")                           # every two methods compared
 
 Each name is imported when it is first used, so that importing the package costs nothing.
 """
@@ -15,7 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from iapt.backbone.base import Backbone
     from iapt.methods.base import Method
-    from iapt.results.frames import predictions, rows
+    from iapt.results.frames import pairs, predictions, rows
     from iapt.trained.model import TrainedModel, load_run
     from iapt.trained.tenants import Tenants
 
@@ -25,6 +26,7 @@ _WHERE = {
     "Tenants": "iapt.trained.tenants",
     "TrainedModel": "iapt.trained.model",
     "load_run": "iapt.trained.model",
+    "pairs": "iapt.results.frames",
     "predictions": "iapt.results.frames",
     "rows": "iapt.results.frames",
 }
@@ -36,6 +38,7 @@ __all__ = [
     "TrainedModel",
     "__version__",
     "load_run",
+    "pairs",
     "predictions",
     "rows",
 ]

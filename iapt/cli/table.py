@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iapt.cli.command import OWN_ENTRIES, Command, Key, Words
-from iapt.cli.readers import one_of, or_null
+from iapt.cli.readers import number, one_of, or_null
 from iapt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,11 +33,14 @@ NAMES = {
     "stored, active at decode. Needs no rows, because it builds the methods without weights",
     "rates": "learning rates tried: each method's score at each rate, and its best rate by dev loss",
     "summary": "every cell of all rows, one section per setting",
+    "paired": "every two methods of a setting against each other: difference, wins and losses over seeds and items, "
+    "p, and the smallest detectable difference",
     "ledger": "what other papers print for the same methods, and where they disagree. Needs no rows",
     "claims": "each claim of the paper: reproduced, contradicted, undecided or not run",
 }
 SCOPE = ("scale", "backbone", "hparams", "data")  # keys for LAYOUT only
 LAYOUT = ("table1", "table2", "table3", "table5", "table7", "figure2", "figure3", "claims")
+APART = {"summary", "rates", "paired"}  # show several settings, one by one
 COMMAND = Command(
     "iapt-table",
     "NAME [NAME ...] [key=value ...]",
@@ -53,6 +56,8 @@ COMMAND = Command(
         Key("backbone", "rows of another backbone than the scale's"),
         Key("hparams", "of another preset"),
         Key("data", "of other data"),
+        Key("detect", "paired only: a difference in points; the list says how many seeds or items would find it",
+            1.0, number(0.01)),
         *(replace(key, about=f"params only: {key.about}") for key in OWN_ENTRIES),
     ),
     notes="Tables 1 to 8 and the figures show our median beside the paper's value, what is missing and the\n"
@@ -89,12 +94,12 @@ def _run(words: Words) -> None:
     rows, warnings = ([], []) if no_rows else load_rows(words["rows"])
     cells, messages = collect(rows)
     scope = _scope(words, cells)
-    for number, name in enumerate(names):
+    for place, name in enumerate(names):
         document, drawings = _build(name, rows, cells, messages, scope, words)
-        if number:
+        if place:
             print()
         _show(document, drawings, words["out"])
-    if {"summary", "rates"} & set(names):  # they show several settings side by side
+    if APART & set(names):
         messages = []
     elif scoped:  # and what is not in this scope is named in the tables
         named = tuple({cell.label for cell in cells if scope.takes(cell)})
@@ -117,7 +122,8 @@ def _scope(words: Words, cells: "Sequence[Cell]") -> "Scope":
     scope = Scope.called(words["scale"], **changes)
     setting = words["setting"]
     if setting:
-        known = sorted({cell.setting for cell in cells if scope.names(cell)})
+        apart = set(words.names) <= APART
+        known = sorted({cell.setting for cell in cells if apart or scope.names(cell)})
         if not any(name.startswith(setting) for name in known):
             raise ConfigError(
                 f"setting={setting}: no row has it; the rows have {', '.join(known) or 'none'}"
@@ -135,20 +141,24 @@ def _build(
 ) -> "tuple[Document, dict[str, str]]":
     from iapt.reporting import (
         benchmarks,
-        claims,
         figures,
         ledger,
+        paired,
         quantities,
         rates,
         spec,
         summary,
         tables,
+        verdicts,
     )
 
     if name == "summary":
         return summary.summary(rows, cells, messages), {}
     if name == "claims":
-        return claims.claims_document(cells, scope), {}
+        return verdicts.claims_document(cells, scope), {}
+    if name == "paired":
+        shown = [cell for cell in cells if cell.setting.startswith(words["setting"])]
+        return paired.paired_document(shown, words["detect"]), {}
     if name == "ledger":
         return ledger.ledger(), {}
     if name == "rates":

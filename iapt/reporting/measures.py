@@ -1,17 +1,20 @@
 """The measures of a cell for tables and their CSV, by name: value, column head, format."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 from iapt.reporting.footnotes import mark
 from iapt.reporting.render import DASH, Mark
 from iapt.reporting.spec import baseline
-from iapt.results.cells import Cell, Comparison, compare, reference
+from iapt.results.cells import Cell, reference
+from iapt.results.comparison import Comparison, adjusted, compare, own_estimate
+from iapt.results.crossed import Estimate
 from iapt.results.remarks import remarks
-from iapt.results.statistics import Interval, bootstrap_interval, iqm, median
+from iapt.results.statistics import median
 
+UNEQUAL = "§"
 Place = TypeVar("Place", bound=Hashable)
 
 
@@ -24,12 +27,14 @@ class Standing:
         cells: The cells among which to find its baseline.
         metric: A named score, or None for the main one.
         digits: Decimals of the score.
+        p_holm: The comparison's p-value, adjusted for its table; see `family`.
     """
 
     cell: Cell
     cells: Sequence[Cell]
     metric: str | None = None
     digits: int = 1
+    p_holm: float | None = None
 
     @cached_property
     def values(self) -> list[float]:
@@ -42,9 +47,9 @@ class Standing:
         return median(self.values) if self.values else None
 
     @cached_property
-    def interval(self) -> Interval | None:
-        """The bootstrap interval of their interquartile mean."""
-        return bootstrap_interval([self.values])
+    def estimate(self) -> Estimate | None:
+        """Their mean with its error."""
+        return own_estimate(self.cell, self.metric)
 
     @cached_property
     def comparison(self) -> Comparison | None:
@@ -128,22 +133,39 @@ def _unparsed(s: Standing) -> str:
     return f"{s.cell.typical(lambda r: r.scores.n_unparsed):g} of {s.cell.typical(lambda r: r.scores.n):g}"
 
 
+def _compared(name: str) -> Callable[[Standing], object]:
+    """Return a function that reads an attribute of the comparison, if there is one."""
+    return lambda s: s.comparison and getattr(s.comparison, name)
+
+
+def _difference(s: Standing) -> str:
+    found = s.comparison
+    if found is None:
+        return DASH
+    return f"{found.difference:+.{s.digits}f}{f' {UNEQUAL}' if found.unequal else ''}"
+
+
 MEASURES: Mapping[str, Measure] = {
     "n_seeds": Measure(lambda s: len(s.values), "Seeds", _seeds),
     "missing_seeds": Measure(lambda s: " ".join(map(str, s.cell.missing))),
     "median": Measure(lambda s: s.median, "Median", "{:.{d}f}"),
-    "iqm": Measure(lambda s: iqm(s.values) if s.values else None, "IQM", "{:.{e}f}"),
-    "interval": Measure(lambda s: s.interval, "95 % interval", "{0.low:.{e}f} to {0.high:.{e}f}"),
-    "ci_low": Measure(lambda s: s.interval and s.interval.low),
-    "ci_high": Measure(lambda s: s.interval and s.interval.high),
-    "minus_baseline": Measure(
-        lambda s: s.comparison and s.comparison.difference, f"Minus {baseline().label}", "{:+.{d}f}"
+    "mean": Measure(lambda s: s.estimate and s.estimate.mean, "Mean", "{:.{e}f}"),
+    "interval": Measure(
+        lambda s: s.estimate and s.estimate.interval, "95 % interval", "{0.low:.{e}f} to {0.high:.{e}f}"
     ),
-    "test": Measure(
-        lambda s: s.comparison and s.comparison.test, "p (floor)", "{0.p:.3g} ({0.smallest:.3g})"
+    "ci_low": Measure(lambda s: s.estimate and s.estimate.interval and s.estimate.interval.low),
+    "ci_high": Measure(lambda s: s.estimate and s.estimate.interval and s.estimate.interval.high),
+    "minus_baseline": Measure(_compared("difference"), f"Minus {baseline().label}", _difference),
+    "minus_interval": Measure(
+        _compared("interval"), "95 % interval of that", "{0.low:+.{e}f} to {0.high:+.{e}f}"
     ),
-    "p": Measure(lambda s: s.comparison and s.comparison.test.p),
-    "p_floor": Measure(lambda s: s.comparison and s.comparison.test.smallest),
+    "minus_low": Measure(lambda s: s.comparison and s.comparison.interval and s.comparison.interval.low),
+    "minus_high": Measure(lambda s: s.comparison and s.comparison.interval and s.comparison.interval.high),
+    "p": Measure(_compared("p"), "p", "{:.2g}"),
+    "p_holm": Measure(lambda s: s.p_holm, "p (Holm)", "{:.2g}"),
+    "detectable": Measure(_compared("detectable"), "Detectable", "{:.{d}f}"),
+    "basis": Measure(_compared("basis"), "Compared over"),
+    "budget": Measure(_compared("budget")),
     "majority": Measure(lambda s: s.cell.typical(lambda r: r.dev.majority_accuracy), "Majority", "{:.1f}"),
     "unparsed": Measure(lambda s: s.cell.typical(lambda r: r.scores.n_unparsed), "Unparsed", _unparsed),
     "trained_params": Measure(lambda s: s.cell.trained, "Trained", lambda s: count_text(s.cell.trained)),
@@ -156,13 +178,45 @@ MEASURES: Mapping[str, Measure] = {
     "setting": Measure(lambda s: s.cell.setting),
     "run_ids": Measure(lambda s: " ".join(s.cell.run_ids)),
 }  # fmt: skip
-STATISTICS = ("n_seeds", "median", "iqm", "interval", "minus_baseline", "test")
+STATISTICS = ("n_seeds", "median", "mean", "interval")
+COMPARED = ("minus_baseline", "minus_interval", "p", "p_holm", "detectable", "basis")
 COSTS = ("trained_params", "seconds_per_step", "peak_memory_mib")
 ORIGIN = ("remarks", "setting", "run_ids")
-CSV = ("n_seeds", "missing_seeds", "median", "iqm", "ci_low", "ci_high",
-       "minus_baseline", "p", "p_floor")  # fmt: skip
+SCORES = ("n_seeds", "missing_seeds", "median", "mean", "ci_low", "ci_high")
+CSV = (*SCORES, "minus_baseline", "minus_low", "minus_high", "p", "p_holm", "detectable",
+       "basis", "budget")  # fmt: skip
 TEST_NOTE = (
-    "IQM: mean without the lowest and highest quarter, with a stratified bootstrap interval. "
-    f"p: exact two-sided sign-flip test of the seed-paired differences from {baseline().label}; its "
-    "floor is the smallest value that this many seeds can give (0.0625 for five)."
+    "Median is the paper's statistic. Mean, interval and difference are over seeds and test items drawn "
+    f"at random; p is two-sided, and p (Holm) adjusts it for all comparisons with {baseline().label} in "
+    "this table. One seed speaks of one run only. docs/statistics.md has the formulas."
 )
+
+
+def family(standings: Iterable[Standing]) -> list[Standing]:
+    """Adjust the p-values of the comparisons of one table for each other."""
+    found = list(standings)
+    p_values = adjusted([s.comparison.p if s.comparison else None for s in found])
+    return [replace(s, p_holm=p) for s, p in zip(found, p_values, strict=True)]
+
+
+def detectable_note(comparisons: Iterable[Comparison | None]) -> list[str]:
+    """Return the line that stands under every table that compares: the differences that it could find."""
+    sizes = sorted(c.detectable for c in comparisons if c and c.detectable is not None)
+    span = " to ".join(dict.fromkeys(f"{size:.1f}" for size in (*sizes[:1], *sizes[-1:])))
+    text = (
+        f"Smallest detectable difference: {span} points, which 80 % of such experiments would find at "
+        "the 5 % level, before adjustment. A smaller true difference usually stays undecided."
+    )
+    return [text] if sizes else []
+
+
+def budget_note(comparisons: Iterable[Comparison | None], reference: str) -> list[str]:
+    """Return the line that explains the mark of unequal budgets, if there are any.
+
+    Args:
+        comparisons: Those of the table.
+        reference: With what they compare, for a reader.
+    """
+    unequal = any(c and c.unequal for c in comparisons)
+    text = f"{UNEQUAL}: trained parameters more than 10 % from those of {reference}."
+    return [text] if unequal else []

@@ -20,7 +20,7 @@ INTRO = (
     "lowest dev loss; the test scores had no part in it."
 )
 RUNNING = ("seconds_per_step", "peak_memory_mib")
-MEASURED = ("dev_loss", "dev_accuracy", *measures.CSV, "test_n", *measures.COSTS)
+MEASURED = ("dev_loss", "dev_accuracy", *measures.SCORES, "test_n", *measures.COSTS)
 
 
 @dataclass(frozen=True)
@@ -127,5 +127,5 @@ def _records(
                 "method": name,
                 "rate": t.rate,
                 "best": t is _best(each),
-                **measures.record([*MEASURED, "run_ids"], Standing(t.cell, section.cells)),
+                **measures.record([*MEASURED, "run_ids"], Standing(t.cell, ())),
             }

@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
 
 from iapt.reporting import measures
 from iapt.reporting.choose import is_paper
 from iapt.reporting.footnotes import footnotes
 from iapt.reporting.measures import Standing
 from iapt.reporting.render import DASH, Document, Grid
-from iapt.reporting.spec import load_table, paper_lines
+from iapt.reporting.spec import baseline, load_table, paper_lines
 from iapt.results.cells import Cell, count_of, differences
 from iapt.results.row import Row
-from iapt.results.statistics import bootstrap_interval, iqm
+from iapt.results.statistics import MOST_PAIRS, bootstrap_interval, iqm, sign_flip
 
 NOT_PAPER = "NOT the paper's setting: not comparable with the paper's tables"
-MEASURED = (*measures.STATISTICS, "majority", "unparsed", *measures.COSTS)
+MEASURED = (*measures.STATISTICS, *measures.COMPARED, "majority", "unparsed", *measures.COSTS)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ class Section:
     def tasks(self) -> list[str]:
         """Its tasks, in the paper's order."""
         return list(dict.fromkeys(cell.task for cell in sorted(self.cells, key=_task_order)))
+
+    @cached_property
+    def standings(self) -> list[Standing]:
+        """Its cells with their comparisons, which are one family of tests."""
+        return measures.family(Standing(cell, self.cells) for cell in self.cells)
 
     @property
     def by_name(self) -> dict[str, list[Cell]]:
@@ -84,11 +91,17 @@ def summary(rows: Sequence[Row], cells: Sequence[Cell], messages: Sequence[str] 
     )
     if not rows:
         document.intro.append("No rows yet: iapt-train writes one per finished run.")
-    for section in sections(cells):
+    found = sections(cells)
+    compared = [standing.comparison for section in found for standing in section.standings]
+    document.notes[1:1] = [
+        *measures.detectable_note(compared),
+        *measures.budget_note(compared, baseline().label),
+    ]
+    for section in found:
         document.notes += notes_of(section)
         document.grids += [medians_grid(section), *_overall(section)]
         document.details.append(cells_grid(section))
-        document.records += [_record(section, cell) for cell in section.cells]
+        document.records += [_record(section, standing) for standing in section.standings]
     return document
 
 
@@ -134,8 +147,10 @@ def notes_of(section: Section) -> list[str]:
 def cells_grid(section: Section) -> Grid:
     """Lay out all measures of a section's cells."""
     lines = [
-        [cell.task, cell.name, *measures.texts(MEASURED, Standing(cell, section.cells))]
-        for cell in sorted(section.cells, key=lambda cell: (_task_order(cell), _order(cell)))
+        [standing.cell.task, standing.cell.name, *measures.texts(MEASURED, standing)]
+        for standing in sorted(
+            section.standings, key=lambda s: (_task_order(s.cell), _order(s.cell))
+        )
     ]
     heads = ["Task", "Method", *measures.heads(MEASURED)]
     return Grid(heads, lines, f"Cells of setting {section.setting}")
@@ -157,18 +172,33 @@ def _overall(section: Section) -> list[Grid]:
         found = bootstrap_interval(strata)
         around = f"{found.low:.2f} to {found.high:.2f}" if found else DASH
         scores = [score for stratum in strata for score in stratum]
-        lines.append([name, str(len(scores)), f"{iqm(scores):.2f}", around])
-    heads = ("Method", "Runs", "IQM", "95 % interval, resampled within tasks")
+        lines.append(
+            [name, str(len(scores)), f"{iqm(scores):.2f}", around, *_over_tasks(section, name)]
+        )
+    heads = (
+        *("Method", "Runs", "IQM", "95 % interval, resampled within tasks"),
+        *(f"Minus {baseline().label}", "p (sign flip)"),
+    )
     return [Grid(heads, lines, f"Over {', '.join(section.tasks)}, setting {section.setting}")]
 
 
-def _record(section: Section, cell: Cell) -> dict[str, object]:
+def _over_tasks(section: Section, name: str) -> list[str]:
+    """Format a method's mean difference over all runs of all tasks, and the exact test of its sign."""
+    compared = [s.comparison for s in section.standings if s.cell.name == name]
+    runs = [difference for c in compared if c for difference in c.per_seed]
+    if None in compared or len(runs) > MOST_PAIRS:
+        return [DASH, DASH]
+    test = sign_flip(runs)
+    return [f"{fmean(runs):+.2f}", f"{test.p:.2g}"] if test else [DASH, DASH]
+
+
+def _record(section: Section, standing: Standing) -> dict[str, object]:
     names = ("backbone", "hparams", "data", "task", "method", "variant", "metric")
     measured = (*measures.CSV, *measures.COSTS, *measures.ORIGIN)
     return {
-        **{name: getattr(cell, name) for name in names},
+        **{name: getattr(standing.cell, name) for name in names},
         "paper_setting": section.is_paper,
-        **measures.record(measured, Standing(cell, section.cells)),
+        **measures.record(measured, standing),
     }
 
 

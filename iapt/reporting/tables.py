@@ -8,7 +8,7 @@ from itertools import product
 from iapt.reporting import measures
 from iapt.reporting.choose import Scope, comparable, strays
 from iapt.reporting.footnotes import footnotes
-from iapt.reporting.measures import Standing, count_text, marks
+from iapt.reporting.measures import UNEQUAL, Standing, count_text, marks
 from iapt.reporting.render import DASH, Document, Entry, Grid, Mark
 from iapt.reporting.render import Line as Laid
 from iapt.reporting.scale import at_scale
@@ -18,6 +18,7 @@ from iapt.reporting.spec import (
     Column,
     Line,
     Table,
+    baseline,
     load_table,
     paper_lines,
     unattainable_notes,
@@ -37,6 +38,7 @@ SCALE_RULES = (
 UNATTAINABLE = "†: no accuracy on the test split as the paper describes it can be this value."
 FIGURE_RULES = f"A point is {SEEDS} The paper prints no numbers for this figure."
 NOT_PRINTED = "Not in the paper"
+STATISTICS = (*measures.STATISTICS, *measures.COMPARED)
 DIFFERING = "the method's values, its rates, the data or the decoding"
 
 
@@ -103,7 +105,12 @@ def score_table(
     ]
     if filled:
         document.details.append(_detail_grid(table, filled))
-        document.notes.append(measures.TEST_NOTE)
+        compared = [p.standing.comparison for p in filled if p.standing]
+        document.notes += [
+            measures.TEST_NOTE,
+            *measures.detectable_note(compared),
+            *measures.budget_note(compared, baseline().label),
+        ]
     document.notes += footnotes(
         (place.column.label, place.line.label, place.standing.cell)
         for place in filled
@@ -172,6 +179,8 @@ def fill(name: str, cells: Sequence[Cell], scope: Scope) -> tuple[Table, Lines, 
         for block in table.blocks
         for line in block.lines
     ]
+    adjusted = iter(measures.family(p.standing for x in lines for p in x if p.standing))
+    lines = [[replace(p, standing=next(adjusted)) if p.standing else p for p in x] for x in lines]
     return table, [x for x in lines if _belongs(x, table) or any(p.standing for p in x)], notes
 
 
@@ -241,6 +250,8 @@ def _main_grid(table: Table, lines: Lines) -> Grid:
 def _params(line: Sequence[Place], table: Table) -> Entry:
     counts = {place.standing.cell.trained for place in line if place.standing} - {None}
     text = " / ".join(map(count_text, sorted(filter(None, counts)))) or DASH
+    found = [p.standing.comparison for p in line if p.standing and p.standing.comparison]
+    text += f" {UNEQUAL}" if any(comparison.unequal for comparison in found) else ""
     millions = line[0].line.params
     missing = "" if line[0].block.printed or not table.compared else DASH
     return Entry(text, paper=missing if millions is None else f"{millions:.1f}M")
@@ -253,9 +264,9 @@ def _detail_grid(table: Table, filled: Sequence[Place]) -> Grid:
         if len(table.backbones) > 1 and place.block.printed:
             method += f", {place.block.label}"
         if place.standing:
-            texts = measures.texts(measures.STATISTICS, place.standing)
+            texts = measures.texts(STATISTICS, place.standing)
             lines.append([place.column.head, method, *texts])
-    heads = measures.heads(measures.STATISTICS)
+    heads = measures.heads(STATISTICS)
     return Grid(["Task", "Method", *heads], lines, "Beside the medians")
 
 

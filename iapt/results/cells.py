@@ -17,7 +17,7 @@ from operator import attrgetter
 from pydantic import JsonValue
 
 from iapt.results.row import Row
-from iapt.results.statistics import Interval, SignFlip, bootstrap_interval, median, sign_flip
+from iapt.results.statistics import median
 
 SEEDS = (0, 1, 2, 3, 4)  # section 4.3: five random seeds
 
@@ -88,7 +88,7 @@ class Cell:
 
     def scores(self, metric: str | None = None) -> dict[int, float]:
         """Return seed -> score, for the main metric or a named one in ``scores.details``."""
-        found = {row.cell.seed: _score(row, metric) for row in self.rows}
+        found = {row.cell.seed: row_score(row, metric) for row in self.rows}
         return {seed: score for seed, score in found.items() if score is not None}
 
     def typical(self, read: Callable[[Row], float | None]) -> float | None:
@@ -99,22 +99,6 @@ class Cell:
         """
         numbers = [number for row in self.rows if (number := read(row)) is not None]
         return median(numbers) if numbers else None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A comparison of two cells over their common seeds.
-
-    Attributes:
-        difference: Median of the left minus median of the right, in points.
-        interval: 95 % bootstrap interval of the IQM of the seed-paired differences.
-        test: Exact sign-flip test of those differences.
-    """
-
-    seeds: tuple[int, ...]
-    difference: float
-    interval: Interval | None
-    test: SignFlip
 
 
 def canonical(name: str) -> str:
@@ -189,22 +173,15 @@ def collect(rows: Iterable[Row], seeds: Sequence[int] = SEEDS) -> tuple[list[Cel
     return cells, messages + _several_settings(cells)
 
 
-def compare(left: Cell, right: Cell, metric: str | None = None) -> Comparison | None:
-    """Compare two cells of one task seed by seed.
-
-    Returns:
-        None if they have no common seed or not the same basis (data, decoding, config).
-    """
-    if left.task != right.task or left.basis != right.basis:
-        return None
-    ours, theirs = left.scores(metric), right.scores(metric)
-    shared = tuple(sorted(ours.keys() & theirs.keys()))
-    paired = [ours[seed] - theirs[seed] for seed in shared]
-    test = sign_flip(paired)
-    if test is None:
-        return None
-    difference = median([ours[s] for s in shared]) - median([theirs[s] for s in shared])
-    return Comparison(shared, difference, bootstrap_interval([paired]), test)
+def row_score(row: Row, metric: str | None = None) -> float | None:
+    """Return a row's main score, or a named one in ``scores.details``."""
+    scores = row.scores
+    if metric is None or canonical(scores.metric) == canonical(metric):
+        return scores.value
+    named = (
+        value for name, value in scores.details.items() if canonical(name) == canonical(metric)
+    )
+    return next(named, None)
 
 
 def reference(cell: Cell, cells: Iterable[Cell], method: str) -> Cell | None:
@@ -244,16 +221,6 @@ def differences(rows: Sequence[Row], most: int = 4) -> list[str]:
     return [", ".join(texts + rest) or "only their hashes differ" for texts in shown]
 
 
-def _score(row: Row, metric: str | None) -> float | None:
-    scores = row.scores
-    if metric is None or canonical(scores.metric) == canonical(metric):
-        return scores.value
-    named = (
-        value for name, value in scores.details.items() if canonical(name) == canonical(metric)
-    )
-    return next(named, None)
-
-
 def _several_settings(cells: Sequence[Cell]) -> list[str]:
     alike: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
@@ -274,6 +241,7 @@ def _shared(row: Row) -> dict[str, object]:
     """Return what all methods on one task must share beside the config."""
     return {
         "data.fingerprint": row.data.fingerprint,
+        "data.task_version": row.data.task_version,
         "backbone.fingerprint": row.backbone.fingerprint,
         "backbone.dtype": row.backbone.dtype,
         "decoding.num_beams": row.decoding.num_beams,

@@ -262,3 +262,26 @@ def test_the_report_refuses_wrong_words(
 ) -> None:
     assert report(words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_paired_shows_every_two_methods_and_what_would_find_a_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = {"lora": [86.0, 86.4, 86.1], "iapt": [87.0, 87.9, 87.4]}
+    raws = [
+        raw_row("boolq", method, seed, value)
+        for method, values in scores.items()
+        for seed, value in enumerate(values)
+    ]
+    folder = store(tmp_path / "rows", raws)
+    words = ["paired", f"rows={folder}", f"out={tmp_path}"]
+    assert main([*words, "setting=5e77", "detect=0.5"]) == 0
+    assert "Seeds to detect 0.5" in capsys.readouterr().out
+    with (tmp_path / "paired.csv").open() as file:
+        (record,) = csv.DictReader(file)
+    assert (record["left"], record["right"]) == ("lora", "iapt")
+    assert float(record["difference"]) == pytest.approx(-1.2667, abs=1e-4)
+    assert main([*words, "setting=0ther"]) == 2
+    assert "setting=0ther: no row has it; the rows have 5e771116" in capsys.readouterr().err
+    assert main([*words, "detect=0"]) == 2
+    assert "detect=0" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from iapt.reporting import claims, rates, summary, tables
+from iapt.reporting import paired, rates, summary, tables, verdicts
 from iapt.reporting.choose import Scope
 from iapt.reporting.latex import PACKAGES, TALL, latex, latex_details, latex_escape
 from iapt.reporting.render import Document, Entry, Grid
@@ -97,10 +97,11 @@ def documents() -> Iterator[Document]:
     for scope in (Scope(), settle(Scope.called("small"), cells)):
         for name in ("table1", "table2", "table3", "table5", "table7", "figure2", "figure3"):
             yield tables.score_table(name, rows, cells, scope)
-        yield claims.claims_document(cells, scope)
+        yield verdicts.claims_document(cells, scope)
     yield tables.score_table("table8", rows, cells)
     yield summary.summary(rows, cells, [*messages, HOSTILE])
     yield rates.rates_document(cells)
+    yield paired.paired_document(cells)
     yield Document("a", HOSTILE, [HOSTILE], [Grid([HOSTILE] * 3, [HOSTILE, [HOSTILE] * 3])])
     yield Document("b", "B", details=[Grid(["twenty letters, about"] * 13, [["9"] * 13] * 99)])
 

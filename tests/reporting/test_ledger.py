@@ -4,11 +4,11 @@ import pytest
 
 from iapt.reporting import ledger as module
 from iapt.reporting.choose import Scope
-from iapt.reporting.claims import claims_document
 from iapt.reporting.ledger import AVERAGE, disagreements, in_several, ledger, printed
 from iapt.reporting.render import Grid, csv_text, markdown
 from iapt.reporting.scale import settle
 from iapt.reporting.spec import load, load_table
+from iapt.reporting.verdicts import claims_document
 
 
 def line(grid: Grid, *start: str) -> list[str]:

@@ -1,6 +1,10 @@
+from statistics import fmean
+
 from iapt.reporting.render import markdown
 from iapt.reporting.summary import NOT_PAPER, sections, summary
 from iapt.results.cells import collect
+from iapt.results.statistics import sign_flip
+from tests.results.example_items import answered
 from tests.results.example_rows import a_row, bare, five
 
 QUICK = {"backbone": "smollm2_135m", "hparams": "quick", "data": "sample", "setting": "9uick000"}
@@ -48,6 +52,30 @@ def test_all_runs_of_all_tasks_are_aggregated_for_complete_methods_only() -> Non
         ("lora", "10", "82.00"),
         ("iapt", "10", "82.00"),
     ]
+
+
+def test_runs_of_all_tasks_are_tested_together_by_flipping_their_signs() -> None:
+    rows = []
+    for task, ours in (("sst2", [81.0, 82.5, 82.0, 84.0, 85.0]), ("boolq", [81.0] * 5)):
+        rows += five(task, "lora", [80.0, 81.0, 82.0, 83.0, 84.0], **QUICK)
+        rows += five(task, "iapt", ours, **QUICK)
+    overall = summary(rows, collect(rows)[0]).grids[-1]
+    lines = {line[0]: line for line in overall.lines}
+    apart = [1.0, 1.5, 0.0, 1.0, 1.0, 1.0, 0.0, -1.0, -2.0, -3.0]
+    assert lines["iapt"][4] == f"{fmean(apart):+.2f}"
+    found = sign_flip(apart)
+    assert found is not None
+    assert lines["iapt"][5] == f"{found.p:.2g}"
+    assert lines["lora"][4:] == ["–", "–"]
+
+
+def test_a_section_is_one_family_of_comparisons() -> None:
+    rows = answered("lora", 0.7, **QUICK) + answered("iapt", 0.8, number=1, **QUICK)
+    rows += answered("lpt", 0.72, number=2, **QUICK)
+    document = summary(rows, collect(rows)[0])
+    found = {record["method"]: record for record in document.records}
+    assert found["iapt"]["p_holm"] == 2 * found["iapt"]["p"]
+    assert any(note.startswith("Smallest detectable difference") for note in document.notes)
 
 
 def test_two_number_sets_of_one_method_are_shown_side_by_side_never_averaged() -> None:

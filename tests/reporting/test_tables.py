@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from iapt.reporting import measures
 from iapt.reporting.choose import Scope
@@ -10,6 +11,7 @@ from iapt.reporting.spec import SCORE_TABLES, Line, load_table
 from iapt.reporting.tables import score_table
 from iapt.results.cells import collect
 from iapt.results.row import Row
+from tests.results.example_items import answered
 from tests.results.example_rows import CONFIG, a_row, bare, five
 
 
@@ -171,15 +173,47 @@ def test_nothing_is_missing_from_a_full_table() -> None:
     assert build(rows, "table2").commands == []
 
 
-def test_details_compare_with_lora_and_state_the_floor_of_p() -> None:
+def test_details_compare_with_lora_over_seeds_without_items() -> None:
+    # LoRA is in no line of Table 5 and is compared with all the same.
     rows = five("boolq", "lora", [86.0] * 5, numbers={"rank": 4})
     rows += five("boolq", "iapt", [87.0, 87.5, 88.0, 87.2, 86.9], variant="iapt_1")
-    document = build(
-        rows, "table5"
-    )  # LoRA is in no line of Table 5 and is compared with all the same
-    detail = document.details[0].lines[0]
-    assert list(detail[2:5]) == ["5", "87.2", "87.23"]
-    assert list(detail[6:]) == ["+1.2", "0.0625 (0.0625)"]
+    document = build(rows, "table5")
+    detail = dict(zip(document.details[0].head, document.details[0].lines[0], strict=True))
+    assert (detail["Seeds"], detail["Median"], detail["Mean"]) == ("5", "87.2", "87.32")
+    assert detail["Minus LoRA"] == "+1.3"
+    test = stats.ttest_1samp([1.0, 1.5, 2.0, 1.2, 0.9], 0)
+    low, high = test.confidence_interval()
+    assert detail["95 % interval of that"] == f"{low:+.2f} to {high:+.2f}"
+    assert detail["p"] == detail["p (Holm)"] == f"{test.pvalue:.2g}"
+    assert detail["Compared over"] == "5 seeds, no per-item scores"
+
+
+def test_details_compare_item_by_item_and_holm_counts_the_comparisons_of_the_table() -> None:
+    rows = answered("lora", 0.7)
+    rows += answered("houlsby", 0.8, number=1) + answered("lpt", 0.72, number=2)
+    document = build(rows)
+    detail = [
+        dict(zip(document.details[0].head, x, strict=True)) for x in document.details[0].lines
+    ]
+    assert {line["Compared over"] for line in detail} == {"5 seeds x 200 items", "–"}
+    records = {r["method"]: r for r in document.records if r["task"] == "boolq"}
+    assert records["lora"]["p_holm"] is None
+    assert records["houlsby"]["p_holm"] == pytest.approx(2 * records["houlsby"]["p"])
+    (note,) = [note for note in document.notes if note.startswith("Smallest detectable")]
+    sizes = sorted(records[m]["detectable"] for m in ("houlsby", "lpt"))
+    assert f"{sizes[0]:.1f} to {sizes[1]:.1f} points" in note
+
+
+def test_trained_parameters_that_are_not_lora_s_are_marked() -> None:
+    rows = five("boolq", "lora", [86.0, 86.1], params={"trained": 1000})
+    rows += five("boolq", "lpt", [85.0, 85.0], params={"trained": 1090})
+    rows += five("boolq", "iapt", [87.0, 87.0], params={"trained": 1110})
+    document = build(rows)
+    assert entry(document, "LPT", "Params").text == "1.1k"
+    assert entry(document, "IAPT (as described)", "Params").text == "1.1k §"
+    assert any(note.startswith("§: trained parameters more than 10 %") for note in document.notes)
+    equal = build([row for row in rows if row.cell.method != "iapt"])
+    assert not any("§" in note for note in equal.notes)
 
 
 def test_each_record_carries_its_runs() -> None:
@@ -223,7 +257,8 @@ def test_a_method_that_the_paper_does_not_have_stands_last_and_is_marked() -> No
     assert entry(document, "LoRA", "BoolQ").mark == "second"
     record = next(r for r in document.records if r["method"] == "my_new" and r["task"] == "boolq")
     assert (record["in_paper"], record["paper"], record["median"]) == (False, None, 91.0)
-    assert any(line[1] == "my_new" and line[6] == "+5.0" for line in document.details[0].lines)
+    minus = document.details[0].head.index("Minus LoRA")
+    assert any(line[1] == "my_new" and line[minus] == "+5.0" for line in document.details[0].lines)
     assert "10 rows read, all of them" in document.notes[-1]
     assert not any("my_new" in command for command in document.commands)
 

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from iapt.errors import DataError
-from iapt.results.frames import predictions, rows
+from iapt.results.frames import pairs, predictions, rows
+from iapt.results.row import write_row
+from tests.results.example_items import answered
 from tests.results.example_rows import raw_row, store
 
 COMMITTED = Path(__file__).parents[2] / "results" / "rows"
@@ -109,3 +111,25 @@ def test_predictions_that_are_missing_or_damaged_are_named(tmp_path: Path) -> No
     os.mkfifo(path)
     with pytest.raises(DataError, match="not a regular file"):
         predictions(tmp_path)
+
+
+def test_pairs_are_one_line_per_two_methods_of_a_setting(tmp_path: Path) -> None:
+    written = (
+        answered("iapt", 0.8) + answered("lora", 0.6, number=1) + answered("lpt", 0.7, number=2)
+    )
+    for row in [*written, *answered("iapt", 0.8, task="rte")]:
+        write_row(tmp_path, row)
+    frame = pairs(tmp_path)
+    assert len(frame) == 3
+    (line,) = frame[(frame.left == "iapt") & (frame.right == "lora")].to_dict("records")
+    assert (line["task"], line["items"], line["seeds"]) == ("boolq", 200, 5)
+    assert line["low"] < line["difference"] < line["high"]
+    assert line["p"] <= line["p_bh"] <= line["p_holm"] <= 0.05
+    assert line["left_runs"].split() == [row.run_id for row in written[:5]]
+    assert line["setting"] == written[0].setting_hash[:8]
+
+
+def test_pairs_of_an_empty_folder_are_none_and_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    assert len(pairs(tmp_path)) == 0
+    with pytest.raises(DataError, match="no such folder"):
+        pairs(tmp_path / "none")
