@@ -83,7 +83,7 @@ def _score_of(folder: Path) -> str:
     if not file.is_file():
         return "none saved with it"
     try:
-        found = TestScores.model_validate(read_json(file))
+        found = TestScores.model_validate(read_json(file), strict=False)  # JSON has no tuples
     except (DataError, ValidationError):
         return f"{file.name} is damaged"
     return f"{found.metric} {found.value:.1f} on {found.n} examples, {found.n_unparsed} unparsed"
