@@ -21,6 +21,7 @@ from iapt.inference.contenders import PEER_TRAINER, decoding, training
 from iapt.inference.efficiency import Timing, measure_in_turn, reading_seconds
 from iapt.inference.instruction import APPENDIX_G, FILLER
 from iapt.plan import Plan
+from iapt.progress import progress
 from iapt.training.step import Data
 
 Report = dict[str, Any]
@@ -266,7 +267,7 @@ def train(bench: Bench) -> Report:
     )
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     repeats = settings["repeats"]
-    with tqdm(total=repeats * len(contenders), desc="training", dynamic_ncols=True) as bar:
+    with progress("training", "measurement", repeats * len(contenders)) as bar:
         for _ in range(repeats):
             for name, contender in contenders.items():
                 bar.set_postfix_str(name)

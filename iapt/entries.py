@@ -4,8 +4,9 @@ Every function raises a `ConfigError` if the entry's `_target_` is not allowed, 
 another kind, or does not take one of the entry's values; the message names them all.
 """
 
-from collections.abc import Mapping
-from typing import Any
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from iapt.backbone.dims import Dims
 from iapt.configuration.building import build
@@ -15,7 +16,31 @@ from iapt.methods.base import Method
 from iapt.tasks.base import RowTask, Source, Task
 from iapt.training.loggers import RunLogger
 
+T = TypeVar("T")
 NO_PLUGINS = Plugins()
+
+
+class Once:
+    """Makes each distinct thing once, so that the plans of a grid share what its cells have in common.
+
+    Only for things that nobody changes: tasks, sources, loggers, methods without weights, and facts about them.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __call__(self, make: Callable[[], T], *key: object) -> T:
+        """Return what `make` made when this key came first.
+
+        Args:
+            make: makes it; an error is raised again each time.
+            key: all that the result depends on, as JSON values or values with a telling `str`.
+        """
+        text = json.dumps(key, sort_keys=True, default=str)
+        if text not in self._made:
+            self._made[text] = make()
+        made: T = self._made[text]
+        return made
 
 
 def build_method(entry: Mapping[str, Any], dims: Dims, plugins: Plugins = NO_PLUGINS) -> Method:

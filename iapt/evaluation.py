@@ -8,8 +8,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from iapt.backbone import processes
 from iapt.backbone.base import Backbone
 from iapt.data.encode import Encoded
@@ -20,6 +18,7 @@ from iapt.errors import ConfigError
 from iapt.files import cache_root, write_lines
 from iapt.inference.generate import decode
 from iapt.plan import Plan
+from iapt.progress import progress
 from iapt.tasks.base import Clustered, Example, Scores, Split, Task
 
 TRAINING: tuple[Split, ...] = ("train", "dev")
@@ -184,12 +183,8 @@ def evaluate(
     """
 
     def texts(instructions: Sequence[Encoded]) -> list[str]:
-        with tqdm(
-            total=len(instructions),
-            desc="decoding",
-            unit="example",
-            dynamic_ncols=True,
-            disable=not processes.first(),
+        with progress(
+            "decoding", "example", len(instructions), hidden=not processes.first()
         ) as bar:
             return decode(
                 backbone,

@@ -5,6 +5,7 @@ Below the commands, only this file and `run.py` see a whole configuration.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,10 +21,11 @@ from iapt.configuration.identity import digest, distinctive, run_name, setting_o
 from iapt.configuration.plugins import Plugins
 from iapt.data.source import limited
 from iapt.data.template import check_system_template
-from iapt.entries import build_logger, build_method, build_source, build_task
+from iapt.entries import Once, build_logger, build_method, build_source, build_task
 from iapt.errors import ConfigError, DataError, StorageError, closest
 from iapt.files import write_text
 from iapt.methods.base import Method
+from iapt.methods.searched import pending_search
 from iapt.tasks.base import SPLITS, Example, Fetching, RowTask, Source, Split, Task
 from iapt.tasks.evaluate_metric import module_of
 from iapt.training.hparams import HParams
@@ -82,6 +84,7 @@ class Plan:
         max_length: the most tokens of an instruction with its response.
         positions: the most tokens that the backbone can read beside the method's soft tokens.
         trainable: the number of trained parameters.
+        passes: backward passes per planned step: 1, and more if a search or Θ steps come on top.
     """
 
     config: dict[str, Any]
@@ -100,6 +103,7 @@ class Plan:
     positions: int
     device: torch.device
     trainable: int
+    passes: float
 
     def method(self) -> Method:
         """Return a freshly initialised method; draws from torch's random state."""
@@ -184,15 +188,23 @@ class _Faults:
             raise ConfigError("\n".join(self.lines))
 
 
-def make_plan(config: dict[str, Any]) -> Plan:
+def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
     """Check a resolved configuration and build everything that needs no weights.
+
+    Args:
+        config: a resolved configuration.
+        once: shared by the plans of a grid, which then build each distinct entry once.
 
     Raises:
         ConfigError: naming every wrong field, its value and what is allowed.
     """
     if isinstance(config.get("method"), Mapping):  # the counting formula does not affect a run
         config = config | {"method": {k: v for k, v in config["method"].items() if k != "size"}}
-    faults = _Faults()
+    once, faults = once or Once(), _Faults()
+
+    def key(group: str) -> tuple[object, ...]:
+        return group, config.get(group), config.get("plugins")
+
     with faults:
         settings = checked(Settings, config)
     with faults:
@@ -203,14 +215,15 @@ def make_plan(config: dict[str, Any]) -> Plan:
         plugins = Plugins.find(listed)
     if plugins is not None:
         with faults:
-            task = build_task(_entry(config, "task"), plugins)
+            task = once(partial(build_task, _entry(config, "task"), plugins), *key("task"))
         with faults:
-            source = build_source(_entry(config, "data"), plugins)
+            source = once(partial(build_source, _entry(config, "data"), plugins), *key("data"))
         with faults:
-            logger = build_logger(_entry(config, "logger"), plugins)
-        with faults, torch.device("meta"):
+            logger = build_logger(_entry(config, "logger"), plugins)  # it has a state
+        with faults:
             dims = Dims.from_mapping(_entry(config, "backbone").get("dims", {}))
-            method = build_method(_entry(config, "method"), dims, plugins)
+            bare = partial(_without_weights, _entry(config, "method"), dims, plugins)
+            method = once(bare, *key("method"), dims)
     if config.get("variant") and any(line.startswith("method.") for line in faults.lines):
         faults.lines.append(
             f"variant={config['variant']}: changes values of its own method; is it meant for "
@@ -244,9 +257,9 @@ def make_plan(config: dict[str, Any]) -> Plan:
     if not named:
         identity["data"] = {"name": data_name}
     if not isinstance(source, Fetching) or config["task"].get("folder"):
-        identity["data_fingerprint"] = task.fingerprint(
-            source
-        )  # released data is pinned by its task
+        identity["data_fingerprint"] = once(  # released data is pinned by its task
+            partial(task.fingerprint, source), "fingerprint", key("task"), key("data")
+        )
     # A plugin's code determines what a run computes; the place of its file does not.
     targets = [config[group].get("_target_") for group in ("task", "method", "data")]
     used = plugins.used_by(*targets, module_of(config["task"].get("metric")))
@@ -272,7 +285,13 @@ def make_plan(config: dict[str, Any]) -> Plan:
         positions=positions,
         device=device,
         trainable=sum(p.numel() for p in method.parameters()),
+        passes=_passes(method, hparams),
     )
+
+
+def _without_weights(entry: Mapping[str, Any], dims: Dims, plugins: Plugins) -> Method:
+    with torch.device("meta"):
+        return build_method(entry, dims, plugins)
 
 
 def _entry(config: Mapping[str, Any], group: str) -> Mapping[str, Any]:
@@ -306,6 +325,13 @@ def _check_parameters(method: Method, hparams: HParams) -> None:
                 for key in unknown
             )
         )
+
+
+def _passes(method: Method, hparams: HParams) -> float:
+    search = pending_search(method)
+    if search:  # an Ω step and a Θ step each
+        return 1 + 2 * search.fraction
+    return 1 + (1 / hparams.arch_every if method.arch_parameters() else 0)
 
 
 def _check_beams(hparams: HParams, task: Task, backbone: BackboneConfig) -> None:

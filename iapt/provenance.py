@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 import iapt
+from iapt.backbone import processes
 
 LIBRARIES = (
     "torch",
@@ -102,6 +103,14 @@ def peak_memory_mib(device: torch.device) -> float:
         return int(next(n for n in lines if n.startswith("VmHWM:")).split()[1]) / 2**10  # kB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def device_name(device: torch.device) -> str:
+    """Return a device's name as rows have it: the card's, or "cpu (2 threads)"."""
+    several = f"{processes.count()} x " if processes.count() > 1 else ""
+    if device.type == "cuda":
+        return several + torch.cuda.get_device_name(device)
+    return f"{several}cpu ({torch.get_num_threads()} threads)"
 
 
 def utc_now() -> str:

@@ -30,7 +30,7 @@ from iapt.methods.counts import sizes
 from iapt.methods.saved import save_adapter
 from iapt.methods.searched import structure
 from iapt.plan import OUTSIDE, Plan, make_plan
-from iapt.provenance import git_state, peak_memory_mib, reset_peak_memory, versions
+from iapt.provenance import device_name, git_state, peak_memory_mib, reset_peak_memory, versions
 from iapt.results.attempt import Attempt, attempt, tidy
 from iapt.results.row import (
     BackboneUsed,
@@ -308,7 +308,7 @@ def row_of(
         ),
         versions=versions(),
         git=Git(**git_state()),
-        device=_device_name(plan.device),
+        device=device_name(plan.device),
         seconds=Seconds(
             train=history.train_seconds,
             per_step=history.train_seconds / max(history.step, 1),
@@ -336,10 +336,3 @@ def _majority(examples: Sequence[Example]) -> float:
 def _in_short(structure: dict[str, Any]) -> dict[str, Any]:
     """Return a structure's single values; the run's structure.json has all of it."""
     return {k: v for k, v in structure.items() if not isinstance(v, dict | list | tuple)}
-
-
-def _device_name(device: torch.device) -> str:
-    several = f"{processes.count()} x " if processes.count() > 1 else ""
-    if device.type == "cuda":
-        return several + torch.cuda.get_device_name(device)
-    return f"{several}cpu ({torch.get_num_threads()} threads)"

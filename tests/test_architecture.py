@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 RANKS = {
     **dict.fromkeys(("errors", "interruption"), 0),
-    "files": 1,
+    **dict.fromkeys(("files", "progress"), 1),
     **dict.fromkeys(("configuration", "remote", "tensors"), 2),
     **dict.fromkeys(("metrics", "backbone", "results"), 3),
     **dict.fromkeys(("tasks", "methods"), 4),

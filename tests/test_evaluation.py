@@ -1,6 +1,7 @@
 """From examples to a score: what is encoded, what is asked of the decoder, what is parsed and scored."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -187,8 +188,11 @@ def test_a_further_turn_that_is_cut_is_known(asked: list[dict[str, Any]]):
 
 
 def test_every_turn_is_decoded_with_the_numbers_given_and_shown(
-    asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    asked: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     evaluated(Chat(), ["one", "two"])
     for call in asked:
         assert call["backbone"] == "B"

@@ -189,6 +189,20 @@ def load_tokenizer(config: BackboneConfig) -> Any:
     return tokenizer
 
 
+def tokenizer_at_hand(config: BackboneConfig) -> Any | None:
+    """The backbone's tokenizer if it is on this machine already, else None; nothing is fetched."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        return load_tokenizer(config)
+    except BackboneError:
+        return None
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
 def load_backbone(config: BackboneConfig, device: torch.device) -> Loaded:
     """Load and freeze a backbone.
 

@@ -4,15 +4,20 @@
 imported inside the functions, because `--help` must answer at once.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from iapt.cli.overrides import groups, prepare, refuse_grid, split_argument
+from iapt.cli.overrides import CHOOSING, groups, prepare, refuse_grid, split_argument
 from iapt.configuration.catalog import CONFIG_DIR, NAMED
 from iapt.errors import ConfigError, closest
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+NUMBER = r"(0|[1-9]\d{0,8})"  # as Hydra and everyone else reads it
+GRID = "grid"  # the key under which an experiment lists its cells; no part of a run
 
 
 def from_words(words: Sequence[str]) -> dict[str, Any]:
@@ -63,6 +68,21 @@ def check_keys(prepared: Sequence[str]) -> None:
                 node = None if there else node[part]
 
 
+def experiment_grid(prepared: Sequence[str]) -> "tuple[object, str, str] | None":
+    """Return the grid of the chosen experiment, the experiment and the scale; None: it has no grid."""
+    chosen = {key: words[0] for key, words in grid_of(prepared).items() if key in CHOOSING}
+    if "experiment" not in chosen:
+        return None
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.masked_copy(_composed(tuple(chosen.values())), GRID)
+    if GRID not in config:
+        return None
+    names = {key: str(split_argument(word)[1]) for key, word in chosen.items()}
+    found: Any = OmegaConf.to_container(config)
+    return found[GRID], names["experiment"], names.get("scale", "paper")
+
+
 def grid_of(prepared: Sequence[str]) -> dict[str, list[str]]:
     """Return one word per value of each key: `seed=0,1` -> {"seed": ["seed=0", "seed=1"]}.
 
@@ -99,12 +119,88 @@ def composed(words: Sequence[str], name: str | None = "config") -> dict[str, Any
     Raises:
         ConfigError: a mandatory value is missing.
     """
+    return plain(*_taken_apart(_composed(tuple(words), name)))
+
+
+class Composer:
+    """Composes the cells of a grid as `composed` does, each distinct choice of entries once.
+
+    Hydra takes a tenth of a second to compose, and a grid has hundreds of cells.  Seeds and other
+    whole numbers are therefore set in a shared composition, and tasks x methods cells are put together from
+    tasks + methods compositions.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, ...], tuple[DictConfig, Mapping[str, Any]]] = {}
+        self._first: dict[tuple[str, ...], tuple[str, str]] = {}
+
+    def __call__(self, words: Sequence[str]) -> dict[str, Any]:
+        """Compose one cell; see `composed`."""
+        from omegaconf import OmegaConf
+
+        seeds = [w for w in words if re.fullmatch(f"seed={NUMBER}", w)]
+        config, choices = self._config(tuple(w for w in words if w not in seeds))
+        for seed in seeds:
+            OmegaConf.update(config, "seed", int(seed.partition("=")[2]))
+        return plain(config, choices)
+
+    def _config(self, words: tuple[str, ...]) -> "tuple[DictConfig, Mapping[str, Any]]":
+        """Return a composition under any seed, and the entry chosen in each group."""
+        if words not in self._made:
+            self._made[words] = self._with_numbers(words) or self._of_parts(words)
+        return self._made[words]
+
+    def _with_numbers(
+        self, words: tuple[str, ...]
+    ) -> "tuple[DictConfig, Mapping[str, Any]] | None":
+        """Set the numbers among the words in the composition of the others, if it has their keys."""
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        numbers = [w for w in words if re.fullmatch(rf"(?!hydra\.)\w+(\.\w+)+={NUMBER}", w)]
+        if not numbers:
+            return None
+        config, choices = self._config(tuple(w for w in words if w not in numbers))
+        config = deepcopy(config)
+        try:
+            for key, value in map(split_argument, numbers):
+                OmegaConf.update(config, key, int(value or 0), force_add=False)
+        except OmegaConfBaseException:  # Hydra explains what is wrong
+            return None
+        return config, choices
+
+    def _of_parts(self, words: tuple[str, ...]) -> "tuple[DictConfig, Mapping[str, Any]]":
+        """Compose, or put the composition together from that of its task and that of its method."""
+        task, method = (next((w for w in words if _alone(w, g)), "") for g in ("task", "method"))
+        rest = tuple(w for w in words if w not in (task, method))
+        first_task, first_method = self._first.setdefault(rest, (task, method))
+        if task == first_task or method == first_method or "" in (task, method):
+            made = _taken_apart(_composed(words))
+        else:  # neither entry reaches outside its group, so the two differences are independent
+            there, chosen = self._config(tuple(first_method if w == method else w for w in words))
+            config, choices = self._config(tuple(first_task if w == task else w for w in words))
+            config = deepcopy(config)
+            config.task = deepcopy(there._get_node("task"))
+            made = config, {**choices, "task": chosen["task"]}
+        return made
+
+
+def _taken_apart(config: "DictConfig") -> "tuple[DictConfig, Mapping[str, Any]]":
     from omegaconf import open_dict
 
-    config = _composed(tuple(words), name)
     with open_dict(config):
         choices = config.pop("hydra").runtime.choices
-    return plain(config, choices)
+    return config, choices
+
+
+def _alone(word: str, group: str) -> bool:
+    """Say whether a word chooses an entry of the package that fills its own group and nothing else."""
+    key, value = split_argument(word)
+    file = CONFIG_DIR / group / f"{value}.yaml"
+    if key != group or not file.is_file():
+        return False
+    text = file.read_text(encoding="utf-8")
+    return not re.search(r"@package|_global_|^ *- *(/|override)", text, re.MULTILINE)
 
 
 def plain(config: "DictConfig", choices: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,6 +219,7 @@ def plain(config: "DictConfig", choices: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"{error.full_key}: missing; give {error.full_key}=VALUE.") from error
     assert isinstance(values, dict)
     values.pop("launcher", None)  # it starts runs, and changes nothing in them
+    values.pop(GRID, None)
     for group in NAMED:
         if isinstance(values.get(group), dict) and choices.get(group):
             values[group].setdefault("name", str(choices[group]))

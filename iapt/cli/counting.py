@@ -24,18 +24,18 @@ def count_entries(
         where the method cannot be built for this backbone.
     """
     import torch
-    from tqdm import tqdm
 
     from iapt.backbone.dims import Dims
     from iapt.entries import build_method
     from iapt.methods.counts import count
+    from iapt.progress import progress
 
     trusted = Plugins.find(plugins, folders)
     entries = _entries(folders, "backbone", "method")
     real = {name: e for name, e in entries["backbone"].items() if e["kind"] != "tiny"}
     counts: dict[str, dict[str, dict[str, Any]]] = {backbone: {} for backbone in real}
     total = len(real) * len(entries["method"])
-    with tqdm(total=total, desc="counting", unit="method", delay=2, dynamic_ncols=True) as bar:
+    with progress("counting", "method", total, delay=2) as bar:
         for backbone, found in counts.items():
             dims = Dims.from_mapping(real[backbone]["dims"])
             for method, values in entries["method"].items():

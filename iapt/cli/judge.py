@@ -61,13 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _judge(words: Words) -> None:
-    from tqdm import tqdm
-
     from iapt.configuration.catalog import entry
     from iapt.entries import build_row_task
     from iapt.files import write_json, write_lines, write_text
     from iapt.judge.answers import pair_answers, predictions_of
     from iapt.judge.comparison import averages, choose_case, judge_pairs, table3_rows, table9
+    from iapt.progress import progress
     from iapt.tasks.instruction import MTBench
 
     # Check everything before paying for a reply, and the folders before the key.
@@ -85,8 +84,11 @@ def _judge(words: Words) -> None:
         raise ConfigError(f"case={words['case']}: allowed are {', '.join(ids)}.")
 
     replies = judge_pairs(pairs, endpoint.ask, words["swap"])
-    with endpoint:
-        judgements = list(tqdm(replies, "judge", len(pairs) * (1 + words["swap"]), unit="reply"))
+    judgements = []
+    with endpoint, progress("judge", "reply", len(pairs) * (1 + words["swap"])) as bar:
+        for judgement in replies:
+            judgements.append(judgement)
+            bar.update()
 
     rows = table3_rows(names, pairs, averages(judgements, words["swap"]))
     for row, run in zip(rows, runs, strict=True):

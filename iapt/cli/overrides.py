@@ -13,6 +13,8 @@ from iapt.errors import ConfigError, DataError, closest
 from iapt.files import read_text
 
 YAML = (".yaml", ".yml")
+# Groups of which no entry is the default, so that Hydra requires a plus; the later one wins.
+CHOOSING = ("experiment", "scale")
 
 
 def groups(folders: Sequence[Path] = ()) -> dict[str, list[str]]:
@@ -43,13 +45,18 @@ def groups(folders: Sequence[Path] = ()) -> dict[str, list[str]]:
 
 
 def summary(group: str, entry: str, folders: Sequence[Path] = ()) -> str:
-    """Return the first comment line of an entry."""
+    """Return the comment at the top of an entry, up to the first line that ends a sentence."""
     files = [folder / group / f"{entry}.yaml" for folder in (CONFIG_DIR, *folders)]
     file = next(f for f in files if f.is_file())
+    words: list[str] = []
     for line in file.read_text(encoding="utf-8").splitlines():
-        if line.startswith("#") and "@package" not in line:
-            return line.lstrip("# ").rstrip()
-    return ""
+        if not re.match(r"# ?\S", line):  # the comment's end, or a command in it
+            break
+        if "@package" not in line:
+            words.append(line.lstrip("# ").rstrip())
+            if line.rstrip().endswith((".", ":")):
+                break
+    return " ".join(words)
 
 
 def split_argument(argument: str) -> tuple[str, str | None]:
@@ -101,11 +108,10 @@ def prepare(words: Sequence[str]) -> list[str]:
             prepared += ["data=folder", f"data.path={quoted(value)}"]
         elif key in known:
             chosen = ",".join(_choice(key, v, known[key], folders) for v in value.split(","))
-            # An experiment is not among the defaults, so Hydra requires a plus.
-            prepared.append(f"{'+' if key == 'experiment' else ''}{key}={chosen}")
+            prepared.append(f"{'+' if key in CHOOSING else ''}{key}={chosen}")
         else:
             prepared.append(word)
-    return prepared
+    return sorted(prepared, key=lambda word: word.startswith("+scale="))
 
 
 def refuse_grid(words: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from iapt.cli import check
 from iapt.cli.command import config_dirs
-from iapt.cli.composing import check_keys, composed, grid_of, plain
+from iapt.cli.composing import Composer, check_keys, experiment_grid, grid_of, plain
 from iapt.cli.hydra_command import HydraCommand, Line, made_folder, run_hydra
 from iapt.cli.launchers import check_launcher, own_gpu
 from iapt.cli.overrides import groups, prepare, quoted, split_argument
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from iapt.grid.cells import Cell
+    from iapt.grid.manifest import Manifest
     from iapt.grid.states import CellState
 
 COMMAND = HydraCommand(
@@ -35,12 +36,15 @@ COMMAND = HydraCommand(
     (
         "iapt-sweep task=boolq,sst2 method=iapt,lora",
         "iapt-sweep task=boolq method=all seed=0",
-        "iapt-sweep task=boolq method=all dry_run=true   # list the cells, finished or left",
+        "iapt-sweep +experiment=table1 method=iapt,lora   # part of an experiment of the paper; needs a GPU",
+        "iapt-sweep +experiment=table1 scale=small data=<folder>   # the same on a small model, on a CPU",
+        "iapt-sweep task=boolq method=all dry_run=true   # the plan: cells done and left, time, memory, disk",
         "iapt-sweep task=boolq method=iapt launcher=slurm launcher.partition=gpu   # or joblib, ray",
         "iapt-sweep check                                # how far the latest sweep is; check --help says more",
     ),
 )
 SEEDS = "seed=0,1,2,3,4"
+SWEEPER = "hydra/sweeper"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,32 +61,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _sweep(line: Line) -> None:
     from iapt.grid import renamed
+    from iapt.grid.cells import plan_cells
     from iapt.grid.manifest import write_manifest
     from iapt.results.attempt import in_one_line
 
     folders, words = config_dirs(line.words)
-    keys = {split_argument(w)[0] for w in words}
     known = groups(folders)
-    expanded = [_expand(w, known) for w in words] + ([] if "seed" in keys else [SEEDS])
+    expanded = [_expand(w, known) for w in words]
     prepared = prepare([*(f"--config-dir={folder}" for folder in folders), *expanded])
     grid = grid_of(prepared)
     check_launcher(grid)
     check_keys(prepared)
+    cells_words = words_of_cells(prepared)
     if line.shows:  # of the first cell
-        run_hydra(lambda _: None, [*line.shows, *(values[0] for values in grid.values())])
+        run_hydra(lambda _: None, [*line.shows, *cells_words[0]])
         return
-    cells = _cells(grid)
+    cells = plan_cells(cells_words, Composer())
     if warning := renamed.warning(cells, grid):
         print(warning, file=sys.stderr)
+    _show(cells)
     if cells[0].plan.config["dry_run"]:
-        _show(cells)
+        print("Nothing was started.")
         return
     cells[0].plan.check_folders()
     folder = _folder(prepared)
-    write_manifest(folder, line.words, cells, complete="hydra/sweeper" not in grid)
+    write_manifest(folder, line.words, cells, complete=SWEEPER not in grid)
     print(f"{len(cells)} runs in {folder}; `iapt-sweep check {folder}` shows how far they are.")
     try:
-        run_hydra(_job, ["--multirun", *prepared, f"hydra.sweep.dir={quoted(str(folder))}"])
+        run_hydra(_job, ["--multirun", *_jobs(prepared, folder)])
     except Exception as error:
         # A launcher ends with an error of its own when one of its workers was killed.
         if isinstance(error, IaptError) or _module(error) in ("hydra", "omegaconf"):
@@ -118,27 +124,38 @@ def _conclude(states: "Sequence[CellState]") -> None:
     )
 
 
-def _cells(grid: dict[str, list[str]]) -> "list[Cell]":
-    """Plan the cells of a grid; only the first if another sweeper than Hydra's own chooses them."""
-    from iapt.grid.cells import plan_cells
+def words_of_cells(prepared: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the words of every cell; of the first alone if a sweeper that the user names chooses them."""
+    from iapt.grid.blocks import blocks_of, combinations
 
-    searched = "hydra/sweeper" in grid
-    return plan_cells(
-        {key: values[:1] if searched else values for key, values in grid.items()}, composed
-    )
+    given = grid_of(prepared)
+    grid = experiment_grid(prepared)
+    blocks = blocks_of(*grid) if grid else []
+    if "seed" not in given and not any("seed" in block for block in blocks):
+        given |= grid_of([SEEDS])
+    found = combinations(given, blocks)
+    return found[:1] if SWEEPER in given else found
 
 
-def _show(cells: "list[Cell]") -> None:
-    """Print the cells of a dry run, finished or left."""
-    from iapt.results.row import row_path
+def _jobs(prepared: Sequence[str], folder: Path) -> list[str]:
+    """Return the words with which Hydra runs the cells of a folder's manifest."""
+    words = [*prepared, f"hydra.sweep.dir={quoted(str(folder))}"]
+    if any(split_argument(word)[0] == SWEEPER for word in prepared):
+        return words
+    return [*words, f"{SWEEPER}=iapt_list"]
 
-    left = 0
-    for plan in (cell.plan for cell in cells):
-        done = row_path(Path(plan.config["rows"]), plan.run_id).is_file()
-        left += not done
-        state = "finished" if done else "left"
-        print(f"  {state:<10}{plan.run_id}   {plan.trainable:,} trained parameters")
-    print(f"\n{len(cells)} runs: {len(cells) - left} finished, {left} left. Nothing was started.")
+
+def _show(cells: "Sequence[Cell]") -> None:
+    """Print the plan of the grid."""
+    from iapt.grid.show import plan_text
+    from iapt.results.row import read_rows, row_path
+    from iapt.results.status import standing
+
+    config = cells[0].plan.config
+    out, rows = Path(config["out"]), Path(config["rows"])
+    names = [cell.plan.run_id for cell in cells]
+    states = [standing(out / name, row_path(rows, name)).state for name in names]
+    print(plan_text(cells, states, read_rows(rows)[0] if rows.is_dir() else ()), flush=True)
 
 
 def _job(config: "DictConfig") -> None:
@@ -153,7 +170,9 @@ def _job(config: "DictConfig") -> None:
     hydra = HydraConfig.get()
     values = plain(config, hydra.runtime.choices)
     manifest = read_manifest(Path(hydra.runtime.cwd) / hydra.sweep.dir)
-    print(f"\n=== run {hydra.job.num}: {' '.join(hydra.overrides.task)}", flush=True)
+    print(
+        f"\n=== {_progress(manifest, hydra.job.num)}: {' '.join(hydra.overrides.task)}", flush=True
+    )
     folder = None
     try:
         if manifest.complete:
@@ -191,6 +210,15 @@ def _add(folder: Path, words: Sequence[str], values: dict[str, Any]) -> None:
 
 def _module(error: Exception) -> str:
     return type(error).__module__.split(".")[0]
+
+
+def _progress(manifest: "Manifest", number: int) -> str:
+    from iapt.grid.pace import progress_line
+
+    if not manifest.complete:  # another sweeper chooses the cells
+        return f"run {number}"
+    rows = [manifest.row_file(cell) for cell in manifest.cells]
+    return progress_line(number, rows, manifest.created.timestamp())
 
 
 def _expand(word: str, known: dict[str, list[str]]) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iapt.cli.command import config_dirs
-from iapt.cli.composing import check_keys, plain
+from iapt.cli.composing import check_keys, experiment_grid, plain
 from iapt.cli.hydra_command import HydraCommand, Line, made_folder, run_hydra
 from iapt.cli.launchers import refuse_launcher
 from iapt.cli.overrides import prepare, refuse_grid, split_argument
-from iapt.errors import IaptError
+from iapt.errors import ConfigError, IaptError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -42,6 +42,11 @@ def _train(line: Line) -> None:
     refuse_launcher(line.words)
     prepared = prepare(line.words)
     check_keys(prepared)
+    if grid := experiment_grid(prepared):
+        raise ConfigError(
+            f"experiment={grid[1]}: a grid of runs; iapt-sweep runs them. For one of them, give "
+            "experiment=paper with task=... method=... seed=..."
+        )
     given = dict(map(split_argument, line.words))
     if given.get("hydra.run.dir"):
         made_folder("hydra.run.dir", Path(str(given["hydra.run.dir"])))

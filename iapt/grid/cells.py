@@ -1,14 +1,13 @@
-"""The cells of a grid: every combination of its values, each with the plan of its run."""
+"""The cells of a grid, each with the plan of its run."""
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tqdm import tqdm
-
+from iapt.entries import Once
 from iapt.errors import ConfigError, IaptError
 from iapt.plan import Plan, make_plan
+from iapt.progress import progress
 
 
 @dataclass(frozen=True)
@@ -27,26 +26,27 @@ class Cell:
 
 
 def plan_cells(
-    grid: Mapping[str, Sequence[str]], compose: Callable[[Sequence[str]], dict[str, Any]]
+    combinations: Sequence[tuple[str, ...]], compose: Callable[[Sequence[str]], dict[str, Any]]
 ) -> list[Cell]:
-    """Plan every cell of a grid, in the order in which Hydra's own sweeper runs them.
+    """Plan every cell of a grid.
 
     Args:
-        grid: key -> its overrides, one per value: {"seed": ["seed=0", "seed=1"]}.
-        compose: turns one override per key into a resolved configuration.
+        combinations: the overrides of each cell; see `blocks.combinations`.
+        compose: turns them into a resolved configuration.
 
     Raises:
         ConfigError: some cells cannot run; each mistake is listed once.
     """
-    combinations = list(itertools.product(*grid.values()))
-    cells, faults = list[Cell](), dict[str, list[str]]()
-    for words in tqdm(combinations, desc="planning", unit="cell", delay=2, dynamic_ncols=True):
-        several = (w for w, values in zip(words, grid.values(), strict=True) if len(values) > 1)
-        name = " ".join(several)
-        try:
-            cells.append(Cell(words, name, make_plan(compose(words))))
-        except IaptError as error:
-            faults.setdefault(str(error), []).append(name)
+    shared = set(combinations[0]).intersection(*combinations)
+    cells, faults, once = list[Cell](), dict[str, list[str]](), Once()
+    with progress("planning", "cell", len(combinations), delay=2) as bar:
+        for words in combinations:
+            name = " ".join(w for w in words if w not in shared)
+            try:
+                cells.append(Cell(words, name, make_plan(compose(words), once)))
+            except IaptError as error:
+                faults.setdefault(str(error), []).append(name)
+            bar.update()
     if faults:
         lines = []
         for message, where in faults.items():

@@ -120,6 +120,9 @@ def score_table(
     if table.compared:
         document.notes += [*unattainable_notes(table), *table.paper_notes]
     document.notes += table.notes
+    if not filled and (scope.is_paper or scope.name):
+        scale = f" scale={scope.name} data=FOLDER" if scope.name else ""
+        document.notes.append(f"All of its runs: iapt-sweep +experiment={name}{scale}")
     used = {row.path for p in filled if p.standing for row in p.standing.cell.rows}
     document.notes.append(_other_rows(len(used), len(rows)))
     document.commands = list(_commands(lines, scope))

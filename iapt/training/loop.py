@@ -11,14 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from tqdm import tqdm
-
 from iapt.backbone import processes
 from iapt.errors import TrainingError
 from iapt.files import write_json
 from iapt.interruption import Interrupted, deferred
 from iapt.methods.base import Measured
 from iapt.methods.searched import Search, Searched, structure
+from iapt.progress import progress
 from iapt.training.state import History, Run
 
 
@@ -126,14 +125,7 @@ def _train(
     if checkpoint.exists():
         run.resume(checkpoint, identity)
         say(f"Resuming at step {run.history.step} of {run.total_steps} from {checkpoint}.")
-    bar = tqdm(
-        total=run.total_steps,
-        initial=run.history.step,
-        desc=doing,
-        unit="step",
-        dynamic_ncols=True,
-        disable=not processes.first(),
-    )
+    bar = progress(doing, "step", run.total_steps, run.history.step, hidden=not processes.first())
 
     def measure() -> None:
         started = time.perf_counter()

@@ -9,6 +9,7 @@ import pytest
 from iapt.cli.composing import composed, grid_of
 from iapt.cli.sweep import main
 from iapt.errors import DataError
+from iapt.grid.blocks import combinations
 from iapt.grid.cells import Cell, plan_cells
 from iapt.grid.manifest import write_manifest
 from iapt.results.attempt import attempt, record_failure
@@ -24,7 +25,7 @@ SWEEP = Path("runs/sweeps/20260101-000000-000000-7")
 
 @pytest.fixture(scope="module")
 def cells() -> list[Cell]:
-    return plan_cells(GRID, composed)
+    return plan_cells(combinations(GRID), composed)
 
 
 @pytest.fixture(autouse=True)

@@ -34,6 +34,15 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def test_a_description_is_whole_sentences():
+    assert summary("data", "hub").endswith("offline, a missing one is an error.")
+    assert summary("data", "hub").startswith("The released data sets, at the revisions pinned")
+    for group, entries in groups().items():
+        for name in entries:
+            said = summary(group, name)
+            assert said.endswith(".") or (group, name) == ("variant", "none"), (group, name, said)
+
+
 def test_entries_from_outside_stand_beside_ours(outside: Path):
     found = groups([outside])
     assert {"mine", "mine_big", "lora"} <= set(found["method"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 from datetime import datetime, timezone
@@ -12,13 +13,15 @@ import pytest
 
 from iapt import run as run_module
 from iapt.cli import sweep as sweep_module
-from iapt.cli.overrides import groups
-from iapt.cli.sweep import SEEDS, main
+from iapt.cli.composing import composed
+from iapt.cli.overrides import groups, prepare
+from iapt.cli.sweep import SEEDS, main, words_of_cells
 from iapt.errors import ConfigError, TrainingError
+from iapt.grid.cells import plan_cells
 from iapt.grid.manifest import read_manifest, sweeps
 from iapt.plan import Plan
 from iapt.results.attempt import attempt
-from iapt.results.row import Row
+from iapt.results.row import Row, write_row
 from iapt.results.status import new_status, write_status
 from tests.results.example_rows import a_row
 
@@ -284,23 +287,61 @@ def test_cells_that_cannot_run_are_named_before_the_first(
     assert jobs == []
 
 
-def test_a_dry_sweep_lists_what_is_finished_and_what_is_left(
+def test_a_dry_sweep_plans_what_is_finished_and_what_is_left(
     jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ):
     words = [*TINY, "seed=0,1", "method.rank=2,4", "dry_run=true"]
     assert main(words) == 0
-    cells = [line for line in capsys.readouterr().out.splitlines() if "--lora--" in line]
-    assert [line.split()[0] for line in cells] == ["left"] * 4
-    rows = Path("results/rows")
-    rows.mkdir(parents=True)
-    (rows / f"{cells[2].split()[1]}.json").write_text("{}")
+    said = capsys.readouterr().out
+    assert said.startswith("4 cells: 0 done, 4 left.")
+    assert said.endswith("Nothing was started.\n")
+    plans = plan_cells(words_of_cells(prepare(words)), composed)
+    rows, failed = Path("results/rows"), Path("runs") / plans[1].plan.run_id
+    write_row(rows, a_row().model_copy(update={"run_id": plans[2].plan.run_id}))
+    write_status(failed, new_status("failed"))
     assert main(words) == 0
     said = capsys.readouterr().out
-    states = [line.split()[0] for line in said.splitlines() if "--lora--" in line]
-    assert states == ["left", "left", "finished", "left"]
-    assert "4 runs: 1 finished, 3 left. Nothing was started." in said
+    assert said.startswith("4 cells: 1 done, 3 left (1 of them failed before).")
+    lines = [line.split() for line in said.splitlines() if line.startswith("sst2")]
+    assert [line[1:4] for line in lines] == [
+        ["lora", "method.rank=2", "1/2"],
+        ["lora", "method.rank=4", "0/2"],
+    ]
     assert jobs == []
-    assert not Path("runs").exists()
+
+
+def test_a_real_sweep_begins_with_the_plan_and_counts_its_cells(
+    jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    assert main([*TINY, "seed=0,1"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("2 cells: 0 done, 2 left.")
+    heads = [line for line in said.out.splitlines() if line.startswith("=== ")]
+    counts = [re.sub(r"\d+ s", "3 s", line.split(":")[0]) for line in heads]
+    assert counts == [
+        "=== cell 1 of 2 (0 done, 2 left)",
+        "=== cell 2 of 2 (1 done, 1 left, 3 s each, about 3 s left)",
+    ]
+    assert "\r" not in said.out + said.err
+
+
+def test_an_experiments_cells_run_in_its_order(jobs: list[dict[str, Any]]):
+    words = ["experiment=figure3", "scale=small", "backbone=tiny_llama", "seed=0,1"]
+    assert main([*words, "method.prompt_len=1,4", "hparams.max_length=512"]) == 0
+    assert [(c["method"]["name"], c["method"]["prompt_len"], c["seed"]) for c in jobs] == [
+        (method, length, seed) for method in ("iapt", "lpt") for length in (1, 4) for seed in (0, 1)
+    ]
+    assert "grid" not in jobs[0]
+
+
+def test_more_beams_than_tokens_is_one_error_before_the_first_cell(
+    jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    words = ["task=sst2,rte", "backbone=tiny_llama", "method=lora,bitfit", "device=cpu"]
+    assert main([*words, "hparams.num_beams=300"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("hparams.num_beams=300: must be at most 259") == 1
+    assert jobs == []
 
 
 @pytest.mark.parametrize("words", [[], ["--help"]])

@@ -11,7 +11,7 @@ from iapt import __version__
 from iapt import run as run_module
 from iapt.cli.composing import check_keys, composed
 from iapt.cli.launchers import needs
-from iapt.cli.overrides import CONFIG_DIR, groups, prepare, summary
+from iapt.cli.overrides import CHOOSING, CONFIG_DIR, groups, prepare, summary
 from iapt.cli.train import main
 from iapt.data.source import Sample
 from iapt.plan import make_plan
@@ -227,7 +227,7 @@ def test_groups_are_those_of_the_folder():
     found = groups()
     assert set(found) == {
         *("backbone", "data", "experiment", "hparams"),
-        *("launcher", "logger", "method", "task", "variant"),
+        *("launcher", "logger", "method", "scale", "task", "variant"),
     }
     assert {len(list((CONFIG_DIR / g).glob("*.yaml"))) - len(e) for g, e in found.items()} == {0}
     assert len(found["task"]) >= 13
@@ -250,7 +250,7 @@ def test_every_entry_composes_resolves_and_makes_a_plan(
     group: str, entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)  # llama2_7b asks for it
-    plus = "+" if group == "experiment" else ""
+    plus = "+" if group in CHOOSING else ""
     words = [f"{plus}{group}={entry}"]
     if group == "variant" and entry != "none":
         words.append(f"method={entry.split('_')[0]}")

@@ -4,13 +4,14 @@ import pytest
 
 from iapt.cli.composing import composed, grid_of
 from iapt.errors import ConfigError
+from iapt.grid.blocks import combinations
 from iapt.grid.cells import plan_cells
 
 TINY = ["task=sst2", "backbone=tiny_llama", "method=lora", "device=cpu"]
 
 
 def test_the_last_key_varies_fastest_and_names_leave_out_what_all_cells_share():
-    cells = plan_cells(grid_of([*TINY, "method.rank=2,4", "seed=0,1"]), composed)
+    cells = plan_cells(combinations(grid_of([*TINY, "method.rank=2,4", "seed=0,1"])), composed)
     assert [cell.name for cell in cells] == [
         "method.rank=2 seed=0",
         "method.rank=2 seed=1",
@@ -25,7 +26,7 @@ def test_the_last_key_varies_fastest_and_names_leave_out_what_all_cells_share():
 
 def test_each_mistake_is_told_once_with_the_number_of_its_cells():
     with pytest.raises(ConfigError) as caught:
-        plan_cells(grid_of([*TINY, "method.rank=2,0", "seed=0,1"]), composed)
+        plan_cells(combinations(grid_of([*TINY, "method.rank=2,0", "seed=0,1"])), composed)
     said = str(caught.value)
     assert said.count("method.rank=0: must be") == 1
     assert said.endswith("in 2 of 4 cells, such as method.rank=0 seed=0")

@@ -9,6 +9,7 @@ import pytest
 from iapt.cli.composing import composed, grid_of
 from iapt.configuration.identity import VERSION
 from iapt.errors import DataError
+from iapt.grid.blocks import combinations
 from iapt.grid.cells import Cell, plan_cells
 from iapt.grid.manifest import CELL, entry_of, read_manifest, sweeps, write_manifest
 
@@ -22,7 +23,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def cells() -> list[Cell]:
-    return plan_cells(grid_of(TINY), composed)
+    return plan_cells(combinations(grid_of(TINY)), composed)
 
 
 def test_it_names_every_cell_with_versioned_hashes_and_the_command(cells: list[Cell]):

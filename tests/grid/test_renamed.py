@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from iapt.cli.composing import composed, grid_of
+from iapt.grid.blocks import combinations
 from iapt.grid.cells import Cell, plan_cells
 from iapt.grid.manifest import write_manifest
 from iapt.grid.renamed import warning
@@ -23,7 +24,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def cells() -> list[Cell]:
-    return plan_cells(GRID, composed)
+    return plan_cells(combinations(GRID), composed)
 
 
 def other_config(cell: Cell, **hparams: Any) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""Hydra's sweeper over a list of cells, which `iapt-sweep` has planned: `hydra/sweeper=iapt_list`.
+
+Hydra's own sweeper multiplies values, so it can run neither the union of several products nor only the cells
+that are left, and it composes every cell again to check it.  Hydra finds plugins in the namespace package
+`hydra_plugins` alone, so this file lies here.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class ListSweeperConf:
+    """The sweeper's configuration: it has no fields, because the manifest says everything."""
+
+    _target_: str = "hydra_plugins.iapt_list_sweeper.ListSweeper"
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="iapt_list", node=ListSweeperConf, provider="iapt"
+)
+
+
+class ListSweeper(Sweeper):
+    """Hands the cells in the manifest of the sweep's folder to whichever launcher is chosen."""
+
+    launcher: Launcher
+    folder: Path
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Set the launcher up (Hydra calls this)."""
+        self.folder = Path(config.hydra.sweep.dir)
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run all cells; `arguments`, the words of the command, are among theirs."""
+        from iapt.grid.manifest import read_manifest  # Hydra imports every plugin for every command
+
+        jobs = [
+            [
+                word for word in cell.words if not re.match(r"\+*hydra[./]", word)
+            ]  # these are the sweep's
+            for cell in read_manifest(self.folder).cells
+        ]
+        returned = self.launcher.launch(jobs, initial_job_idx=0)
+        for job in returned:
+            job.return_value  # noqa: B018  # raises what the job raised
+        return returned

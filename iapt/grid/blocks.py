@@ -1,0 +1,95 @@
+"""From an experiment's `grid` and the user's words to the words of every cell.
+
+    grid:                                            # in configs/experiment/<name>.yaml
+      - {task: [boolq, e2e], method: lora, method.rank: [2, 4]}
+      - {task: [boolq, e2e], method: bitfit}         # six cells in all, times the seeds
+
+Each block is a product of its axes, and the grid is all of its blocks.  A grid may also be a mapping from a
+scale (`paper`, or an entry of configs/scale/) to such a list, or the command that makes the table instead.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+from pydantic import TypeAdapter
+
+from iapt.configuration.checking import STRICT, Text, checked
+from iapt.errors import ConfigError
+
+Value = Text | int | float | bool
+Block = dict[Text, Value | list[Value]]
+_GRID: TypeAdapter[Text | list[Block] | dict[Text, list[Block]]] = TypeAdapter(
+    Text | list[Block] | dict[Text, list[Block]], config=STRICT
+)
+Axes = Mapping[str, Sequence[str]]
+
+
+def blocks_of(grid: object, experiment: str, scale: str) -> list[dict[str, list[str]]]:
+    """Read an experiment's grid.
+
+    Args:
+        grid: its value in the composed configuration.
+        experiment: the experiment's name, for messages.
+        scale: `paper`, or an entry of configs/scale/.
+
+    Returns:
+        For each block, the words of each of its keys: {"task": ["task=boolq", "task=e2e"]}.
+
+    Raises:
+        ConfigError: the grid has another form, no block at this scale, or nothing to run.
+    """
+    read = checked(_GRID, grid, f"{experiment}.grid")
+    if isinstance(read, str):
+        raise ConfigError(f"experiment={experiment}: nothing to train; the command is {read}")
+    if isinstance(read, dict):
+        if scale not in read:
+            raise ConfigError(
+                f"scale={scale}: experiment={experiment} has no grid at this scale; it has {', '.join(read)}."
+            )
+        read = read[scale]
+    return [
+        {
+            key: [f"{key}={_text(v)}" for v in (values if isinstance(values, list) else [values])]
+            for key, values in block.items()
+        }
+        for block in read
+    ]
+
+
+def combinations(given: Axes, blocks: Sequence[Axes] = ()) -> list[tuple[str, ...]]:
+    """Return the words of every cell, in order and without repetition.
+
+    The user's values of a key narrow the blocks that have it; values that no block has take the place of the
+    experiment's (`+experiment=table1 method=my_method`).
+
+    Args:
+        given: key -> the user's words, one per value.
+        blocks: the experiment's; without any, the cells are all combinations of the user's words.
+
+    Raises:
+        ConfigError: some of a key's values are in the experiment's grid and some are not.
+    """
+    if not blocks:
+        return list(product(*given.values()))
+    kept = list(blocks)
+    for key, words in given.items():
+        known = dict.fromkeys(word for block in blocks for word in block.get(key, ()))
+        if not known:
+            kept = [{**block, key: words} for block in kept]
+            continue
+        strange = [word for word in words if word not in known]
+        if strange and len(strange) < len(words):
+            raise ConfigError(
+                f"{', '.join(strange)}: not in the experiment's grid, which has {', '.join(known)}. Give only "
+                "values of the grid, which narrow it, or only others, which replace its own."
+            )
+        kept = [
+            {**block, key: [w for w in words if strange or w in block[key]]}
+            for block in kept
+            if key in block
+        ]
+    return list(dict.fromkeys(cell for block in kept for cell in product(*block.values())))
+
+
+def _text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

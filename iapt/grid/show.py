@@ -1,0 +1,165 @@
+"""The plan of a grid as text: how many cells are left, and what each task and method needs."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from tabulate import tabulate
+
+from iapt.errors import DataError
+from iapt.grid.cells import Cell
+from iapt.grid.estimate import Estimate, estimate
+from iapt.grid.workload import Workload, Workloads
+from iapt.results.row import Row
+
+DONE, FAILED = "finished", "failed"
+HEAD = (
+    *("task", "method", "done", "train", "dev", "test", "steps", "trained", "cut"),
+    *("time", "memory", "disk"),
+)
+MARKS = {"rows": "", "rows of another task": "*", "formula": "~"}
+LEGEND = {
+    "rows": "no mark: from finished runs of the same device, backbone, method and task",
+    "rows of another task": "*: from finished runs of another task",
+    "formula": "~: by a formula that is good to a factor of about two, with the speed of this machine",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """The cells that differ in their seed only.
+
+    Attributes:
+        name: the method, and what else tells these cells from those of other lines.
+        cells: one per seed.
+        done: how many of them are finished.
+        work: None if the sizes of the data are unknown.
+        needs: None for the same reason.
+    """
+
+    name: str
+    cells: Sequence[Cell]
+    done: int
+    work: Workload | None
+    needs: Estimate | None
+
+
+def counted(states: Sequence[str]) -> str:
+    """Return "490 cells: 12 done, 478 left (3 of them failed before)."."""
+    numbers = Counter(states)
+    left = len(states) - numbers[DONE]
+    failed = f" ({numbers[FAILED]} of them failed before)" if numbers[FAILED] else ""
+    cells = "1 cell" if len(states) == 1 else f"{len(states)} cells"
+    return f"{cells}: {numbers[DONE]} done, {left} left{failed}."
+
+
+def plan_text(
+    cells: Sequence[Cell],
+    states: Sequence[str],
+    rows: Sequence[Row] = (),
+    workload: Callable[..., Workload] | None = None,
+) -> str:
+    """Return the whole plan: the count, a table of tasks and methods, the sum of what is left.
+
+    Args:
+        cells: the cells of the grid.
+        states: the state of each; "finished" and "failed" are counted apart from the others.
+        rows: finished runs, from which to estimate.
+        workload: plan -> the work of its run; reads prompts by default.
+    """
+    lines = list(_lines(cells, states, rows, workload or Workloads()))
+    head = [counted(states), ""]
+    table = tabulate(
+        [_columns(line) for line in lines],
+        HEAD,
+        tablefmt="simple",
+        disable_numparse=True,
+        colalign=["left", "left", *["right"] * (len(HEAD) - 2)],
+    )
+    return "\n".join([*head, table, "", *_remarks(lines)])
+
+
+def _lines(
+    cells: Sequence[Cell],
+    states: Sequence[str],
+    rows: Sequence[Row],
+    workload: Callable[..., Workload],
+) -> Iterator[Line]:
+    def group(pair: tuple[Cell, str]) -> str:
+        return pair[0].plan.cell_hash
+
+    pairs = sorted(zip(cells, states, strict=True), key=group)
+    first = {cell.plan.cell_hash: k for k, cell in reversed(list(enumerate(cells)))}
+    groups = [(key, list(members)) for key, members in groupby(pairs, group)]
+    for _, members in sorted(groups, key=lambda found: first[found[0]]):
+        alike = [cell for cell, _ in members]
+        plan = alike[0].plan
+        try:
+            work = workload(plan)
+        except DataError:  # `sizes` of the task does not say; the run fetches the data first
+            work = None
+        done = sum(state == DONE for _, state in members)
+        needs = estimate(plan, work, rows) if work else None
+        yield Line(_name(alike[0]), alike, done, work, needs)
+
+
+def _name(cell: Cell) -> str:
+    """Return the method with what else is special about a cell beside task, method and seed."""
+    names = cell.plan.cell
+    method = f"{names['method']}/{names['variant']}" if names["variant"] else names["method"]
+    shown = ("task=", "method=", "variant=", "seed=")
+    return " ".join([method, *(w for w in cell.name.split() if not w.startswith(shown))])
+
+
+def _columns(line: Line) -> list[str]:
+    plan, work, needs = line.cells[0].plan, line.work, line.needs
+    said = [plan.cell["task"], line.name, f"{line.done}/{len(line.cells)}"]
+    if not work or not needs:
+        return [*said, "?", "?", "?", "?", f"{plan.trainable:,}", "?", "?", "?", "?"]
+    cut = f"{100 * work.prompts.cut:.0f} %" if work.prompts else "-"
+    mark = MARKS[needs.source]
+    return [
+        *said,
+        *(f"{work.sizes[split]:,}" for split in ("train", "dev", "test")),
+        f"{work.steps:,}",
+        f"{plan.trainable:,}",
+        cut,
+        mark + duration(needs.seconds),
+        mark + mebibytes(needs.memory_mib),
+        mebibytes(needs.disk_mib + needs.checkpoint_mib),
+    ]
+
+
+def _remarks(lines: Sequence[Line]) -> Iterator[str]:
+    known = [(line, line.needs) for line in lines if line.needs]
+    left = [(len(line.cells) - line.done, needs) for line, needs in known]
+    hours = sum(count * needs.seconds for count, needs in left)
+    stays = sum(count * needs.disk_mib for count, needs in left)
+    device = lines[0].cells[0].plan.device
+    yield (
+        f"Left: about {duration(hours)} if one run follows another on {device}, {mebibytes(stays)} on disk, "
+        f"{mebibytes(max((needs.memory_mib for _, needs in known), default=0))} of memory at most."
+    )
+    yield "trained: parameters. time, memory, disk: of one run, if nothing stops it early; disk with its checkpoint."
+    used = {needs.source for _, needs in known}
+    yield "; ".join(words for source, words in LEGEND.items() if source in used) + "."
+    reasons = dict.fromkeys(line.work.unread for line in lines if line.work and line.work.unread)
+    if any(line.work and line.work.prompts for line in lines):
+        yield "cut: share of the prompts, of a sample, that lose tokens so that the longest answer fits."
+    for reason in reasons:
+        yield f"cut, where it shows a dash: not counted: {reason}."
+
+
+def duration(seconds: float) -> str:
+    """Return "40 s", "12 min", "3.5 h" or "12 d"."""
+    for size, unit, most in ((1, "s", 100), (60, "min", 100), (3600, "h", 48)):
+        if seconds < most * size:
+            digits = 1 if unit == "h" and seconds < 10 * size else 0
+            return f"{seconds / size:.{digits}f} {unit}"
+    return f"{seconds / 86400:,.0f} d"
+
+
+def mebibytes(size: float) -> str:
+    """Return "12 MiB" or "3.5 GiB"."""
+    return f"{size:,.0f} MiB" if size < 1000 else f"{size / 1024:,.1f} GiB"

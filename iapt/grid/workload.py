@@ -1,0 +1,117 @@
+"""The amount of work in a run: examples, steps, tokens. It needs neither weights nor, to fetch, a network."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from iapt.backbone.load import tokenizer_at_hand
+from iapt.data.source import limited
+from iapt.data.tokens import Tokens
+from iapt.evaluation import encode_to_decode
+from iapt.plan import Plan
+from iapt.tasks.base import Fetching, RowTask, Split
+
+SAMPLE = 200  # prompts of each split that are read to learn their length
+NO_TOKENIZER = "fetch the tokenizer first"
+NO_DATA = "fetch the data first"
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What a sample of the prompts shows.
+
+    Attributes:
+        length: mean tokens of a prompt after truncation.
+        cut: share of the prompts that lose tokens, leaving room for the longest answer.
+    """
+
+    length: float
+    cut: float
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The work of a run.
+
+    Attributes:
+        sizes: examples of each split.
+        steps: planned optimizer steps; early stopping may end before.
+        batch_size: examples of an optimizer step.
+        evaluations: evaluations on dev, the one before training included.
+        prompts: None if they could not be read.
+        unread: why not.
+    """
+
+    sizes: dict[Split, int]
+    steps: int
+    batch_size: int
+    evaluations: int
+    prompts: Prompts | None
+    unread: str = ""
+
+
+def workload(plan: Plan, tokenizer: Any | None) -> Workload:
+    """Return the work of a planned run.
+
+    Args:
+        plan: the plan.
+        tokenizer: the backbone's; None if it is not at hand.
+
+    Raises:
+        DataError: the sizes of its data are unknown before they are fetched, or the data lack a split.
+    """
+    sizes, hparams = plan.sizes(), plan.hparams
+    train, batch_size = sizes["train"], hparams.batch_size_for(sizes["train"])
+    steps = hparams.steps_for(train)
+    every = min(hparams.eval_every, -(-train // batch_size))
+    prompts, unread = None, ""
+    if tokenizer is None:
+        unread = NO_TOKENIZER
+    elif not _at_hand(plan):
+        unread = NO_DATA
+    else:
+        prompts = _read(plan, tokenizer)
+    return Workload(sizes, steps, batch_size, 1 + -(-steps // every), prompts, unread)
+
+
+class Workloads:
+    """The workloads of the cells of a grid, of which many share prompts and tokenizer."""
+
+    def __init__(self, tokenizer: Callable[[Any], Any | None] = tokenizer_at_hand) -> None:
+        self._tokenizer = tokenizer
+        self._tokenizers: dict[str, Any | None] = {}
+        self._made: dict[tuple[object, ...], Workload] = {}
+
+    def __call__(self, plan: Plan) -> Workload:
+        """Return the work of a planned run; see `workload`."""
+        backbone = plan.backbone
+        if backbone.name not in self._tokenizers:
+            self._tokenizers[backbone.name] = self._tokenizer(backbone)
+        limits = tuple(plan.config["limit"].values())
+        key = (
+            id(plan.task),
+            id(plan.source),
+            backbone,
+            repr(plan.hparams),
+            plan.max_length,
+            limits,
+        )
+        if key not in self._made:
+            self._made[key] = workload(plan, self._tokenizers[backbone.name])
+        return self._made[key]
+
+
+def _at_hand(plan: Plan) -> bool:
+    source, task = plan.source, plan.task
+    if not isinstance(source, Fetching) or not isinstance(task, RowTask):
+        return True
+    return all(source.available(dataset) for dataset in task.releases())
+
+
+def _read(plan: Plan, tokenizer: Any) -> Prompts:
+    tokens = Tokens(tokenizer, plan.backbone.template, plan.backbone.bos, plan.max_length)
+    examples = [e for part in plan.examples().values() for e in limited(part, SAMPLE)]
+    encoded = encode_to_decode(plan.task.template, examples, tokens, plan.task.max_new_tokens)
+    return Prompts(
+        sum(map(len, encoded)) / len(encoded), sum(e.truncated > 0 for e in encoded) / len(encoded)
+    )

@@ -1,0 +1,92 @@
+"""Progress on the terminal: a bar that moves, or plain lines now and then where the output is a file."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tqdm import tqdm
+
+SECONDS = 30.0  # between two lines in a file
+
+
+def progress(
+    doing: str,
+    unit: str,
+    total: int,
+    initial: int = 0,
+    *,
+    delay: float = 0.0,
+    hidden: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+) -> Any:
+    """Return a progress bar with tqdm's `update`, `set_postfix_str`, `write` and `with`.
+
+    Args:
+        doing: what goes on, "training".
+        unit: what is counted, "step".
+        total: how many of them there are.
+        initial: how many are done already.
+        delay: seconds before it first shows.
+        hidden: show nothing, as in all processes of a run but the first.
+        clock: tells the seconds.
+    """
+    if sys.stderr.isatty() or hidden:
+        return tqdm(
+            total=total,
+            initial=initial,
+            desc=doing,
+            unit=unit,
+            delay=delay,
+            disable=hidden,
+            dynamic_ncols=True,
+        )
+    return _Lines(doing, unit, total, initial, max(delay, SECONDS), clock)
+
+
+class _Lines:
+    """Writes a line to stderr every half minute, without carriage returns."""
+
+    def __init__(
+        self,
+        doing: str,
+        unit: str,
+        total: int,
+        done: int,
+        seconds: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.doing, self.unit, self.total, self.done = doing, unit, total, done
+        self.initial, self.seconds, self.clock = done, seconds, clock
+        self.note = ""
+        self.started = self.said = clock()
+
+    def __enter__(self) -> "_Lines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, n: int = 1) -> None:
+        """Count n more."""
+        self.done += n
+        now = self.clock()
+        if now - self.said < self.seconds or self.done >= self.total:
+            return
+        self.said = now
+        pace = (now - self.started) / max(self.done - self.initial, 1)
+        left = tqdm.format_interval(pace * (self.total - self.done))
+        note = f", {self.note}" if self.note else ""
+        print(
+            f"{self.doing}: {self.done:,} of {self.total:,} {self.unit}s, {pace:.2f} s each, {left} left{note}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def set_postfix_str(self, note: str) -> None:
+        """Set a remark for the next line."""
+        self.note = note
+
+    def write(self, line: str) -> None:
+        """Print a line of its own."""
+        print(line, flush=True)

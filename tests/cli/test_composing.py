@@ -1,0 +1,90 @@
+"""A grid's compositions are shared, and each cell is what Hydra alone would compose."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.errors import ConfigCompositionException
+
+from iapt.cli import composing
+from iapt.cli.composing import Composer, composed, grid_of
+from iapt.cli.overrides import prepare
+
+
+@pytest.fixture
+def compositions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The words of every composition by Hydra."""
+    seen: list[tuple[str, ...]] = []
+    compose = composing._composed
+
+    def counted(words: tuple[str, ...], name: str | None = "config") -> Any:
+        seen.append(words)
+        return compose(words, name)
+
+    monkeypatch.setattr(composing, "_composed", counted)
+    return seen
+
+
+def cells(*words: str) -> list[tuple[str, ...]]:
+    return list(product(*grid_of(prepare(words)).values()))
+
+
+def test_tasks_methods_and_seeds_share_compositions(compositions: list[tuple[str, ...]]):
+    words = cells("task=rte,alpaca,copa", "method=lora,iapt_8m,ssp", "seed=0,1,2", "hparams=tuned")
+    compose = Composer()
+    made = [compose(cell) for cell in words]
+    assert len(made) == 27
+    assert len(compositions) == 5  # 3 tasks + 3 methods, the first pair in common
+    assert made == [composed(cell) for cell in words]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("variant=none,iapt_1", "task=rte,copa", "method=iapt,iapt_8m"),
+        ("hparams=quick,tuned", "method=lora,iapt", "hparams.lr=1e-3,2e-3", "seed=0,1"),
+        ("+experiment=lr_grid", "task=rte,copa", "method=lora,iapt", "seed=7"),
+        ("method=lora,ssp", "task=rte,copa", "task.num_beams=1,2", "method.tuned.lr=0.5"),
+        ("seed=0.5,true,1_0", "task=rte"),
+    ],
+)
+def test_a_shared_composition_is_hydras_own(words: tuple[str, ...]):
+    compose = Composer()
+    for cell in cells(*words):
+        assert compose(cell) == composed(cell), cell
+
+
+def test_whole_numbers_share_a_composition_and_leave_no_trace_in_it(
+    compositions: list[tuple[str, ...]],
+):
+    words = [*cells("method=lora", "method.rank=2,8", "seed=0,1"), *cells("method=lora", "seed=0")]
+    compose = Composer()
+    assert [compose(cell)["method"]["rank"] for cell in words] == [2, 2, 8, 8, 4]
+    assert len(compositions) == 1
+    assert [compose(cell) for cell in words] == [composed(cell) for cell in words]
+
+
+def test_a_number_for_a_key_that_does_not_exist_is_hydras_to_explain():
+    with pytest.raises(ConfigCompositionException, match=r"method\.rnk"):
+        Composer()(("method=lora", "method.rnk=2"))
+
+
+def test_an_entry_that_reaches_outside_its_group_is_composed_by_hydra(tmp_path: Path):
+    """Its effect on other groups would be lost if only the group were taken from its composition."""
+    method = tmp_path / "reaching.yaml"
+    method.write_text(
+        "# @package _global_\nmethod: {_target_: iapt.methods.lora.LoRA, rank: 2}\ntask: {num_beams: 9}\n"
+    )
+    compose = Composer()
+    made = {cell: compose(cell) for cell in cells("task=rte,copa", f"method=lora,{method}")}
+    assert [config["task"]["num_beams"] for config in made.values()] == [3, 9, 3, 9]
+    assert all(config == composed(cell) for cell, config in made.items())
+
+
+def test_an_entry_without_a_name_takes_its_files_in_every_cell(tmp_path: Path):
+    nameless = tmp_path / "nameless.yaml"
+    nameless.write_text("_target_: iapt.methods.lora.LoRA\nrank: 2\n")
+    compose = Composer()
+    words = cells("task=rte,copa", f"method=lora,{nameless}")
+    assert [compose(cell)["method"]["name"] for cell in words] == ["lora", "nameless"] * 2

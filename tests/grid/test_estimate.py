@@ -1,0 +1,115 @@
+"""Estimates of time, memory and disk: from rows where there are any, else from a formula."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from iapt.grid import estimate as module
+from iapt.grid.estimate import estimate
+from iapt.grid.workload import Prompts, Workload
+from iapt.plan import Plan, make_plan
+from iapt.provenance import device_name
+from iapt.results.row import Row
+from tests.composed import composed
+from tests.results.example_rows import raw_row
+
+WORK = Workload(
+    sizes={"train": 400, "dev": 20, "test": 40},
+    steps=100,
+    batch_size=8,
+    evaluations=6,
+    prompts=Prompts(length=50, cut=0.0),
+)
+
+
+@pytest.fixture(autouse=True)
+def speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "product_speed", lambda device, dtype: 1e12)
+
+
+def planned(*words: str) -> Plan:
+    return make_plan(composed("backbone=tiny_llama", "task=sst2", "device=cpu", *words))
+
+
+def finished(plan: Plan, **changes: Any) -> Row:
+    """A row of the plan's method: 50 steps of 8, 3 evaluations of 10, 20 test rows; 10 s beside these."""
+    raw = raw_row() | {
+        "cell": plan.cell,
+        "config": {"hparams": {"batch_size": 8}},
+        "device": device_name(torch.device("cpu")),
+        "params": {"trained_at_first": plan.trainable},
+        "dev": {"curve": [{"step": 0}, {"step": 25}, {"step": 50}]},
+        "data": {"sizes": {"train": 400, "dev": 10, "test": 20}},
+        "seconds": {"train": 100.0, "per_step": 2.0, "eval": 30.0, "test": 20.0, "total": 160.0},
+        "steps": 50,
+        "tokens_per_second": 100.0,
+        "peak_memory_mib": 700.0,
+    }
+    return Row.model_validate(raw | changes, strict=False)
+
+
+def test_a_row_of_the_task_is_scaled_by_steps_and_examples():
+    plan = planned("method=lora")
+    needs = estimate(plan, WORK, [finished(plan)])
+    assert needs.source == "rows"
+    # Twice the steps; twice the evaluations on twice the rows; twice the test rows; the rest as it was.
+    assert needs.seconds == pytest.approx(2 * 100 + 4 * 30 + 2 * 20 + 10)
+    assert needs.memory_mib == 700
+
+
+def test_a_row_of_another_task_is_scaled_by_tokens_too():
+    plan, other = planned("method=lora"), planned("method=lora", "task=rte")
+    needs = estimate(plan, WORK, [finished(other)])
+    assert needs.source == "rows of another task"
+    # The row trained on 100 tokens/s * 100 s / 400 examples = 25 tokens an example; here there are 50.
+    assert needs.seconds == pytest.approx(2 * (2 * 100 + 4 * 30 + 2 * 20) + 10)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"device": "NVIDIA A40"},
+        {"params": {"trained_at_first": 7}},
+        {"seconds": {"train": None}},
+        {"data": {"sizes": {}}},
+        {"steps": None},
+        {"peak_memory_mib": None},
+    ],
+)
+def test_a_row_of_another_card_or_size_or_without_its_numbers_says_nothing(
+    changes: dict[str, Any],
+):
+    plan = planned("method=lora")
+    assert estimate(plan, WORK, [finished(plan, **changes)]).source == "formula"
+
+
+def test_the_formula_counts_operations_and_bytes():
+    plan = planned("method=lora")
+    needs = estimate(plan, WORK)
+    weights = plan.backbone.dims.num_weights
+    tokens = 50 * (4 * 100 * 8 + 2 * (6 * 20 + 40)) + 2 * 40 * 3 * plan.task.max_new_tokens
+    assert needs.source == "formula"
+    assert needs.seconds == pytest.approx(weights * tokens / 0.5e12)
+    assert needs.memory_mib > (2 * 4 * weights + 16 * plan.trainable) / 2**20
+    assert needs.checkpoint_mib == pytest.approx(16 * plan.trainable / 2**20)
+
+
+def test_steps_of_architecture_parameters_and_a_search_cost_time():
+    plain, bilevel, searched = (planned(f"method={m}") for m in ("lora", "iapt", "ssp"))
+    assert (plain.passes, bilevel.passes) == (1, 1 + 1 / 12)  # hparams=quick has arch_every=12
+    assert searched.passes > 1
+    assert estimate(bilevel, WORK).seconds > estimate(plain, WORK).seconds
+
+
+def test_llama_2_on_the_papers_card_needs_less_than_its_memory(monkeypatch: pytest.MonkeyPatch):
+    """Boundaries, not a measurement: the weights alone are 13 GB, the paper's card had 48 GB."""
+    plan = make_plan(composed("+experiment=paper", "task=boolq", "method=iapt"))
+    on_gpu = Plan(**{**vars(plan), "device": torch.device("cuda")})
+    needs = estimate(on_gpu, WORK)
+    assert 13_000 < needs.memory_mib < 48_000
+
+
+def test_the_speed_of_a_product_is_measured(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.undo()
+    assert module.product_speed(torch.device("cpu"), torch.float32) > 1e8

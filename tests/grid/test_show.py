@@ -1,0 +1,105 @@
+"""The plan of a grid as text."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from iapt.cli.composing import composed
+from iapt.errors import ConfigError, DataError
+from iapt.grid.blocks import combinations
+from iapt.grid.cells import Cell, plan_cells
+from iapt.grid.pace import progress_line
+from iapt.grid.show import DONE, FAILED, counted, duration, mebibytes, plan_text
+from iapt.grid.workload import NO_DATA, NO_TOKENIZER, Workloads, workload
+from iapt.plan import Plan
+
+TINY = {"backbone": ["backbone=tiny_llama"], "device": ["device=cpu"]}
+
+
+def planned(**axes: str) -> list[Cell]:
+    typed = {key: [f"{key}={v}" for v in values.split(",")] for key, values in axes.items()}
+    return plan_cells(combinations(TINY | typed), composed)
+
+
+def columns(text: str, task: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines() if line.startswith(task)]
+
+
+def test_cells_are_counted():
+    states = [DONE, FAILED, "killed", ""]
+    assert counted(states) == "4 cells: 1 done, 3 left (1 of them failed before)."
+    assert counted([DONE]) == "1 cell: 1 done, 0 left."
+
+
+def test_there_is_a_line_for_each_task_and_method_over_its_seeds():
+    cells = planned(task="sst2,rte", method="lora,bitfit", seed="0,1")
+    text = plan_text(cells, [DONE, *[""] * 7])
+    assert text.startswith("8 cells: 1 done, 7 left.")
+    lines = [*columns(text, "sst2"), *columns(text, "rte")]
+    assert [line[:3] for line in lines] == [
+        ["sst2", "lora", "1/2"],
+        ["sst2", "bitfit", "0/2"],
+        ["rte", "lora", "0/2"],
+        ["rte", "bitfit", "0/2"],
+    ]
+    assert lines[0][3:8] == ["450", "50", "100", "36", f"{cells[0].plan.trainable:,}"]
+    assert "~: by a formula" in text
+    assert "Left: about" in text
+
+
+def test_truncated_prompts_are_counted_with_the_tokenizer_alone():
+    cells = planned(task="sst2", method="lora", **{"hparams.max_length": "100,400"}, seed="0")
+    text = plan_text(cells, ["", ""])
+    cut = [line[line.index("36") + 2 : line.index("36") + 4] for line in columns(text, "sst2")]
+    assert cut == [["89", "%"], ["0", "%"]]  # of 350 sampled prompts
+
+
+def test_a_length_that_no_prompt_fits_is_an_error_of_the_plan():
+    cells = planned(task="sst2", method="lora", **{"hparams.max_length": "30"}, seed="0")
+    with pytest.raises(ConfigError, match="tokens for the prompt, fewer than its templates need"):
+        plan_text(cells, [""])
+
+
+def test_without_the_tokenizer_the_plan_says_what_to_fetch():
+    cells = planned(task="sst2", method="lora", seed="0")
+    text = plan_text(cells, [""], workload=Workloads(lambda backbone: None))
+    assert f"cut, where it shows a dash: not counted: {NO_TOKENIZER}." in text
+
+
+def test_released_data_that_is_not_here_is_planned_from_its_sizes():
+    cells = planned(task="boolq", method="lora", data="hub", seed="0")
+    text = plan_text(cells, [""], workload=lambda plan: workload(plan, object()))
+    assert columns(text, "boolq")[0][3:6] == ["9,427", "100", "200"]  # hparams=quick limits two
+    assert f"not counted: {NO_DATA}" in text
+
+
+def test_data_of_unknown_size_leaves_its_columns_open():
+    def unknown(plan: Plan) -> None:
+        raise DataError("task.sizes does not say")
+
+    text = plan_text(planned(task="sst2", method="lora", seed="0"), [""], workload=unknown)
+    assert columns(text, "sst2")[0].count("?") == 8
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(40, "40 s"), (720, "12 min"), (12_600, "3.5 h"), (90_000, "25 h"), (1e6, "12 d")],
+)
+def test_durations_have_a_fitting_unit(seconds: float, said: str):
+    assert duration(seconds) == said
+
+
+def test_sizes_have_a_fitting_unit():
+    assert (mebibytes(12.3), mebibytes(3_584)) == ("12 MiB", "3.5 GiB")
+
+
+def test_the_progress_line_counts_time_over_this_sweeps_cells_alone(tmp_path: Path):
+    rows = [tmp_path / f"{k}.json" for k in range(6)]
+    for row, moment in zip(rows[:3], (50, 130, 160), strict=True):
+        row.write_text("{}")
+        os.utime(row, (moment, moment))
+    assert progress_line(3, rows, started=100, now=260) == (
+        "cell 4 of 6 (3 done, 3 left, 80 s each, about 4 min left)"
+    )
+    assert progress_line(0, rows, started=500) == "cell 1 of 6 (3 done, 3 left)"
