@@ -8,6 +8,7 @@ from iapt.backbone.load import load_backbone
 from iapt.data.encode import Encoded
 from iapt.evaluation import Evaluation, Prompts
 from iapt.plan import make_plan
+from iapt.provenance import device_name
 from iapt.results.row import Row
 from iapt.run import row_of
 from iapt.tasks.base import Example, Scores
@@ -107,4 +108,4 @@ def test_a_structure_is_kept_in_the_row_without_its_long_parts():
 
 def test_a_gpu_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"NVIDIA {device.index}")
-    assert run_module._device_name(torch.device("cuda", 1)) == "NVIDIA 1"
+    assert device_name(torch.device("cuda", 1)) == "NVIDIA 1"

@@ -2,7 +2,7 @@
 
 Rows of the same device, backbone and method are scaled by steps and examples.  Without any, time follows from
 the run's floating-point operations and the speed of a matrix product on this machine, and memory from the
-sizes of weights, activations and caches.  The formula is good to a factor of about two.
+sizes of weights, activations and caches.  The formula may be several times off.
 """
 
 import time

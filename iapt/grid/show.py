@@ -22,7 +22,7 @@ MARKS = {"rows": "", "rows of another task": "*", "formula": "~"}
 LEGEND = {
     "rows": "no mark: from finished runs of the same device, backbone, method and task",
     "rows of another task": "*: from finished runs of another task",
-    "formula": "~: by a formula that is good to a factor of about two, with the speed of this machine",
+    "formula": "~: by a formula with the speed of this machine, which may be several times off",
 }
 
 
