@@ -23,7 +23,7 @@ from iapt.data.source import limited
 from iapt.data.template import check_system_template
 from iapt.entries import Once, build_logger, build_method, build_source, build_task
 from iapt.errors import ConfigError, DataError, StorageError, closest
-from iapt.files import write_text
+from iapt.files import check_writable
 from iapt.methods.base import Method
 from iapt.methods.searched import pending_search
 from iapt.tasks.base import SPLITS, Example, Fetching, RowTask, Source, Split, Task
@@ -126,19 +126,23 @@ class Plan:
             return self.task.place(example, self.source)
         return example.id
 
+    def at_hand(self) -> bool:
+        """Say whether the examples can be read without fetching anything."""
+        source, task = self.source, self.task
+        if not isinstance(source, Fetching) or not isinstance(task, RowTask):
+            return True
+        return all(source.available(dataset) for dataset in task.releases())
+
     def sizes(self) -> dict[Split, int]:
         """Return the number of examples in each split, also of released data that is not fetched yet.
 
         Raises:
             DataError: as `examples`; also if nothing gives the size of a data set before it is fetched.
         """
-        task = self.task
-        if (
-            not isinstance(self.source, Fetching)
-            or not isinstance(task, RowTask)
-            or all(self.source.available(dataset) for dataset in task.releases())
-        ):
+        if self.at_hand():
             return {split: len(examples) for split, examples in self.examples().items()}
+        task = self.task
+        assert isinstance(task, RowTask)
         released = task.released_sizes()
         for split in SPLITS:
             if split not in task.split_rule.splits() and split not in released:
@@ -158,11 +162,9 @@ class Plan:
             ConfigError: `out` or `rows` cannot be made or written.
         """
         for key in ("out", "rows"):
-            probe = Path(self.config[key]) / f".{self.run_id}.probe"
             try:
-                write_text(probe, "")
-                probe.unlink(missing_ok=True)  # another process may have done so
-            except (StorageError, OSError) as error:
+                check_writable(Path(self.config[key]))
+            except StorageError as error:
                 reason = error.__cause__ or error
                 raise ConfigError(
                     f"{key}={self.config[key]}: the folder cannot be written ({reason})."

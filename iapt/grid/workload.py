@@ -7,9 +7,10 @@ from typing import Any
 from iapt.backbone.load import tokenizer_at_hand
 from iapt.data.source import limited
 from iapt.data.tokens import Tokens
+from iapt.data.truncation import cuts
 from iapt.evaluation import encode_to_decode
 from iapt.plan import Plan
-from iapt.tasks.base import Fetching, RowTask, Split
+from iapt.tasks.base import Split
 
 SAMPLE = 200  # prompts of each split that are read to learn their length
 NO_TOKENIZER = "fetch the tokenizer first"
@@ -67,7 +68,7 @@ def workload(plan: Plan, tokenizer: Any | None) -> Workload:
     prompts, unread = None, ""
     if tokenizer is None:
         unread = NO_TOKENIZER
-    elif not _at_hand(plan):
+    elif not plan.at_hand():
         unread = NO_DATA
     else:
         prompts = _read(plan, tokenizer)
@@ -101,17 +102,8 @@ class Workloads:
         return self._made[key]
 
 
-def _at_hand(plan: Plan) -> bool:
-    source, task = plan.source, plan.task
-    if not isinstance(source, Fetching) or not isinstance(task, RowTask):
-        return True
-    return all(source.available(dataset) for dataset in task.releases())
-
-
 def _read(plan: Plan, tokenizer: Any) -> Prompts:
     tokens = Tokens(tokenizer, plan.backbone.template, plan.backbone.bos, plan.max_length)
     examples = [e for part in plan.examples().values() for e in limited(part, SAMPLE)]
     encoded = encode_to_decode(plan.task.template, examples, tokens, plan.task.max_new_tokens)
-    return Prompts(
-        sum(map(len, encoded)) / len(encoded), sum(e.truncated > 0 for e in encoded) / len(encoded)
-    )
+    return Prompts(sum(map(len, encoded)) / len(encoded), cuts(encoded) / len(encoded))
