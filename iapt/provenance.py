@@ -16,6 +16,7 @@ import torch
 
 import iapt
 from iapt.backbone import processes
+from iapt.backbone.device import memory_of
 
 LIBRARIES = (
     "torch",
@@ -45,7 +46,7 @@ def machine(device: torch.device) -> dict[str, Any]:
         "cpu": platform.processor() or platform.machine(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "memory_gib": round(memory_of(torch.device("cpu")) / 2**30, 1),
         "load": round(os.getloadavg()[0], 2),
     }
     with suppress(OSError, StopIteration):

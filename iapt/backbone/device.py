@@ -31,6 +31,13 @@ def device_named(name: str) -> torch.device:
     return torch.device(name)
 
 
+def memory_of(device: torch.device) -> int:
+    """Return the bytes of a GPU's memory, or of this machine's for the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def _own_gpu(name: str) -> torch.device:
     """Return the GPU of this process among those that torchrun started on this machine."""
     here, gpus = (

@@ -8,7 +8,6 @@ Packing costs a second copy of the weights.  Models too large for that, other de
 module (quantised ones, say) and passes that need gradients call their modules one by one.
 """
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
+
+from iapt.backbone.device import memory_of
 
 LARGEST_SHARE = 0.25  # of the machine's memory, for the packed copy
 ROWS_HINT = 16  # oneDNN chooses the layout for so many rows
@@ -126,8 +127,7 @@ def _affordable(model: nn.Module) -> bool:
     ):
         return False
     size = sum(p.numel() * p.element_size() for p in model.parameters())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return size <= LARGEST_SHARE * memory
+    return size <= LARGEST_SHARE * memory_of(torch.device("cpu"))
 
 
 def _out_by_in(module: nn.Module) -> Tensor:

@@ -100,9 +100,8 @@ def _threads() -> Finding:
 
 
 def _backbone(config: Mapping[str, Any], network: bool) -> Iterator[Finding]:
-    import torch
 
-    from iapt.backbone.device import device_named
+    from iapt.backbone.device import device_named, memory_of
     from iapt.backbone.load import BackboneConfig, check_access, missing
 
     backbone = BackboneConfig.from_mapping(config["backbone"])
@@ -129,14 +128,10 @@ def _backbone(config: Mapping[str, Any], network: bool) -> Iterator[Finding]:
     except IaptError:
         return
     size = backbone.dims.num_weights * backbone.torch_dtype(device).itemsize / 2**30
-    if device.type == "cuda":
-        room = torch.cuda.get_device_properties(device).total_memory / 2**30
-        whose = "the GPU"
-    elif hasattr(os, "sysconf"):
-        room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-        whose = "this machine"
-    else:
+    if device.type == "cpu" and not hasattr(os, "sysconf"):
         return
+    room = memory_of(device) / 2**30
+    whose = "the GPU" if device.type == "cuda" else "this machine"
     text = f"the weights alone take {size:.1f} GiB of {whose}'s {room:.0f}"
     todo = "take a smaller backbone or a larger card" if size > room else ""
     yield Finding("memory", "bad" if size > room else "good", text, todo)
