@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from iapt.backbone.base import Backbone
+from iapt.backbone.device import memory_of
 from iapt.backbone.load import family_of, load_backbone, load_tokenizer
-from iapt.data.template import render
-from iapt.data.tokens import encode_all
+from iapt.data.tokens import Tokens
 from iapt.data.truncation import fitting
+from iapt.evaluation import encode_to_learn
 from iapt.inference import serving
 from iapt.inference.contenders import PEER_TRAINER, decoding, training
 from iapt.inference.efficiency import Timing, measure_in_turn, reading_seconds
@@ -123,10 +123,7 @@ def decode(bench: Bench) -> Report:
 def table4(bench: Bench) -> Report:
     """Measure decoding as in Appendix G, and what reading the weights alone takes."""
     size = sum(p.numel() * p.element_size() for p in bench.backbone.model.parameters())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if bench.device.type == "cuda":
-        memory = torch.cuda.get_device_properties(bench.device).total_memory
-    merged = size <= SHARE_FOR_A_COPY * memory
+    merged = size <= SHARE_FOR_A_COPY * memory_of(bench.device)
     if not merged:
         print("merged methods are left out: the backbone's weights do not fit into memory twice")
     seconds, read = reading_seconds(bench.backbone.model)
@@ -181,9 +178,7 @@ def tenants(bench: Bench) -> Report:
     settings, backbone = bench.settings, bench.backbone
     plans = {name: plan.method for name, plan in bench.plans.items()}
     sizes, counts = sorted(set(settings["pools"])), sorted(set(settings["tenants"]))
-    per_tenant = {
-        name: sum(4 * p.numel() for p in make().parameters()) for name, make in plans.items()
-    }
+    per_tenant = {name: serving.bytes_of(make()) for name, make in plans.items()}
     if bench.device.type == "cuda":
         free = torch.cuda.mem_get_info(bench.device)[0]
     else:
@@ -192,10 +187,11 @@ def tenants(bench: Bench) -> Report:
     rows: list[Report] = []
     with _peft(backbone, max(counts)) as peer:
         for size in sizes:
-            pools = {
-                name: serving.Pool(backbone, make, size)
-                for name, make in tqdm(plans.items(), desc=f"{size} tenants", dynamic_ncols=True)
-            }
+            pools = {}
+            with progress(f"{size} tenants", "method", len(plans)) as bar:
+                for name, make in plans.items():
+                    pools[name] = serving.Pool(backbone, make, size)
+                    bar.update()
             seen: set[tuple[int, ...]] = set()
             for popularity in settings["popularity"]:
                 for count in counts:
@@ -217,7 +213,9 @@ def tenants(bench: Bench) -> Report:
                     )
                     for name, timing in timings.items():
                         row = batch | _row(name, timing, timings["bare"])
-                        row["bytes_per_tenant"] = per_tenant.get(name)
+                        row["bytes_per_tenant"] = (
+                            pools[name].bytes_per_tenant if name in pools else None
+                        )
                         rows.append(row)
                         low, high = row["ratio_5_95"]
                         print(
@@ -254,8 +252,8 @@ def train(bench: Bench) -> Report:
     )
     batch, steps = settings["batch"], settings["steps"]
     examples = plan.task.examples("train", plan.source)[: batch * steps]
-    rendered = [render(e, plan.task.template, plan.backbone.template) for e in examples]
-    encoded = encode_all(rendered, tokenizer, plan.max_length, plan.backbone.bos)
+    tokens = Tokens(tokenizer, plan.backbone.template, plan.backbone.bos, plan.max_length)
+    encoded = encode_to_learn(plan.task, examples, tokens)
     found = fitting(examples, encoded, plan.max_length, plan.place, skip=False)
     data = Data(found.encoded, tokenizer.pad_token_id, tokenizer.eos_token_id)
     contenders = training(

@@ -43,6 +43,11 @@ def drawn(popularity: str, rows: int, pool: int, seed: int = 0) -> list[int] | N
     return draw.choices(range(pool), weights, k=rows)
 
 
+def bytes_of(method: Method) -> int:
+    """Return the bytes of a method's parameters: what a tenant takes."""
+    return sum(p.numel() * p.element_size() for p in method.parameters())
+
+
 class Pool:
     """Many tenants of one method over one backbone.
 
@@ -57,10 +62,10 @@ class Pool:
 
     def __init__(self, backbone: Backbone, make: Callable[[], Method], size: int) -> None:
         self.shared = SharedBackbone(backbone)
-        for i in range(size):
-            self.shared.add(f"{i}", make().to(backbone.device).eval())
-        one = make()
-        self.bytes_per_tenant = sum(p.numel() * p.element_size() for p in one.parameters())
+        methods = [make().to(backbone.device).eval() for _ in range(size)]
+        for i, method in enumerate(methods):
+            self.shared.add(f"{i}", method)
+        self.bytes_per_tenant = bytes_of(methods[0])
 
     def serving(self, owners: Sequence[int], decode: Callable[[Backbone, int], object]) -> "Turn":
         """Return the context of one contender: decodes a batch whose rows have these tenants."""
