@@ -26,25 +26,14 @@ from iapt.run import row_of, run
 from iapt.tasks.base import Scores
 from iapt.training.state import History
 from tests.composed import composed
+from tests.tiny_runs import SIX_STEPS
 
 ROOT = Path(__file__).parents[1]
 TIMES = {"seconds", "tokens_per_second", "peak_memory_mib", "created"}
 
 
 def settings(*overrides: str) -> dict[str, Any]:
-    return composed(
-        "task=sst2",
-        "backbone=tiny_llama",
-        "device=cpu",
-        "hparams.batch_size=4",
-        "hparams.max_steps=6",
-        "hparams.eval_every=3",
-        "hparams.checkpoint_every=2",
-        "limit.train=24",
-        "limit.dev=6",
-        "limit.test=6",
-        *overrides,
-    )
+    return composed(*SIX_STEPS, *overrides)
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from iapt.results.status import Standing, standing
 from iapt.run import run
 from iapt.training.state import Run
 from tests.composed import composed
+from tests.tiny_runs import SIX_STEPS
 
 TIMES = {"seconds", "tokens_per_second", "peak_memory_mib", "created"}
 LEFT = {
@@ -28,20 +29,7 @@ LEFT = {
 
 
 def settings(*overrides: str) -> dict[str, Any]:
-    return composed(
-        "task=sst2",
-        "backbone=tiny_llama",
-        "method=iapt",
-        "device=cpu",
-        "hparams.batch_size=4",
-        "hparams.max_steps=6",
-        "hparams.eval_every=3",
-        "hparams.checkpoint_every=2",
-        "limit.train=24",
-        "limit.dev=6",
-        "limit.test=6",
-        *overrides,
-    )
+    return composed(*SIX_STEPS, "method=iapt", *overrides)
 
 
 @pytest.fixture(autouse=True)

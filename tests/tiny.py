@@ -78,3 +78,15 @@ def padded(rows: Sequence[Sequence[int]], side: str = "right") -> tuple[Tensor, 
         place = slice(0, len(row)) if side == "right" else slice(width - len(row), width)
         ids[i, place], mask[i, place] = torch.tensor(row), True
     return ids, mask
+
+
+def examples(n: int) -> list[Encoded]:
+    """N examples of differing lengths."""
+    return [text for seed in range(-(-n // len(LENGTHS))) for text in encoded(seed)][:n]
+
+
+def whole(rows: Sequence[Encoded], side: str = "right") -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, mask and instruction mask (B, T) of whole sequences."""
+    ids, mask = padded([t.instruction + t.response for t in rows], side)
+    sizes = torch.tensor([len(t.instruction) for t in rows])
+    return ids, mask, mask & (mask.cumsum(1) <= sizes[:, None])

@@ -18,6 +18,18 @@ SMALL = (
     "limit.dev=4",
     "limit.test=6",
 )
+SIX_STEPS = (  # with three evaluations, and a checkpoint between them
+    "task=sst2",
+    "backbone=tiny_llama",
+    "device=cpu",
+    "hparams.batch_size=4",
+    "hparams.max_steps=6",
+    "hparams.eval_every=3",
+    "hparams.checkpoint_every=2",
+    "limit.train=24",
+    "limit.dev=6",
+    "limit.test=6",
+)
 
 
 def tiny_run(folder: Path, *overrides: str) -> Path:

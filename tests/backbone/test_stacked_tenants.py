@@ -16,7 +16,7 @@ from iapt.inference.generate import decode_batch
 from iapt.methods.bitfit import BitFit
 from iapt.methods.iapt import IAPT
 from iapt.methods.lora import LoRA, LowRank
-from tests.tiny import EOS, PAD, encoded, padded, shared_backbone
+from tests.tiny import EOS, PAD, examples, padded, shared_backbone, whole
 
 METHODS = groups()["method"]
 COPIES = 3
@@ -61,16 +61,6 @@ def shared(family, tenants, *, loop=False):
     return made
 
 
-def rows(n):
-    return [text for seed in range(-(-n // 4)) for text in encoded(seed)][:n]
-
-
-def whole(texts, side="right"):
-    ids, mask = padded([t.instruction + t.response for t in texts], side)
-    sizes = torch.tensor([len(t.instruction) for t in texts])
-    return ids, mask, mask & (mask.cumsum(1) <= sizes[:, None])
-
-
 def decoded(backbone, texts, beams, side, eos=EOS, least=NEW):
     ids, mask = padded([t.instruction for t in texts], side)
     out = decode_batch(
@@ -96,7 +86,7 @@ def alone(family, method, text):
 def test_tenants_of_every_kind_repeated_and_mixed_are_served_as_if_alone(family):
     own = {k: m for k, m in methods(family).items() if k[-1] != "2"}
     names = [None, *own, *list(own)[::2], None]
-    texts = rows(len(names))
+    texts = examples(len(names))
     expected = [alone(family, own.get(n), t) for n, t in zip(names, texts, strict=True)]
     tenants = shared(family, own)
     with tenants.rows(names), torch.no_grad():
@@ -118,7 +108,7 @@ def test_stacked_tenants_give_what_the_loop_gives(family, name):
     own = {k: m for k, m in methods(family).items() if k[:-1] == name}
     a, b, c = own
     names = [a, b, c, a, b, a, c, c]
-    texts = rows(len(names))
+    texts = examples(len(names))
     batch = whole(texts)
     looped = shared(family, own, loop=True)
     with looped.rows(names), torch.no_grad():
@@ -146,7 +136,7 @@ def test_no_tenant_of_a_kind_is_called_on_its_own():
         calls.append(len(x))
         return forward(self, x, y)
 
-    ids, mask = padded([t.instruction for t in rows(6)])
+    ids, mask = padded([t.instruction for t in examples(6)])
     sites = dims.num_layers * len(dims.linears)
     with patch.object(LowRank, "forward", counted), tenants.rows(list(own)), torch.no_grad():
         _, state = tenants.prefill(ids, mask, beams=3)
@@ -161,7 +151,7 @@ def test_generators_of_prompts_are_gone_when_decoding_begins():
     own = {f"{i}": noisy(IAPT(dims, bottleneck_dim=8), i) for i in range(3)}
     own |= {f"bias{i}": noisy(BitFit(dims), i) for i in range(2)}
     tenants = shared("llama", own)
-    ids, mask = padded([t.instruction for t in rows(5)])
+    ids, mask = padded([t.instruction for t in examples(5)])
     with tenants.rows(list(own)), torch.no_grad():
         _, state = tenants.prefill(ids, mask)
         (group,) = state.rows.groups
@@ -173,7 +163,7 @@ def test_generators_of_prompts_are_gone_when_decoding_begins():
 def test_gradients_reach_every_tenant():
     own = {k: m for k, m in methods("llama").items() if k[:-1] in ("lora", "iapt")}
     names = [*own, *own]
-    texts = rows(len(names))
+    texts = examples(len(names))
     parameters = [p for m in own.values() for p in m.parameters()]
     found = []
     for loop in (True, False):
@@ -193,7 +183,7 @@ def test_a_change_of_parameters_counts_in_the_next_pass():
     dims = shared_backbone("llama").dims
     own = {f"{i}": noisy(LoRA(dims), i) for i in range(2)}
     tenants = shared("llama", own)
-    batch = whole(rows(2))
+    batch = whole(examples(2))
     with tenants.rows(["0", "1"]), torch.no_grad():
         before = tenants(*batch)
         for p in own["1"].parameters():
@@ -210,7 +200,7 @@ def test_a_seat_made_in_training_leaves_dropout_on():
     tenants.train(True)
     try:
         with tenants.rows(["0", "1"]):
-            tenants(*whole(rows(2)))
+            tenants(*whole(examples(2)))
         assert tenants.model.training
     finally:
         tenants.train(False)

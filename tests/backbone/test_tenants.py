@@ -17,7 +17,7 @@ from iapt.methods.base import Method
 from iapt.methods.idpg import IDPG
 from iapt.methods.lora import LoRA
 from iapt.methods.lpt import LPT
-from tests.tiny import EOS, PAD, encoded, new_backbone, padded, shared_backbone
+from tests.tiny import EOS, PAD, examples, new_backbone, padded, shared_backbone, whole
 
 METHODS = groups()["method"]
 NEW = 5
@@ -74,17 +74,6 @@ def mixture(family):
     return tenants
 
 
-def texts(n):
-    """n rows of differing lengths."""
-    return [text for seed in range(-(-n // 4)) for text in encoded(seed)][:n]
-
-
-def whole(rows, side="right"):
-    ids, mask = padded([t.instruction + t.response for t in rows], side)
-    sizes = torch.tensor([len(t.instruction) for t in rows])
-    return ids, mask, mask & (mask.cumsum(1) <= sizes[:, None])
-
-
 def alone(family, name, text):
     """Logits (T, V) and decoded tokens (beams 1 and 3) of one row with one method attached."""
     backbone = shared_backbone(family)
@@ -111,7 +100,7 @@ def decoded(backbone, rows, beams, side="left"):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_all_methods_share_a_batch_and_every_row_is_as_if_alone(family):
     names = [None, *methods(family), None, *reversed(methods(family))]
-    rows = texts(len(names))
+    rows = examples(len(names))
     expected = [alone(family, name, text) for name, text in zip(names, rows, strict=True)]
     tenants = mixture(family)
     with tenants.rows(names), torch.no_grad():
@@ -130,7 +119,7 @@ def test_all_methods_share_a_batch_and_every_row_is_as_if_alone(family):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_beside_the_bare_model(name):
-    rows = texts(3)
+    rows = examples(3)
     names = [None, name, None]
     expected = [alone("llama", n, text)[0] for n, text in zip(names, rows, strict=True)]
     assert float((expected[1] - alone("llama", None, rows[1])[0]).abs().max()) > 1e-3
@@ -146,7 +135,7 @@ def test_a_method_beside_the_bare_model(name):
 
 
 def test_gradients_of_a_batch_are_those_of_the_rows_alone():
-    rows = texts(4)
+    rows = examples(4)
     for name in ("iapt", "lora", "lpt", "p_tuning_v2"):
         method = methods("llama")[name]
         backbone = shared_backbone("llama")
@@ -173,7 +162,7 @@ def test_gradients_of_a_batch_are_those_of_the_rows_alone():
 
 
 def test_a_batch_of_one_tenant_or_none_is_exactly_that():
-    rows = texts(4)
+    rows = examples(4)
     backbone = shared_backbone("llama")
     backbone.detach()
     ids, mask, instruction = whole(rows)
@@ -194,7 +183,7 @@ def test_a_batch_of_one_tenant_or_none_is_exactly_that():
 
 def test_decoding_goes_on_for_the_rows_it_began_with():
     tenants = mixture("llama")
-    rows = texts(2)
+    rows = examples(2)
     ids, mask = padded([t.instruction for t in rows])
     steps = torch.tensor([[5, 6], [7, 8]])
 
@@ -235,7 +224,7 @@ def test_mistakes_are_named():
 
     with pytest.raises(AdapterError, match="'m': Merged acts through none of the backbone's verbs"):
         tenants.add("m", Merged())
-    ids, mask = padded([t.instruction for t in texts(2)])
+    ids, mask = padded([t.instruction for t in examples(2)])
     with pytest.raises(AdapterError, match="2 rows, but tenants are named for 0"):
         tenants(ids, mask)
     with tenants.rows(["news"]), pytest.raises(AdapterError, match=r"2 rows.*named for 1"):
