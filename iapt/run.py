@@ -45,10 +45,8 @@ from iapt.results.row import (
     Search,
     Seconds,
     TestScores,
-    read_row,
-    row_path,
-    write_row,
 )
+from iapt.results.row_files import read_row, row_path, write_row
 from iapt.tasks.base import SPLITS, Example, Split
 from iapt.trained.adapters import describe
 from iapt.training.loggers import Concluding

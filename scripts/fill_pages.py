@@ -23,7 +23,7 @@ from iapt.reporting.spec import load_table, unattainable_notes
 from iapt.reporting.tables import fill
 from iapt.reporting.verdicts import claims_document
 from iapt.results.cells import Cell, collect
-from iapt.results.row import read_rows
+from iapt.results.row_files import read_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "docs/evidence.md")

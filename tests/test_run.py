@@ -21,7 +21,8 @@ from iapt.backbone.load import load_backbone
 from iapt.errors import DataError, TrainingError
 from iapt.methods.saved import read_config
 from iapt.plan import make_plan
-from iapt.results.row import Row, Search, read_row, write_row
+from iapt.results.row import Row, Search
+from iapt.results.row_files import read_row, write_row
 from iapt.run import row_of, run
 from iapt.tasks.base import Scores
 from iapt.training.state import History

@@ -14,7 +14,8 @@ import pytest
 from iapt import files
 from iapt import run as run_module
 from iapt.interruption import Interrupted
-from iapt.results.row import Row, read_row
+from iapt.results.row import Row
+from iapt.results.row_files import read_row
 from iapt.results.status import Standing, standing
 from iapt.run import run
 from iapt.training.state import Run

@@ -236,7 +236,7 @@ def _show(result: Mapping[str, Any]) -> None:
 
 def _update_rows(folder: Path, result: Mapping[str, Any]) -> None:
     """Add the scores to the two runs' result rows, under `scores.details` and `judge`."""
-    from iapt.results.row import read_row, write_row
+    from iapt.results.row_files import read_row, write_row
 
     # Table 3's column is GPT-4's score; another judge's, such as gpt-4o's, must not pass for it.
     metric = "gpt-4" if _GPT4.search(result["judge"]["model"]) else "judge"

@@ -148,7 +148,7 @@ def _jobs(prepared: Sequence[str], folder: Path) -> list[str]:
 def _show(cells: "Sequence[Cell]") -> None:
     """Print the plan of the grid."""
     from iapt.grid.show import plan_text
-    from iapt.results.row import read_rows, row_path
+    from iapt.results.row_files import read_rows, row_path
     from iapt.results.status import standing
 
     config = cells[0].plan.config

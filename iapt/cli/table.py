@@ -207,7 +207,7 @@ def load_rows(folder: str | None) -> "tuple[list[Row], list[str]]":
     Raises:
         ConfigError: The named folder does not exist.
     """
-    from iapt.results.row import read_rows
+    from iapt.results.row_files import read_rows
 
     path = Path(folder or ROWS)
     if path.is_dir():

@@ -19,7 +19,8 @@ from iapt.errors import DataError
 from iapt.files import read_json, write_text
 from iapt.grid.cells import Cell
 from iapt.plan import Plan
-from iapt.results.row import FileName, Moment, row_path
+from iapt.results.row import FileName, Moment
+from iapt.results.row_files import row_path
 
 FILE, CELL = "manifest.json", "cell.json"
 

@@ -13,7 +13,7 @@ from iapt.files import read_json
 from iapt.grid.cells import Cell
 from iapt.grid.manifest import read_manifest, sweeps
 from iapt.plan import OUTSIDE
-from iapt.results.row import read_row, row_path
+from iapt.results.row_files import read_row, row_path
 
 HASH = 8  # hex digits at the end of a run's name
 SHOWN = 6

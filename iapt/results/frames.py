@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from iapt.errors import DataError
 from iapt.results import run_folder
-from iapt.results.row import read_rows
+from iapt.results.row_files import read_rows
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from iapt.errors import DataError, StorageError
 from iapt.files import is_alive, read_json, write_text
 from iapt.results.lock import is_held
-from iapt.results.row import Moment, Row, read_row
+from iapt.results.row import Moment, Row
+from iapt.results.row_files import read_row
 
 State = Literal["finished", "running", "interrupted", "failed", "killed", "planned"]
 STATES: tuple[State, ...] = get_args(State)

@@ -13,7 +13,7 @@ from iapt.grid.blocks import combinations
 from iapt.grid.cells import Cell, plan_cells
 from iapt.grid.manifest import write_manifest
 from iapt.results.attempt import attempt, record_failure
-from iapt.results.row import write_row
+from iapt.results.row_files import write_row
 from iapt.results.status import new_status, write_status
 from tests.results.example_rows import a_row
 

@@ -212,7 +212,7 @@ def test_both_turns_are_judged_as_one_dialogue(place: Path, server: JudgeServer)
 
 
 def test_result_rows_of_the_runs_get_the_score(place: Path, server: JudgeServer) -> None:
-    from iapt.results.row import read_rows
+    from iapt.results.row_files import read_rows
 
     cell = {"task": "alpaca", "backbone": "tiny", "method": "iapt", "hparams": "quick"}
     raw = {

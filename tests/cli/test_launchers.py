@@ -12,7 +12,7 @@ from iapt.cli import launchers
 from iapt.cli.overrides import CONFIG_DIR, groups, prepare
 from iapt.cli.sweep import main
 from iapt.errors import ConfigError
-from iapt.results.row import read_row
+from iapt.results.row_files import read_row
 
 ROOT = Path(__file__).parents[2]
 TINY = (

@@ -21,7 +21,8 @@ from iapt.grid.cells import plan_cells
 from iapt.grid.manifest import read_manifest, sweeps
 from iapt.plan import Plan
 from iapt.results.attempt import attempt
-from iapt.results.row import Row, write_row
+from iapt.results.row import Row
+from iapt.results.row_files import write_row
 from iapt.results.status import new_status, write_status
 from tests.results.example_rows import a_row
 

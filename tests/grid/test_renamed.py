@@ -11,7 +11,7 @@ from iapt.grid.blocks import combinations
 from iapt.grid.cells import Cell, plan_cells
 from iapt.grid.manifest import write_manifest
 from iapt.grid.renamed import warning
-from iapt.results.row import write_row
+from iapt.results.row_files import write_row
 from tests.results.example_rows import a_row
 
 GRID = grid_of(["task=sst2", "backbone=tiny_llama", "method=lora", "device=cpu", "seed=0,1"])

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from iapt.results.row import Row, write_row
+from iapt.results.row import Row
+from iapt.results.row_files import write_row
 
 CONFIG: dict[str, Any] = {
     "limit": {"train": None, "dev": None, "test": None},

@@ -12,7 +12,7 @@ from iapt.files import write_json
 from iapt.results import lock as lock_module
 from iapt.results.attempt import attempt, record_failure, tidy
 from iapt.results.lock import acquire, is_held
-from iapt.results.row import write_row
+from iapt.results.row_files import write_row
 from iapt.results.status import Status, new_status, now, read_status, standing, write_status
 from tests.results.example_rows import a_row
 

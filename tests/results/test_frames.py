@@ -7,7 +7,7 @@ import pytest
 
 from iapt.errors import DataError
 from iapt.results.frames import pairs, predictions, rows
-from iapt.results.row import write_row
+from iapt.results.row_files import write_row
 from tests.results.example_items import answered
 from tests.results.example_rows import raw_row, store
 

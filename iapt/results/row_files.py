@@ -1,0 +1,110 @@
+"""Rows on disk: one JSON file per finished run, written atomically and read strictly.
+
+A crashed run writes no row.  Keys that this version does not know stay in a row when it is rewritten,
+and `read_rows` lists them.
+"""
+
+import re
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from iapt.configuration.checking import faults
+from iapt.errors import DataError
+from iapt.files import write_text
+from iapt.results.row import Row
+
+# A list of numbers goes on one line.  JSON texts contain no line breaks, so only lists match.
+_NUMBERS = re.compile(r"\[\n[\s\d.,]+\]")
+LARGEST = 64 * 2**20  # bytes; a row has a few thousand
+MOST_FAULTS = 6  # listed in one warning
+
+
+def row_path(folder: Path, run_id: str) -> Path:
+    """Return the path of a run's row: ``<folder>/<run_id>.json``."""
+    return folder / f"{run_id}.json"
+
+
+def write_row(folder: Path, row: Row) -> Row:
+    """Write a row to ``<folder>/<run_id>.json`` atomically.
+
+    Returns:
+        The row as it will be read, with its path.
+
+    Raises:
+        DataError: the row could not be read back; the message lists every wrong field.
+        StorageError: the file cannot be written.
+    """
+    path = row_path(folder, row.run_id)
+    text = row.model_dump_json(indent=1, by_alias=True) + "\n"
+    text = _NUMBERS.sub(lambda found: " ".join(found[0].split()), text)
+    written = _parse(text.encode(), path)
+    write_text(path, text)
+    return written
+
+
+def read_row(path: Path) -> Row:
+    """Read one row.
+
+    Raises:
+        DataError: the file cannot be read or is not a row; the message lists every wrong field.
+    """
+    try:
+        if not path.is_file():  # a FIFO would wait for a writer
+            raise DataError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}.")
+        if path.stat().st_size > LARGEST:
+            raise DataError(f"{path}: {path.stat().st_size:,} bytes are too many for a result row.")
+        return _parse(path.read_bytes(), path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def read_rows(folder: Path) -> tuple[list[Row], list[str]]:
+    """Read every row under a folder, sorted by path.
+
+    Args:
+        folder: Searched for ``*.json`` with its subfolders; hidden files are skipped.
+
+    Returns:
+        The rows, and warnings: one for each file that is not a row (which is skipped), and one for the
+        keys that this version does not know (which are kept).
+    """
+    rows, warnings = [], []
+    unknown: dict[str, int] = {}
+    for path in sorted(folder.rglob("*.json")):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        try:
+            rows.append(read_row(path))
+        except DataError as error:
+            warnings.append(f"{error} (skipped)")
+            continue
+        for key in _unknown(rows[-1]):
+            unknown[key] = unknown.get(key, 0) + 1
+    if unknown:
+        keys = ", ".join(f"{key} ({count})" for key, count in sorted(unknown.items()))
+        warnings.append(f"{folder}: keys that this version does not know, kept as they are: {keys}")
+    return rows, warnings
+
+
+def _parse(text: bytes, path: Path) -> Row:
+    try:
+        row = Row.model_validate_json(text)
+    except ValidationError as error:
+        found = faults(error, model=Row)
+        # If the schema is wrong, the other fields mean nothing here.
+        found = [line for line in found if line.startswith("schema=")] or found
+        more = [f"And {len(found) - MOST_FAULTS} more."] if len(found) > MOST_FAULTS else []
+        said = " ".join([*found[:MOST_FAULTS], *more])
+        raise DataError(f"{path}: not a result row: {said}") from error
+    return row.model_copy(update={"path": path})
+
+
+def _unknown(block: BaseModel, prefix: str = "") -> list[str]:
+    """List the dotted keys of a row that are not fields."""
+    found = [f"{prefix}{key}" for key in block.model_extra or {}]
+    for name in type(block).model_fields:
+        value = getattr(block, name)
+        if isinstance(value, BaseModel):
+            found += _unknown(value, f"{prefix}{name}.")
+    return found
