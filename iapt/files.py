@@ -7,7 +7,6 @@ line, and nothing is guessed.
 
 import codecs
 import errno
-import hashlib
 import json
 import os
 import re
@@ -20,13 +19,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from iapt.errors import DataError, StorageError
 
 FORM = "The file needs one JSON object per line."
 ABANDONED_SECONDS = 24 * 3600
-CLOCK_TICK_SECONDS = 0.1  # ten times the tick of the coarsest local file system
 
 
 def cache_root() -> Path:
@@ -192,13 +190,41 @@ def write_lines(path: Path, values: Iterable[Any]) -> int:
     return written
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file to read its bytes.
+
+    Raises:
+        DataError: it is missing or unreadable, or it is a pipe, a socket or a device, which may keep a
+            reader waiting without end; the message names the file.
+    """
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file.
+
+    Raises:
+        DataError: it is missing or unreadable; the message names the file.
+    """
+    with reading(path) as file:
+        return file.read()
+
+
 def read_text(path: Path) -> str:
     """Read a UTF-8 text file.
 
     Raises:
         DataError: it is missing, unreadable or not UTF-8; the message names the file.
     """
-    content = _bytes(path)
+    content = read_bytes(path)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -211,7 +237,7 @@ def read_json(path: Path) -> Any:
     Raises:
         DataError: it is missing, unreadable or not JSON; the message names the file.
     """
-    content = _bytes(path)
+    content = read_bytes(path)
     try:
         return json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested without end
@@ -228,12 +254,8 @@ def read_lines(path: Path, bad: list[str] | None = None) -> Iterator[tuple[int, 
     Raises:
         DataError: the file cannot be read, or a line is not a JSON object; the message names the line.
     """
-    try:
-        _refuse_special(path)
-        with path.open("rb") as lines:
-            yield from parse_lines(lines, str(path), bad)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    with reading(path) as lines:
+        yield from parse_lines(lines, str(path), bad)
 
 
 def parse_lines(
@@ -252,76 +274,6 @@ def parse_lines(
             bad.append(str(error))
         else:
             yield number, row
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, as hex digits.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        _refuse_special(path)
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-    return digest.hexdigest()
-
-
-def remembered_sha256(path: Path) -> str:
-    """Return `sha256_of` a file, from a record in the cache while the file's size and times are unchanged.
-
-    Changing the content changes the file's ctime, which no program can reset. If the cache cannot be
-    written, the digest is computed each time.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-    state = [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
-    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
-    record = cache_root() / "digests" / f"{name}.json"
-    with suppress(DataError, KeyError, TypeError):
-        known = read_json(record)
-        if known["state"] == state and isinstance(known["sha256"], str):
-            return known["sha256"]
-    digest = sha256_of(path)
-    # Two writes within one tick of the file system's clock look alike, so a new file is not recorded yet.
-    if time.time() - found.st_ctime > CLOCK_TICK_SECONDS:
-        with suppress(StorageError):
-            write_json(record, {"path": str(path), "state": state, "sha256": digest})
-    return digest
-
-
-def git_blob_id(path: Path) -> str:
-    """Return git's id of a file with this content.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    content = _bytes(path)
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        _refuse_special(path)
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
-def _refuse_special(path: Path) -> None:
-    """Refuse a pipe, a socket or a device: reading one may wait without end."""
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise OSError(errno.EINVAL, "not a regular file")
 
 
 def _object(line: bytes, where: str) -> dict[str, Any]:

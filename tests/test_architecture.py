@@ -20,19 +20,20 @@ ROOT = Path(__file__).resolve().parents[1]
 RANKS = {
     **dict.fromkeys(("errors", "interruption"), 0),
     **dict.fromkeys(("files", "progress"), 1),
-    **dict.fromkeys(("configuration", "remote", "tensors"), 2),
-    **dict.fromkeys(("metrics", "backbone", "results"), 3),
-    **dict.fromkeys(("tasks", "methods"), 4),
-    "data": 5,
-    **dict.fromkeys(("judge", "training", "reporting", "provenance"), 6),
-    **dict.fromkeys(("inference", "entries"), 7),
-    "plan": 8,
-    "evaluation": 9,
-    **dict.fromkeys(("benchmarks", "display", "trained"), 10),
-    "run": 11,
-    "grid": 12,
-    "cli": 13,
-    "__init__": 14,  # the public API, loaded lazily
+    "checksums": 2,
+    **dict.fromkeys(("configuration", "remote", "tensors"), 3),
+    **dict.fromkeys(("metrics", "backbone", "results"), 4),
+    **dict.fromkeys(("tasks", "methods"), 5),
+    "data": 6,
+    **dict.fromkeys(("judge", "training", "reporting", "provenance"), 7),
+    **dict.fromkeys(("inference", "entries"), 8),
+    "plan": 9,
+    "evaluation": 10,
+    **dict.fromkeys(("benchmarks", "display", "trained"), 11),
+    "run": 12,
+    "grid": 13,
+    "cli": 14,
+    "__init__": 15,  # the public API, loaded lazily
 }
 
 # Which packages alone may import a library.

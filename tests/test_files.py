@@ -11,17 +11,9 @@ from pathlib import Path
 import pytest
 
 from iapt import files
+from iapt.checksums import remembered_sha256, sha256_of
 from iapt.errors import DataError, StorageError
-from iapt.files import (
-    read_json,
-    read_lines,
-    read_text,
-    remembered_sha256,
-    replacing,
-    sha256_of,
-    write_json,
-    write_lines,
-)
+from iapt.files import read_json, read_lines, read_text, replacing, write_json, write_lines
 
 
 def test_what_is_written_is_read_back_and_parents_are_made(tmp_path: Path) -> None:
@@ -104,46 +96,6 @@ def test_a_file_that_is_missing_or_no_json_is_named(tmp_path: Path) -> None:
         read_json(tmp_path / "b")
 
 
-def test_the_digest_is_sha256(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"abc")
-    assert sha256_of(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")
-
-
-def test_a_digest_is_computed_once_and_again_after_any_change(tmp_path, monkeypatch):
-    monkeypatch.setenv("IAPT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(files, "CLOCK_TICK_SECONDS", -1)  # or this test would have to wait
-    path = tmp_path / "a"
-    path.write_bytes(b"one")
-    first = files.remembered_sha256(path)
-    assert first == files.sha256_of(path)
-    with monkeypatch.context() as patch:
-        patch.setattr(files, "sha256_of", lambda _: pytest.fail("computed again"))
-        assert files.remembered_sha256(path) == first
-    stat = path.stat()
-    path.write_bytes(b"two")
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert files.remembered_sha256(path) == files.sha256_of(path) != first
-    for record in (tmp_path / "cache" / "digests").iterdir():
-        record.write_text("[")
-    assert files.remembered_sha256(path) == files.sha256_of(path)
-
-
-def test_a_file_of_this_moment_is_not_remembered(tmp_path, monkeypatch):
-    monkeypatch.setenv("IAPT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(files, "CLOCK_TICK_SECONDS", 1e9)
-    (tmp_path / "a").write_bytes(b"one")
-    files.remembered_sha256(tmp_path / "a")
-    assert not (tmp_path / "cache").exists()
-
-
-def test_digests_need_no_cache(tmp_path, monkeypatch):
-    (tmp_path / "a").write_bytes(b"one")
-    monkeypatch.setenv("IAPT_CACHE", str(tmp_path / "a"))
-    assert files.remembered_sha256(tmp_path / "a") == files.sha256_of(tmp_path / "a")
-    with pytest.raises(DataError, match="cannot be read: No such file"):
-        files.remembered_sha256(tmp_path / "b")
-
-
 def test_without_a_home_nothing_is_kept_anywhere(monkeypatch):
     monkeypatch.delenv("IAPT_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
@@ -154,11 +106,6 @@ def test_without_a_home_nothing_is_kept_anywhere(monkeypatch):
     monkeypatch.setattr(files.Path, "expanduser", homeless)
     with pytest.raises(StorageError):
         files.write_text(files.cache_root() / "a", "b")
-
-
-def test_git_blob_ids_are_gits_own(tmp_path):
-    (tmp_path / "a").write_bytes(b"")
-    assert files.git_blob_id(tmp_path / "a") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 
 
 HOLDS = """

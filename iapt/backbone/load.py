@@ -16,9 +16,9 @@ from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.backbone.embedded import digests, embedded_folder, embedded_missing
 from iapt.backbone.family import Family
+from iapt.checksums import remembered_sha256
 from iapt.configuration.checking import STRICT, Name, Text, checked
 from iapt.errors import BackboneError, ConfigError, closest
-from iapt.files import remembered_sha256
 from iapt.remote.repository import Repository
 from iapt.remote.trouble import as_ours
 from iapt.tensors import digest_of

@@ -14,9 +14,9 @@ from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
+from iapt.checksums import sha256_of
 from iapt.configuration.checking import short
 from iapt.errors import ConfigError, closest
-from iapt.files import sha256_of
 
 # The file and digest of each imported module, so that an edited one, or another of its name, is reloaded.
 _LOADED: dict[str, tuple[Path, str]] = {}

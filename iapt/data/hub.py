@@ -14,10 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from iapt.checksums import sha256_of
 from iapt.data.release import READERS, Rows
 from iapt.data.source import Folder
 from iapt.errors import ConfigError, DataError, StorageError, closest
-from iapt.files import cache_root, locked, read_json, sha256_of, write_json, write_lines
+from iapt.files import cache_root, locked, read_json, write_json, write_lines
 from iapt.remote.raw import download
 from iapt.remote.repository import Entry, Repository
 from iapt.remote.trouble import as_ours

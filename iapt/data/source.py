@@ -11,8 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from iapt.checksums import sha256_of
 from iapt.errors import ConfigError, DataError, closest
-from iapt.files import FORM, read_lines, sha256_of
+from iapt.files import FORM, read_lines
 from iapt.tasks.splits import shuffled
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from iapt.files import git_blob_id
+from iapt.checksums import git_blob_id
 from iapt.remote.repository import TIMEOUT_SECONDS, page
 from iapt.remote.trouble import DamagedError, patiently
 

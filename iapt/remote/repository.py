@@ -14,8 +14,9 @@ from typing import Literal
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+from iapt.checksums import git_blob_id, remembered_sha256
 from iapt.errors import DataError, StorageError
-from iapt.files import cache_root, git_blob_id, read_json, remembered_sha256, write_json
+from iapt.files import cache_root, read_json, write_json
 from iapt.remote.trouble import DamagedError, patiently
 
 TIMEOUT_SECONDS = 60

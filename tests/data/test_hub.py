@@ -6,10 +6,10 @@ import time
 
 import pytest
 
+from iapt.checksums import git_blob_id
 from iapt.data import hub
 from iapt.data.hub import Hub, fetch, verify
 from iapt.errors import ConfigError, DataError
-from iapt.files import git_blob_id
 
 
 @pytest.fixture(autouse=True)
