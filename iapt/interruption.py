@@ -1,7 +1,7 @@
 """Signals that end a run in good order: an interrupt, and what schedulers send before they kill.
 
 SIGINT, SIGTERM and SIGHUP raise `Interrupted` inside `interruptible`, at once, or inside `deferred` when
-the block asks for them: training does so after each step, when it has something to save.
+the block asks for them: training does so after each step and each pass of an evaluation, and saves its state.
 """
 
 import os
@@ -53,7 +53,9 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     _deferral.signal = number
     name = signal.Signals(number).name
     with suppress(OSError):  # print is not safe inside a handler
-        os.write(2, f"\n{name}: ends after this step; once more ends it at once.\n".encode())
+        os.write(
+            2, f"\n{name}: ends after this step or pass; once more ends it at once.\n".encode()
+        )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from iapt import files
 from iapt import run as run_module
@@ -18,6 +19,7 @@ from iapt.results.row import Row
 from iapt.results.row_files import read_row
 from iapt.results.status import Standing, standing
 from iapt.run import run
+from iapt.training import step as training_step
 from iapt.training.state import Run
 from tests.composed import composed
 from tests.tiny_runs import SIX_STEPS
@@ -174,6 +176,37 @@ def test_a_signal_in_training_writes_a_checkpoint_of_that_step(
     capsys.readouterr()
     check_finished(tmp_path, undisturbed)
     assert "Resuming at step 5 of 6" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("evaluation", [0, 1, 2])
+def test_a_signal_in_an_evaluation_ends_it_with_a_checkpoint_of_its_step(
+    tmp_path: Path,
+    undisturbed: tuple[Row, bytes],
+    evaluation: int,
+    capsys: pytest.CaptureFixture[str],
+):
+    point = undisturbed[0].dev.curve[evaluation]
+    one_pass = training_step.response
+
+    def stopped() -> None:
+        def signalled(*arguments: Any) -> training_step.Response:
+            if not torch.is_grad_enabled() and steps_in(tmp_path) == point.step:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return one_pass(*arguments)
+
+        training_step.response = signalled
+        run(settings())
+
+    assert ended(forked(stopped)) == 143
+    said = capsys.readouterr().out
+    assert f"step {point.step:>5}   dev loss" not in said
+    check_finished(tmp_path, undisturbed)
+    assert f"Resuming at step {point.step} of 6" in capsys.readouterr().out
+
+
+def steps_in(folder: Path) -> int:
+    """How many training steps the run has logged."""
+    return sum(f.read_text().count("train/loss") for f in folder.glob("runs/*/metrics.jsonl"))
 
 
 def test_a_signal_in_a_search_keeps_the_search(

@@ -130,7 +130,9 @@ def _train(
     def measure() -> None:
         started = time.perf_counter()
         bar.set_postfix_str("evaluating on dev ...")
-        point = run.evaluate()
+        point = run.evaluate(signalled)
+        if point is None:
+            return
         run.history.eval_seconds += time.perf_counter() - started
         values = {"dev/loss": point["loss"], "dev/accuracy": point["accuracy"]}
         if isinstance(run.method, Measured):
@@ -142,24 +144,29 @@ def _train(
             f"dev accuracy {point['accuracy']:5.1f} %{best}"
         )
 
+    def step() -> None:
+        started = time.perf_counter()
+        loss = run.one_step()
+        run.history.train_seconds += time.perf_counter() - started
+        rate = float(run.weights.schedule.get_last_lr()[0])
+        logger.log({"train/loss": loss, "train/lr": rate}, run.history.step)
+        bar.update(1)
+        bar.set_postfix_str(f"loss {loss:.3f}")
+
     with bar, deferred() as deferral:
-        if not run.history.curve:
-            measure()
+
+        def signalled() -> bool:
+            return deferral.signal is not None
+
         while not run.history.finished:
-            if processes.summed(deferral.signal is not None)[0]:  # a signal to any of them ends all
+            if processes.summed(signalled())[0]:  # a signal to any of them ends all
                 run.save(checkpoint, identity)
                 raise Interrupted(deferral.signal or signal.SIGTERM)
-            started = time.perf_counter()
-            loss = run.one_step()
-            run.history.train_seconds += time.perf_counter() - started
+            (measure if run.is_due else step)()
             h = run.history
-            rate = float(run.weights.schedule.get_last_lr()[0])
-            logger.log({"train/loss": loss, "train/lr": rate}, h.step)
-            bar.update(1)
-            bar.set_postfix_str(f"loss {loss:.3f}")
-            if h.step % run.eval_every == 0 or h.step == run.total_steps:
-                measure()
-            if h.step % run.hparams.checkpoint_every == 0 or h.finished:
+            if h.finished or (
+                h.step % run.hparams.checkpoint_every == 0 < h.step and not run.is_due
+            ):
                 run.save(checkpoint, identity)
     if not run.best:
         raise TrainingError("no evaluation gave a finite dev loss; lower hparams.lr.")

@@ -5,6 +5,7 @@ restarted gives the same bits as an uninterrupted one.
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,11 +137,21 @@ class Run:
         self.history.trained_tokens += sum(self.train.sizes[i] for i in batch)
         return loss
 
-    def evaluate(self) -> dict[str, float]:
-        """Evaluate on dev, keep the best state, count patience."""
+    @property
+    def is_due(self) -> bool:
+        """Whether the present step still needs its evaluation."""
+        h = self.history
+        measured = bool(h.curve) and h.curve[-1]["step"] == h.step
+        return not measured and (h.step % self.eval_every == 0 or h.step == self.total_steps)
+
+    def evaluate(self, stopped: Callable[[], bool] = lambda: False) -> dict[str, float] | None:
+        """Evaluate on dev, keep the best state, count patience; changes nothing and is None if `stopped`."""
         h = self.history
         processes.check_same(self.method.state_dict())
-        loss, accuracy = evaluate(self.backbone, self.method, self.dev, self.eval_budget)
+        found = evaluate(self.backbone, self.method, self.dev, self.eval_budget, stopped)
+        if found is None:
+            return None
+        loss, accuracy = found
         point = {"step": h.step, "loss": loss, "accuracy": accuracy}
         h.curve.append(point)
         if h.step > 0 and self._ready():

@@ -6,7 +6,7 @@ Each touches its own parameters only.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -189,20 +189,29 @@ def _of_all(parameters: list[nn.Parameter], total: float) -> float:
 
 
 def evaluate(
-    backbone: Backbone, method: Method, data: Data, budget: int | Budget
-) -> tuple[float, float]:
-    """Dev loss (nats per response token) and the percentage of rows answered exactly (greedy)."""
+    backbone: Backbone,
+    method: Method,
+    data: Data,
+    budget: int | Budget,
+    stopped: Callable[[], bool] = lambda: False,
+) -> tuple[float, float] | None:
+    """Dev loss (nats per response token) and the percentage of rows answered exactly (greedy).
+
+    Returns None if `stopped` says so between two passes, in any of the processes.
+    """
     backbone.train(False)
     method.eval()
     loss, tokens, exact = 0.0, 0.0, 0.0
 
     def run(group: list[int]) -> None:
         nonlocal loss, tokens, exact
+        if stopped():
+            return
         out = response(backbone, data.batch(group).to(backbone.device), data.eos_token_id)
         loss, tokens, exact = loss + float(out.loss), tokens + out.tokens, exact + out.exact
 
     own = processes.share(sorted(range(len(data.examples)), key=data.sizes.__getitem__))
     with torch.no_grad():
         Budget.of(budget).each(own, data.sizes, run)
-    loss, tokens, exact = processes.summed(loss, tokens, exact)
-    return loss / tokens, 100 * exact / len(data.examples)
+    loss, tokens, exact, stops = processes.summed(loss, tokens, exact, stopped())
+    return None if stops else (loss / tokens, 100 * exact / len(data.examples))

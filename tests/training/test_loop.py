@@ -13,7 +13,7 @@ from iapt.methods.base import Progress
 from iapt.methods.iapt import IAPT
 from iapt.methods.lora import LoRA
 from iapt.methods.searched import Structured
-from iapt.training import loop, state
+from iapt.training import loop, state, step
 from iapt.training.loop import train
 from iapt.training.state import History, Run
 from iapt.training.step import weight_parameters
@@ -172,3 +172,19 @@ def test_evaluating_draws_nothing_from_the_random_state(tmp_path: Path):
         found.append([v["train/loss"] for _, v in logger.lines if "train/loss" in v])
     assert found[0] == found[1]
     torch.manual_seed(0)
+
+
+def test_an_evaluation_that_is_stopped_makes_no_further_pass_and_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    run = new_run(eval_batch_tokens=1)
+    passes: list[Any] = []
+    response = step.response
+    monkeypatch.setattr(step, "response", lambda *a: (passes.append(a), response(*a))[1])
+    assert run.is_due
+    assert run.evaluate(lambda: len(passes) == 2) is None
+    assert len(passes) == 2
+    assert run.is_due
+    assert run.history.curve == []
+    assert run.evaluate() is not None
+    assert not run.is_due
