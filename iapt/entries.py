@@ -13,7 +13,8 @@ from iapt.configuration.building import build
 from iapt.configuration.plugins import Plugins
 from iapt.errors import ConfigError
 from iapt.methods.base import Method
-from iapt.tasks.base import RowTask, Source, Task
+from iapt.tasks.base import Source, Task
+from iapt.tasks.row_task import RowTask
 from iapt.training.loggers import RunLogger
 
 T = TypeVar("T")
@@ -66,7 +67,7 @@ def build_row_task(entry: Mapping[str, Any], plugins: Plugins = NO_PLUGINS) -> R
     if not isinstance(task, RowTask):
         raise ConfigError(
             f"task._target_={entry['_target_']!r}: has no data set to fetch or count; derive it from "
-            "iapt.tasks.base.RowTask."
+            "iapt.tasks.row_task.RowTask."
         )
     return task
 

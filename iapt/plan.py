@@ -26,8 +26,9 @@ from iapt.errors import ConfigError, DataError, StorageError, closest
 from iapt.files import check_writable
 from iapt.methods.base import Method
 from iapt.methods.searched import pending_search
-from iapt.tasks.base import SPLITS, Example, Fetching, RowTask, Source, Split, Task
+from iapt.tasks.base import SPLITS, Example, Fetching, Source, Split, Task
 from iapt.tasks.evaluate_metric import module_of
+from iapt.tasks.row_task import RowTask
 from iapt.training.hparams import HParams
 from iapt.training.loggers import RunLogger
 

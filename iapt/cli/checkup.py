@@ -141,7 +141,8 @@ def _data(config: Mapping[str, Any]) -> Iterator[Finding]:
     from iapt.configuration.plugins import Plugins
     from iapt.data.hub import verify
     from iapt.entries import build_source, build_task
-    from iapt.tasks.base import Fetching, RowTask
+    from iapt.tasks.base import Fetching
+    from iapt.tasks.row_task import RowTask
 
     plugins = Plugins.find(config.get("plugins"))
     try:

@@ -18,7 +18,8 @@ from typing import Any
 from iapt.errors import ConfigError, DataError
 from iapt.metrics.accuracy import accuracy
 from iapt.tasks.answer import first_line
-from iapt.tasks.base import Example, Row, RowTask, Scores, check_lengths, field_text
+from iapt.tasks.base import Example, Row, Scores
+from iapt.tasks.row_task import RowTask, check_lengths, field_text
 
 UNLABELLED = -1
 _MARKUP = re.compile(r"</?\w+>|[\"'`*#>“”‘’«»()\[\]{}]")

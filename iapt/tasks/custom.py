@@ -23,9 +23,10 @@ from iapt.metrics.percent import percent
 from iapt.metrics.rouge import rouge_l_percent
 from iapt.metrics.span import exact_match, span_scores
 from iapt.tasks.answer import first_line, one_line, whole_text
-from iapt.tasks.base import Example, Row, RowTask, Scores, Source, check_lengths, field_text
+from iapt.tasks.base import Example, Row, Scores, Source
 from iapt.tasks.evaluate_metric import EvaluateMetric, Modules
 from iapt.tasks.fields import template_fields
+from iapt.tasks.row_task import RowTask, check_lengths, field_text
 
 METRICS = ("exact-match", "f1-em", "rouge-l", "number")
 

@@ -13,16 +13,8 @@ from typing import Any
 from iapt.errors import ConfigError, closest
 from iapt.metrics.rouge import MultiReference, rouge_l_percent
 from iapt.tasks.answer import whole_text
-from iapt.tasks.base import (
-    Example,
-    Row,
-    RowTask,
-    Scores,
-    Source,
-    Split,
-    check_lengths,
-    field_text,
-)
+from iapt.tasks.base import Example, Row, Scores, Source, Split
+from iapt.tasks.row_task import RowTask, check_lengths, field_text
 
 CHOICES: tuple[MultiReference, ...] = ("first", "max")
 

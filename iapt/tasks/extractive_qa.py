@@ -13,7 +13,8 @@ from typing import Any
 from iapt.errors import DataError
 from iapt.metrics.span import span_scores
 from iapt.tasks.answer import first_line, one_line
-from iapt.tasks.base import Example, Row, RowTask, Scores, check_lengths, field_text
+from iapt.tasks.base import Example, Row, Scores
+from iapt.tasks.row_task import RowTask, check_lengths, field_text
 
 
 class ExtractiveQA(RowTask):

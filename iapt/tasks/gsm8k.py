@@ -13,7 +13,8 @@ from typing import Any
 
 from iapt.errors import DataError
 from iapt.metrics.numeric import final_number, numeric_accuracy
-from iapt.tasks.base import Example, Row, RowTask, Scores, check_lengths, field_text
+from iapt.tasks.base import Example, Row, Scores
+from iapt.tasks.row_task import RowTask, check_lengths, field_text
 
 
 class GSM8K(RowTask):

@@ -20,16 +20,8 @@ from iapt.metrics.sql_execution import execution_match, structured_to_sql
 from iapt.metrics.sql_surface import RefusedSqlError, read_query
 from iapt.metrics.sql_table import TABLE_NAME, column_names, column_types
 from iapt.tasks.answer import whole_text
-from iapt.tasks.base import (
-    Example,
-    Row,
-    RowTask,
-    Scores,
-    Source,
-    Split,
-    check_lengths,
-    field_text,
-)
+from iapt.tasks.base import Example, Row, Scores, Source, Split
+from iapt.tasks.row_task import RowTask, check_lengths, field_text
 
 _FENCED = re.compile(r"```(?:[a-z]*[ \t]*\n)?(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
 _END = re.compile(r"\s*</s>\s*\Z")

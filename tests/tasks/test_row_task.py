@@ -4,8 +4,8 @@ import pytest
 
 from iapt.data.source import Sample
 from iapt.errors import ConfigError, DataError
-from iapt.tasks.base import check_lengths, field_text
 from iapt.tasks.classification import Classification
+from iapt.tasks.row_task import check_lengths, field_text
 
 
 class Rows:
