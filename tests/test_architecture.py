@@ -29,7 +29,7 @@ RANKS = {
     **dict.fromkeys(("inference", "entries"), 8),
     "plan": 9,
     "evaluation": 10,
-    **dict.fromkeys(("benchmarks", "display", "trained"), 11),
+    **dict.fromkeys(("benchmarks", "display", "run_row", "trained"), 11),
     "run": 12,
     "grid": 13,
     "cli": 14,

@@ -23,7 +23,8 @@ from iapt.methods.saved import read_config
 from iapt.plan import make_plan
 from iapt.results.row import Row, Search
 from iapt.results.row_files import read_row, write_row
-from iapt.run import row_of, run
+from iapt.run import run
+from iapt.run_row import row_of
 from iapt.tasks.base import Scores
 from iapt.training.state import History
 from tests.composed import composed

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from iapt import run as run_module
+from iapt import run_row
 from iapt.backbone.load import load_backbone
 from iapt.data.encode import Encoded
 from iapt.evaluation import Evaluation, Prompts
 from iapt.plan import make_plan
 from iapt.provenance import device_name
 from iapt.results.row import Row
-from iapt.run import row_of
+from iapt.run_row import row_of
 from iapt.tasks.base import Example, Scores
 from iapt.training.state import History
 from tests.test_run import settings
@@ -98,12 +98,12 @@ def test_the_row_keeps_what_a_run_is_called_and_the_hashes_apart():
 
 def test_the_majority_is_the_share_of_the_commonest_response():
     some = [Example(str(i), {}, response, ()) for i, response in enumerate("abbc")]
-    assert run_module._majority(some) == 50.0
+    assert run_row._majority(some) == 50.0
 
 
 def test_a_structure_is_kept_in_the_row_without_its_long_parts():
     found = {"rank": 3, "kept": [1], "at": {"q": 1}, "pair": (1, 2), "name": "x", "share": 0.5}
-    assert run_module._in_short(found) == {"rank": 3, "name": "x", "share": 0.5}
+    assert run_row._in_short(found) == {"rank": 3, "name": "x", "share": 0.5}
 
 
 def test_a_gpu_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch):
