@@ -1,33 +1,19 @@
-"""From a configuration to a checked plan: finds every mistake before a model is loaded.
+"""A checked plan: everything that is known about a run before it loads weights."""
 
-Below the commands, only this file and `run.py` see a whole configuration.
-"""
-
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field, TypeAdapter
-from pydantic import dataclasses as checked_dataclasses
 
-from iapt.backbone.device import device_named
-from iapt.backbone.dims import Dims
 from iapt.backbone.load import BackboneConfig
-from iapt.configuration.checking import STRICT, Count, Name, Text, checked, short
-from iapt.configuration.identity import digest, distinctive, run_name, setting_of
 from iapt.configuration.plugins import Plugins
 from iapt.data.source import limited
-from iapt.data.template import check_system_template
-from iapt.entries import Once, build_logger, build_method, build_source, build_task
-from iapt.errors import ConfigError, DataError, StorageError, closest
+from iapt.entries import build_method
+from iapt.errors import ConfigError, DataError, StorageError
 from iapt.files import check_writable
 from iapt.methods.base import Method
-from iapt.methods.searched import pending_search
 from iapt.tasks.base import SPLITS, Example, Fetching, Source, Split, Task
-from iapt.tasks.evaluate_metric import module_of
 from iapt.tasks.row_task import RowTask
 from iapt.training.hparams import HParams
 from iapt.training.loggers import RunLogger
@@ -35,51 +21,10 @@ from iapt.training.loggers import RunLogger
 # Settings that say where a run goes, not what it computes.
 OUTSIDE = ("out", "rows", "force", "dry_run", "logger", "device")
 
-Limited = Annotated[
-    Count | None,
-    Field(json_schema_extra={"allowed": "a whole number >= 1, or null for all"}),
-]
-Listed = Text | list[Text] | None
-_PLUGINS: TypeAdapter[Listed] = TypeAdapter(Listed, config=STRICT)
-
-
-@checked_dataclasses.dataclass(frozen=True, config=STRICT)
-class Limit:
-    """The most examples of each split; None is all."""
-
-    train: Limited
-    dev: Limited
-    test: Limited
-
-
-@checked_dataclasses.dataclass(frozen=True, config=STRICT)
-class Settings:
-    """The top level of a configuration; building `task`, `method`, `data` and `logger` checks those four.
-
-    Attributes:
-        plugins: modules beside `iapt` that a `_target_` may lie in: names, or paths of .py files.
-    """
-
-    task: dict[str, Any]
-    backbone: BackboneConfig
-    method: dict[str, Any]
-    hparams: HParams
-    data: dict[str, Any]
-    logger: dict[str, Any]
-    seed: Annotated[int, Field(ge=0, lt=2**32)]  # the range of every random generator
-    limit: Limit
-    device: Text
-    out: Text
-    rows: Text
-    force: bool
-    dry_run: bool
-    variant: Name | Literal[""] = ""
-    plugins: Listed = None
-
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is known about a run before it loads weights.
+    """What a run computes, and where it goes; `planning.make_plan` builds it.
 
     Attributes:
         max_length: the most tokens of an instruction with its response.
@@ -170,189 +115,3 @@ class Plan:
                 raise ConfigError(
                     f"{key}={self.config[key]}: the folder cannot be written ({reason})."
                 ) from error
-
-
-class _Faults:
-    """Collects the messages of all checks, so that one attempt shows every mistake."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def __enter__(self) -> "_Faults":
-        return self
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
-        if isinstance(error, ConfigError):
-            self.lines += [line for line in str(error).splitlines() if line not in self.lines]
-        return isinstance(error, ConfigError)
-
-    def tell(self) -> None:
-        if self.lines:
-            raise ConfigError("\n".join(self.lines))
-
-
-def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
-    """Check a resolved configuration and build everything that needs no weights.
-
-    Args:
-        config: a resolved configuration.
-        once: shared by the plans of a grid, which then build each distinct entry once.
-
-    Raises:
-        ConfigError: naming every wrong field, its value and what is allowed.
-    """
-    if isinstance(config.get("method"), Mapping):  # the counting formula does not affect a run
-        config = config | {"method": {k: v for k, v in config["method"].items() if k != "size"}}
-    once, faults = once or Once(), _Faults()
-
-    def key(group: str) -> tuple[object, ...]:
-        return group, config.get(group), config.get("plugins")
-
-    with faults:
-        settings = checked(Settings, config)
-    with faults:
-        device = device_named(str(config.get("device", "auto")))
-    plugins = None
-    with faults:
-        listed = checked(_PLUGINS, config.get("plugins"), "plugins")
-        plugins = Plugins.find(listed)
-    if plugins is not None:
-        with faults:
-            task = once(partial(build_task, _entry(config, "task"), plugins), *key("task"))
-        with faults:
-            source = once(partial(build_source, _entry(config, "data"), plugins), *key("data"))
-        with faults:
-            logger = build_logger(_entry(config, "logger"), plugins)  # it has a state
-        with faults:
-            dims = Dims.from_mapping(_entry(config, "backbone").get("dims", {}))
-            bare = partial(_without_weights, _entry(config, "method"), dims, plugins)
-            method = once(bare, *key("method"), dims)
-    if config.get("variant") and any(line.startswith("method.") for line in faults.lines):
-        faults.lines.append(
-            f"variant={config['variant']}: changes values of its own method; is it meant for "
-            f"method={_entry(config, 'method').get('name')}?"
-        )
-    faults.tell()
-    assert plugins is not None
-    hparams, backbone = settings.hparams, settings.backbone
-    with faults:
-        check_system_template(backbone.template)
-    with faults:
-        _check_parameters(method, hparams)
-    with faults:
-        _check_beams(hparams, task, backbone)
-    positions = backbone.dims.max_positions - method.soft_tokens
-    with faults:
-        max_length = _room(hparams, task, backbone, positions)
-    faults.tell()
-    named = config["data"].get("path") is None
-    data_name = source.name if named else f"folder:{Path(source.name).resolve().name}"
-    cell = {
-        "task": config["task"]["name"],
-        "backbone": backbone.name,
-        "method": config["method"]["name"],
-        "hparams": hparams.name,
-        "data": data_name,
-        "seed": settings.seed,
-        "variant": settings.variant,
-    }
-    identity = {k: v for k, v in config.items() if k not in (*OUTSIDE, "plugins")}
-    if not named:
-        identity["data"] = {"name": data_name}
-    if not isinstance(source, Fetching) or config["task"].get("folder"):
-        identity["data_fingerprint"] = once(  # released data is pinned by its task
-            partial(task.fingerprint, source), "fingerprint", key("task"), key("data")
-        )
-    # A plugin's code determines what a run computes; the place of its file does not.
-    targets = [config[group].get("_target_") for group in ("task", "method", "data")]
-    used = plugins.used_by(*targets, module_of(config["task"].get("metric")))
-    if used:
-        identity["plugins"] = used
-    same = distinctive(identity)
-    config_hash = digest(same)
-    outside = {k: v for k, v in config.items() if k in OUTSIDE}
-    return Plan(
-        config=outside | identity,
-        cell=cell,
-        run_id=run_name(cell, config_hash),
-        config_hash=config_hash,
-        cell_hash=digest({k: v for k, v in same.items() if k != "seed"}),
-        setting_hash=digest(setting_of(same)),
-        task=task,
-        source=source,
-        logger=logger,
-        backbone=backbone,
-        hparams=hparams,
-        plugins=plugins,
-        max_length=max_length,
-        positions=positions,
-        device=device,
-        trainable=sum(p.numel() for p in method.parameters()),
-        passes=_passes(method, hparams),
-    )
-
-
-def _without_weights(entry: Mapping[str, Any], dims: Dims, plugins: Plugins) -> Method:
-    with torch.device("meta"):
-        return build_method(entry, dims, plugins)
-
-
-def _entry(config: Mapping[str, Any], group: str) -> Mapping[str, Any]:
-    """Return an entry, and refuse a value that is not a mapping before it is built."""
-    entry = config.get(group)
-    if not isinstance(entry, Mapping):
-        raise ConfigError(
-            f"{group}={short(entry)}: must be a mapping, such as {group}=<entry> gives."
-        )
-    if group in ("task", "method"):
-        checked(_Named, {"name": entry["name"]} if "name" in entry else {}, group)
-    return entry
-
-
-@checked_dataclasses.dataclass(frozen=True, config=STRICT)
-class _Named:
-    name: Name
-
-
-def _check_parameters(method: Method, hparams: HParams) -> None:
-    names = [name for name, _ in method.named_parameters()]
-    if not names:
-        raise ConfigError("method: has no parameters to train; make them in __init__(dims, ...).")
-    parts = sorted({part for name in names for part in name.split(".") if not part.isdigit()})
-    unknown = [key for key in hparams.lr_by_name if not any(key in name for name in names)]
-    if unknown:
-        raise ConfigError(
-            "\n".join(
-                f"hparams.lr_by_name.{key}: no parameter of {type(method).__name__} has this in its name; "
-                f"the parts of their names are {', '.join(parts)}.{closest(key, parts)}"
-                for key in unknown
-            )
-        )
-
-
-def _passes(method: Method, hparams: HParams) -> float:
-    search = pending_search(method)
-    if search:  # an Ω step and a Θ step each
-        return 1 + 2 * search.fraction
-    return 1 + (1 / hparams.arch_every if method.arch_parameters() else 0)
-
-
-def _check_beams(hparams: HParams, task: Task, backbone: BackboneConfig) -> None:
-    key, beams = ("hparams", hparams.num_beams) if hparams.num_beams else ("task", task.num_beams)
-    if beams > backbone.dims.vocab_size:
-        raise ConfigError(
-            f"{key}.num_beams={beams}: must be at most {backbone.dims.vocab_size}, the tokens that "
-            f"{backbone.name} can begin an answer with."
-        )
-
-
-def _room(hparams: HParams, task: Task, backbone: BackboneConfig, positions: int) -> int:
-    """Return the most tokens of an instruction with its answer, if the longest answer fits."""
-    max_length = hparams.max_length_for(positions)
-    if task.max_new_tokens >= max_length:
-        raise ConfigError(
-            f"task.max_new_tokens={task.max_new_tokens}: must be less than the {max_length} tokens that "
-            f"hparams.max_length and {backbone.name} leave. Give a smaller one, such as "
-            f"task.max_new_tokens={max_length // 4}."
-        )
-    return max_length

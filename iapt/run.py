@@ -23,7 +23,8 @@ from iapt.evaluation import TRAINING, encode_splits, evaluate
 from iapt.files import remove_partials, write_json
 from iapt.interruption import interruptible
 from iapt.methods.saved import save_adapter
-from iapt.plan import Plan, make_plan
+from iapt.plan import Plan
+from iapt.planning import make_plan
 from iapt.provenance import reset_peak_memory
 from iapt.results.attempt import Attempt, attempt, tidy
 from iapt.results.row import (

@@ -28,7 +28,7 @@ RANKS = {
     **dict.fromkeys(("judge", "training", "reporting", "provenance"), 7),
     **dict.fromkeys(("inference", "entries"), 8),
     "plan": 9,
-    "evaluation": 10,
+    **dict.fromkeys(("evaluation", "planning"), 10),
     **dict.fromkeys(("benchmarks", "display", "run_row", "trained"), 11),
     "run": 12,
     "grid": 13,
@@ -43,7 +43,7 @@ ONLY_IN = {
     "omegaconf": {"run", "cli", "configuration"},
     "torch": {
         *("tensors", "backbone", "methods", "data", "training", "inference"),
-        *("plan", "provenance", "trained", "benchmarks", "run", "grid", "cli"),
+        *("plan", "planning", "provenance", "trained", "benchmarks", "run", "grid", "cli"),
     },
 }
 NEVER = {"pickle", "cloudpickle", "dill", "shelve", "marshal"}
@@ -61,8 +61,10 @@ METHOD_BLIND = (
     "reporting",
     "grid",
     "plan.py",
+    "planning.py",
     "display.py",
     "run.py",
+    "run_row.py",
 )
 
 HEAVY = ("torch", "transformers", "hydra", "omegaconf", "datasets", "evaluate", "wandb")

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from iapt import plan as plan_module
+from iapt import planning
 from iapt.data.source import Folder
 from iapt.entries import Once
 from iapt.errors import ConfigError
-from iapt.plan import make_plan
+from iapt.planning import make_plan
 from tests.composed import composed
 
 TINY = ("backbone=tiny_llama", "task=sst2", "device=cpu")
-SAMPLE = Path(plan_module.__file__).parent / "data" / "sample"
+SAMPLE = Path(planning.__file__).parent / "data" / "sample"
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def built(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
         monkeypatch.setattr(home, name, counted)
 
-    count(plan_module, "build_task")
-    count(plan_module, "build_method")
+    count(planning, "build_task")
+    count(planning, "build_method")
     count(Folder, "fingerprint")
     return counts
 

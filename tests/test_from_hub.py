@@ -8,7 +8,7 @@ import pytest
 
 from iapt.data.hub import Hub
 from iapt.errors import BackboneError, DataError
-from iapt.plan import make_plan
+from iapt.planning import make_plan
 from iapt.results.row import Row
 from iapt.run import run
 from tests.composed import composed

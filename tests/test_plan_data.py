@@ -7,7 +7,7 @@ from typing import Any
 
 from iapt.configuration.identity import distinctive
 from iapt.data.source import Sample
-from iapt.plan import make_plan
+from iapt.planning import make_plan
 from tests.composed import composed
 
 

@@ -20,7 +20,7 @@ from iapt import run as run_module
 from iapt.backbone.load import load_backbone
 from iapt.errors import DataError, TrainingError
 from iapt.methods.saved import read_config
-from iapt.plan import make_plan
+from iapt.planning import make_plan
 from iapt.results.row import Row, Search
 from iapt.results.row_files import read_row, write_row
 from iapt.run import run

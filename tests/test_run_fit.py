@@ -9,7 +9,7 @@ import pytest
 from iapt import run as run_module
 from iapt.data.source import Sample
 from iapt.errors import ConfigError, DataError
-from iapt.plan import make_plan
+from iapt.planning import make_plan
 from iapt.run import run
 from tests.composed import composed
 

@@ -7,7 +7,7 @@ from iapt import run_row
 from iapt.backbone.load import load_backbone
 from iapt.data.encode import Encoded
 from iapt.evaluation import Evaluation, Prompts
-from iapt.plan import make_plan
+from iapt.planning import make_plan
 from iapt.provenance import device_name
 from iapt.results.row import Row
 from iapt.run_row import row_of

@@ -84,7 +84,7 @@ def _bench(words: Words) -> None:
 
     check_writable(Path(settings["out"]))
     from iapt.benchmarks import BENCHMARKS, Bench
-    from iapt.plan import make_plan
+    from iapt.planning import make_plan
     from iapt.provenance import utc_now
 
     plans = {

@@ -202,7 +202,7 @@ def _job(config: "DictConfig") -> None:
 def _add(folder: Path, words: Sequence[str], values: dict[str, Any]) -> None:
     """Add a cell that the sweeper chose to the manifest of its sweep."""
     from iapt.grid.manifest import CELL, entry_of
-    from iapt.plan import make_plan
+    from iapt.planning import make_plan
 
     entry = entry_of(folder.parent, words, " ".join(words), make_plan(values))
     write_json(folder / CELL, entry.model_dump())

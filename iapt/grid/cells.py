@@ -6,7 +6,8 @@ from typing import Any
 
 from iapt.entries import Once
 from iapt.errors import ConfigError, IaptError
-from iapt.plan import Plan, make_plan
+from iapt.plan import Plan
+from iapt.planning import make_plan
 from iapt.progress import progress
 
 

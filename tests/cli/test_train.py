@@ -14,7 +14,7 @@ from iapt.cli.launchers import needs
 from iapt.cli.overrides import CHOOSING, CONFIG_DIR, groups, prepare, summary
 from iapt.cli.train import main
 from iapt.data.source import Sample
-from iapt.plan import make_plan
+from iapt.planning import make_plan
 
 ROOT = Path(__file__).parents[2]
 TINY = ["task=sst2", "backbone=tiny_llama", "method=lora", "device=cpu"]

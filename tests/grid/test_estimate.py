@@ -8,7 +8,8 @@ import torch
 from iapt.grid import estimate as module
 from iapt.grid.estimate import estimate
 from iapt.grid.workload import Prompts, Workload
-from iapt.plan import Plan, make_plan
+from iapt.plan import Plan
+from iapt.planning import make_plan
 from iapt.provenance import device_name
 from iapt.results.row import Row
 from tests.composed import composed

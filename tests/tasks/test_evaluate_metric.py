@@ -124,7 +124,7 @@ def test_a_module_of_the_users_scores_texts_with_its_key_scale_and_options(own: 
 def test_a_metric_among_the_plugins_is_built_and_its_code_is_part_of_what_a_run_is(
     own: Own,
 ) -> None:
-    from iapt.plan import make_plan
+    from iapt.planning import make_plan
     from tests.composed import composed
 
     config = composed("task=custom_example", "backbone=tiny_llama", "method=bitfit", "device=cpu")

@@ -9,8 +9,8 @@ from iapt.configuration.plugins import Plugins
 from iapt.data.source import Sample
 from iapt.entries import build_row_task, build_task
 from iapt.errors import ConfigError
-from iapt.plan import make_plan
-from tests.test_plan import config
+from iapt.planning import make_plan
+from tests.test_planning import config
 
 PLUGIN = """
 from torch import nn

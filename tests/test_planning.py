@@ -12,7 +12,7 @@ from iapt.data.hub import Hub
 from iapt.data.source import Sample
 from iapt.entries import build_method, build_source
 from iapt.errors import ConfigError, DataError
-from iapt.plan import make_plan
+from iapt.planning import make_plan
 from tests.composed import composed
 
 TINY = ("task=sst2", "backbone=tiny_llama", "device=cpu")
