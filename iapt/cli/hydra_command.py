@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iapt.cli.command import answer, config_dirs, hanging
+from iapt.cli.command import config_dirs, hanging
+from iapt.cli.exit import answer
 from iapt.cli.launchers import needs
 from iapt.cli.overrides import CONFIG_DIR, groups, summary
 from iapt.configuration.catalog import PACKAGE

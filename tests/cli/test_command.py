@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from iapt.cli.command import OWN_ENTRIES, Command, Key, Words, guarded
+from iapt.cli.command import OWN_ENTRIES, Command, Key, Words
 from iapt.cli.readers import boolean, number, one_of, or_null, some_of, whole
 from iapt.errors import ConfigError, DataError
 
@@ -110,17 +110,3 @@ def test_a_command_may_pass_on_the_words_that_it_does_not_know() -> None:
     )
     words = command.parse(["task=boolq", "n=2", "--config-dir", "here"])
     assert (words["n"], words.overrides()) == (2, ["task=boolq", "--config-dir", "here"])
-
-
-def test_what_the_system_refuses_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    def long_name() -> None:
-        Path("x" * 300).stat()
-
-    assert guarded(long_name) == 1
-    said = capsys.readouterr().err
-    assert said == f"error: {'x' * 200}: File name too long.\n"
-
-
-def test_a_command_without_an_output_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdout", None)
-    assert guarded(lambda: print("nobody sees this")) == 0
