@@ -16,11 +16,11 @@ from iapt.files import write_text
 from iapt.reporting.charts.comparison import Spot, tradeoff_chart
 from iapt.reporting.choose import Scope
 from iapt.reporting.ledger import ledger
+from iapt.reporting.places import fill
 from iapt.reporting.rates import rates_document
 from iapt.reporting.render import DASH, Entry, Grid, markdown_table
 from iapt.reporting.scale import settle
 from iapt.reporting.spec import load_table, unattainable_notes
-from iapt.reporting.tables import fill
 from iapt.reporting.verdicts import claims_document
 from iapt.results.cells import Cell, collect
 from iapt.results.row_files import read_rows

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from iapt.reporting.charts.lines import Series, line_chart
 from iapt.reporting.choose import Scope
+from iapt.reporting.places import fill
 from iapt.reporting.spec import load
-from iapt.reporting.tables import fill
 from iapt.results.cells import Cell
 from iapt.results.row import field, number
 
