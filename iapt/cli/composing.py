@@ -7,6 +7,7 @@ imported inside the functions, because `--help` must answer at once.
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from iapt.cli.overrides import CHOOSING, groups, prepare, refuse_grid, split_argument
@@ -87,21 +88,28 @@ def grid_of(prepared: Sequence[str]) -> dict[str, list[str]]:
     """Return one word per value of each key: `seed=0,1` -> {"seed": ["seed=0", "seed=1"]}.
 
     Raises:
-        ConfigError: Hydra cannot read a word.
+        ConfigError: Hydra cannot read a word, or it is a range without values or with more than a grid may have.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import RangeSweep
     from hydra.errors import HydraException
+
+    from iapt.grid.blocks import MOST, check_size
 
     parser, grid = OverridesParser.create(), dict[str, list[str]]()
     for word in prepared:
         try:
             override = parser.parse_override(word)
-            key = override.get_key_element()
+            key, value = override.get_key_element(), override.value()
+            if isinstance(value, RangeSweep):
+                check_size(word, sum(1 for _ in islice(value.range(), MOST + 1)))
             values = (
                 [str(v) for v in override.sweep_string_iterator()]
                 if override.is_discrete_sweep()
                 else [word.partition("=")[2]]
             )
+        except ConfigError:
+            raise
         except (HydraException, ValueError) as error:  # ValueError: a number of thousands of digits
             reason = str(error).splitlines()[0]
             raise ConfigError(f"argument {word!r}: {reason}; quote special characters.") from error

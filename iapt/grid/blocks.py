@@ -10,6 +10,7 @@ scale (`paper`, or an entry of configs/scale/) to such a list, or the command th
 
 from collections.abc import Mapping, Sequence
 from itertools import product
+from math import prod
 
 from pydantic import TypeAdapter
 
@@ -21,6 +22,7 @@ Block = dict[Text, Value | list[Value]]
 _GRID: TypeAdapter[Text | list[Block] | dict[Text, list[Block]]] = TypeAdapter(
     Text | list[Block] | dict[Text, list[Block]], config=STRICT
 )
+MOST = 10_000  # cells of a grid; Table 1 has 525
 Axes = Mapping[str, Sequence[str]]
 
 
@@ -56,6 +58,24 @@ def blocks_of(grid: object, experiment: str, scale: str) -> list[dict[str, list[
     ]
 
 
+def check_size(words: str, count: int) -> None:
+    """Refuse a grid that nobody means to run, before its cells take all memory.
+
+    Args:
+        words: what makes the cells.
+        count: how many, or any number above MOST.
+
+    Raises:
+        ConfigError: there are none, or more than MOST.
+    """
+    if not count:
+        raise ConfigError(f"{words}: gives no cell, so there is nothing to run.")
+    if count > MOST:
+        raise ConfigError(
+            f"{words}: a sweep has at most {MOST:,} cells, and this asks for more; give fewer values."
+        )
+
+
 def combinations(given: Axes, blocks: Sequence[Axes] = ()) -> list[tuple[str, ...]]:
     """Return the words of every cell, in order and without repetition.
 
@@ -67,12 +87,11 @@ def combinations(given: Axes, blocks: Sequence[Axes] = ()) -> list[tuple[str, ..
         blocks: the experiment's; without any, the cells are all combinations of the user's words.
 
     Raises:
-        ConfigError: some of a key's values are in the experiment's grid and some are not.
+        ConfigError: some of a key's values are in the experiment's grid and some are not, or there are more
+            than MOST cells.
     """
-    if not blocks:
-        return list(product(*given.values()))
-    kept = list(blocks)
-    for key, words in given.items():
+    kept = list(blocks) or [given]
+    for key, words in given.items() if blocks else ():
         known = dict.fromkeys(word for block in blocks for word in block.get(key, ()))
         if not known:
             kept = [{**block, key: words} for block in kept]
@@ -88,6 +107,8 @@ def combinations(given: Axes, blocks: Sequence[Axes] = ()) -> list[tuple[str, ..
             for block in kept
             if key in block
         ]
+    several = [words[0].partition("=")[0] for words in given.values() if len(words) > 1]
+    check_size(" x ".join(several) or "the grid", sum(prod(map(len, b.values())) for b in kept))
     return list(dict.fromkeys(cell for block in kept for cell in product(*block.values())))
 
 

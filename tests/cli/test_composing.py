@@ -1,5 +1,6 @@
 """A grid's compositions are shared, and each cell is what Hydra alone would compose."""
 
+import re
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from hydra.errors import ConfigCompositionException
 from iapt.cli import composing
 from iapt.cli.composing import Composer, composed, grid_of
 from iapt.cli.overrides import prepare
+from iapt.errors import ConfigError
 
 
 @pytest.fixture
@@ -88,3 +90,21 @@ def test_an_entry_without_a_name_takes_its_files_in_every_cell(tmp_path: Path):
     compose = Composer()
     words = cells("task=rte,copa", f"method=lora,{nameless}")
     assert [compose(cell)["method"]["name"] for cell in words] == ["lora", "nameless"] * 2
+
+
+@pytest.mark.parametrize(
+    ("word", "part"),
+    [
+        ("seed=range(0,1000000000)", "at most 10,000 cells"),
+        ("seed=shuffle(range(0,1000000000))", "at most 10,000 cells"),
+        ("hparams.lr=range(0,1,1e-9)", "at most 10,000 cells"),
+        ("seed=range(5,1)", "nothing to run"),
+    ],
+)
+def test_a_range_of_too_many_values_is_refused_before_it_is_expanded(word: str, part: str):
+    with pytest.raises(ConfigError, match=rf"^{re.escape(word)}: .*{part}"):
+        grid_of([word])
+
+
+def test_a_range_is_a_grid_of_its_values():
+    assert grid_of(["seed=range(0,3)"]) == {"seed": ["seed=0", "seed=1", "seed=2"]}

@@ -84,3 +84,11 @@ def test_a_grid_by_scale_has_the_cells_of_its_scale():
 def test_a_grid_without_cells_is_named(grid: object, part: str):
     with pytest.raises(ConfigError, match=re.escape(part)):
         blocks_of(grid, "mine", "paper")
+
+
+def test_a_grid_has_some_cells_and_no_more_than_a_sweep_can_plan():
+    many = {key: [f"{key}={i}" for i in range(101)] for key in ("seed", "hparams.max_steps")}
+    with pytest.raises(ConfigError, match=r"seed x hparams.max_steps: .* at most 10,000 cells"):
+        combinations(many)
+    with pytest.raises(ConfigError, match="nothing to run"):
+        words({"method": ["bitfit"], "rank": ["2"]})
