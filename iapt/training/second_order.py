@@ -57,18 +57,19 @@ def unrolled_arch_step(
         weight_step(backbone, method, outer[0], outer[1], budget)
         slopes = [torch.zeros_like(w) if w.grad is None else w.grad.clone() for w in weights]
         eps = 0.01 / (float(torch.stack([s.norm() for s in slopes]).norm()) + 1e-6)
+        moved = []
         for sign in (1, -1):
             with torch.no_grad():
                 for w, start, slope in zip(weights, before, slopes, strict=True):
                     w.copy_(start + sign * eps * slope)
-            _, moved = arch_gradient(*inner)
-            gradient = [g - sign * xi / (2 * eps) * m for g, m in zip(gradient, moved, strict=True)]
+            moved.append(arch_gradient(*inner)[1])
     finally:
         with torch.no_grad():
             for w, start in zip(weights, before, strict=True):
                 w.copy_(start)
                 w.grad = None
         optimizer.adamw.load_state_dict(state)
-    for a, g in zip(arch, gradient, strict=True):
-        a.grad = g
+    share = xi / (2 * eps)
+    for a, g, there, back in zip(arch, gradient, *moved, strict=True):
+        a.grad = g - share * there + share * back
     return loss

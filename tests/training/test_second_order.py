@@ -112,6 +112,30 @@ def test_the_weights_are_moved_by_a_hundredth_both_ways_for_the_difference(monke
     assert torch.allclose(there, -back, atol=1e-6)
 
 
+def test_a_slope_that_vanishes_moves_the_weights_by_less(monkeypatch):
+    """A norm of 1e-6 is doubled by the 1e-6 that keeps eps finite."""
+    backbone, method, optimizer = subject()
+    weights = weight_parameters(method)
+    before = torch.cat([w.detach().flatten() for w in weights])
+    moves = []
+
+    def noted(*arguments):
+        moves.append(torch.cat([w.detach().flatten() for w in weights]) - before)
+        return arch_step(*arguments)
+
+    def faint(backbone, method, *batch):
+        loss = weight_step(backbone, method, *batch)
+        norm = torch.cat([w.grad.flatten() for w in weights if w.grad is not None]).norm()
+        for w in weights:
+            w.grad = None if w.grad is None else w.grad * (1e-6 / norm)
+        return loss
+
+    monkeypatch.setattr(second_order, "arch_step", noted)
+    monkeypatch.setattr(second_order, "weight_step", faint)
+    unrolled_arch_step(backbone, method, (data(1), ALL), (data(0), ALL), optimizer, 10**6)
+    assert float(moves[1].norm()) == pytest.approx(0.005, rel=1e-3)
+
+
 class Spare(LearnedAdapterReimpl):
     """With a weight and an architecture parameter that the loss does not use."""
 
