@@ -22,6 +22,7 @@ from iapt.errors import DataError, TrainingError
 from iapt.evaluation import TRAINING, encode_splits, evaluate
 from iapt.files import remove_partials, write_json
 from iapt.interruption import interruptible
+from iapt.methods.base import Started
 from iapt.methods.saved import save_adapter
 from iapt.plan import Plan
 from iapt.planning import make_plan
@@ -168,6 +169,8 @@ def _run(
     backbone = loaded.backbone
     backbone.checkpointing = plan.hparams.gradient_checkpointing
     method = plan.method().to(plan.device)
+    if isinstance(method, Started):
+        method.start(backbone, tokens.plainly)
     method.attach(backbone)
 
     data = {s: Data(encoded[s], tokenizer.pad_token_id, tokenizer.eos_token_id) for s in TRAINING}

@@ -63,10 +63,13 @@ def test_where_fetched_data_is_kept_is_no_part_of_a_run(tmp_path: Path):
     assert make_plan(config("data=sample")).config["data_fingerprint"]
 
 
+LATER = {"first_block", "extension_base_text"}
+
+
 def test_a_setting_that_came_later_renames_no_run_that_does_not_use_it():
     settings = config("method=iapt")
     older = settings | {
-        "method": {k: v for k, v in settings["method"].items() if k != "first_block"}
+        "method": {k: v for k, v in settings["method"].items() if k not in LATER}
     }
     plan = make_plan(settings)
     assert plan.config["method"]["first_block"] == 0, "the row states it nevertheless"
@@ -75,8 +78,8 @@ def test_a_setting_that_came_later_renames_no_run_that_does_not_use_it():
         (make_plan(config("method=iapt", "seed=0")), plan),
     ):
         assert (one.config_hash, one.cell_hash) == (other.config_hash, other.cell_hash)
-    used = make_plan(config("method=iapt", "method.first_block=1"))
-    assert used.config_hash != plan.config_hash
+    for word in ("method.first_block=1", "method.extension_base_text=good or bad"):
+        assert make_plan(config("method=iapt", word)).config_hash != plan.config_hash
     assert make_plan(config("method=iapt", "method.prompt_len=1")).cell_hash != plan.cell_hash
 
 

@@ -10,7 +10,11 @@ from iapt.errors import ConfigError
 
 # Settings that came after the first rows, with the value at which they change nothing.  At that value they are no
 # part of the identity, so that a run keeps its name, and a sweep does not run finished cells again.
-NEUTRAL = {("method", "first_block"): 0, ("hparams", "on_long"): "error"}
+NEUTRAL = {
+    ("method", "first_block"): 0,
+    ("method", "extension_base_text"): None,
+    ("hparams", "on_long"): "error",
+}
 # Manifests record it.  Raise it when a change of the code gives the same words another hash on purpose.
 VERSION = 1
 LONGEST_NAME = 200  # bytes; file systems allow 255, and temporary files have longer names

@@ -32,6 +32,11 @@ class Tokens:
     bos: bool
     max_length: int
 
+    def plainly(self, text: str) -> list[int]:
+        """Encode a text as it is, without the template."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return [self.tokenizer.bos_token_id, *ids] if self.bos else ids
+
 
 def encode_all(
     rendered: Sequence[Rendered],

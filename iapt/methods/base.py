@@ -2,9 +2,10 @@
 
 An ability that only some methods have is a class of its own, and callers test for it with `isinstance`,
 never by name: `searched.Searched` (and its bases `Structured`, `Reshaped`), `merge.Mergeable`,
-`peft_format.PeftCompatible`, `Measured`.
+`peft_format.PeftCompatible`, `Started`, `Measured`.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -59,6 +60,19 @@ class Method(nn.Module):
 
     def on_step_end(self, progress: Progress) -> None:
         """Run after the weights' optimizer step, while gradients still exist."""
+
+
+@runtime_checkable
+class Started(Protocol):
+    """A method whose first values depend on the backbone."""
+
+    def start(self, backbone: Backbone, encode: Callable[[str], Sequence[int]]) -> None:
+        """Set the first values; called once before `attach`, on a backbone without a method, and never on loading.
+
+        Args:
+            backbone: the frozen model; nothing may be left attached.
+            encode: text -> tokens, with BOS where the backbone has one.
+        """
 
 
 @runtime_checkable

@@ -20,7 +20,7 @@ decides whether it learns in few steps (`generator_norm`, `hide_from_first`, sca
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Literal
 
@@ -41,6 +41,7 @@ Activation = Literal["rational", "gelu", "relu"]
 Pooler = Literal["attention", "segment_mean", "mean"]
 Norm = Literal["none", "block"]
 UpInit = Literal["normal", "transpose"]
+LONGEST_TEXT = 1_000  # characters
 ACTIVATIONS = {"rational": Rational, "gelu": nn.GELU, "relu": nn.ReLU}
 
 
@@ -72,6 +73,7 @@ class PromptGenerator(nn.Module):
             else torch.randn(bottleneck_dim, hidden_size) * init_std
         )
         self.up = None if tied else nn.Parameter(up)
+        self.up_bias: nn.Parameter | None = None  # an extension; see `IAPT.start`
 
     def forward(
         self, h: Tensor, mask: Tensor, pooler: nn.Module, activation: nn.Module
@@ -81,7 +83,8 @@ class PromptGenerator(nn.Module):
         pooled = A.to(h.dtype).transpose(1, 2) @ h  # A^T h, (B, P, D)
         s = pooled @ self.down.to(h.dtype)  # (B, P, M)
         up = self.down.mT if self.up is None else self.up
-        return activation(s) @ up.to(h.dtype), s
+        soft = activation(s) @ up.to(h.dtype)
+        return soft if self.up_bias is None else soft + self.up_bias.to(h.dtype)[..., None, :], s
 
 
 class IAPT(Stackable):
@@ -104,6 +107,8 @@ class IAPT(Stackable):
             rough copies of the pooled states instead of noise.
         init_std: standard deviation of D, E and Q.
         query_std: standard deviation of Q alone; default `init_std`.
+        extension_base_text: gives MLP_up a bias per group, p = R_g(s) E_g + b_g, which starts as what the
+            frozen backbone makes of this text (`start`); an extension, the paper has no bias.
     """
 
     instruction_aware = True
@@ -124,6 +129,7 @@ class IAPT(Stackable):
         init_std: Positive = 0.02,
         query_std: Positive | None = None,
         first_block: Annotated[int, Field(ge=0)] = 0,
+        extension_base_text: Annotated[str, Field(max_length=LONGEST_TEXT)] | None = None,
     ) -> None:
         super().__init__()
         if first_block >= dims.num_layers:
@@ -143,6 +149,9 @@ class IAPT(Stackable):
             PromptGenerator(dims.hidden_size, bottleneck_dim, init_std, up_init, tie_projections)
             for _ in range(groups)
         )
+        self.base_text = extension_base_text
+        for generator in self.generators if self.base_text is not None else ():
+            generator.up_bias = nn.Parameter(torch.zeros(dims.hidden_size))
         self.activations = (
             nn.ModuleList(Rational() for _ in range(groups))
             if lower == upper == "rational"
@@ -158,6 +167,37 @@ class IAPT(Stackable):
         )
         self.largest: dict[int, Tensor] = {}  # max |s| of each block's last forward pass
 
+    def start(self, backbone: Backbone, encode: Callable[[str], Sequence[int]]) -> None:
+        """Start each b_g as the mean of what its blocks' generators would see of the base text.
+
+        The mean is over the text's tokens without the first, which is the attention sink, and over the blocks
+        of the group.
+
+        Raises:
+            ConfigError: the text has a single token.
+        """
+        if self.base_text is None:
+            return
+        ids = encode(self.base_text)
+        if len(ids) < 2:
+            raise ConfigError(
+                f"method.extension_base_text={self.base_text!r}: needs two tokens or more; write a sentence."
+            )
+        means: list[list[Tensor]] = [[] for _ in self.generators]
+
+        def see(layer: int, h: Tensor, out: Tensor) -> Tensor:
+            seen = self._norm(backbone, layer)(h)[0, 1:]
+            means[(layer - self.first_block) // self.share_every].append(seen.float().mean(0))
+            return out
+
+        for layer in range(self.first_block, backbone.dims.num_layers):
+            backbone.on_block(layer, partial(see, layer))
+        with torch.no_grad():
+            backbone(torch.tensor([list(ids)], device=backbone.device))
+            for generator, found in zip(self.generators, means, strict=True):
+                generator.get_parameter("up_bias").copy_(torch.stack(found).mean(0))
+        backbone.detach()
+
     def generate(self, layer: int, norm: nn.Module, h: Tensor, mask: Tensor) -> Tensor:
         """Return the soft tokens (B,P,D) of one block from the stream h (B,T,D) that enters it."""
         nth = layer - self.first_block
@@ -172,10 +212,13 @@ class IAPT(Stackable):
 
     def attach(self, backbone: Backbone) -> None:
         for layer in range(self.first_block, backbone.dims.num_layers):
-            norm = backbone.family.ln1(layer) if self.generator_norm == "block" else nn.Identity()
+            norm = self._norm(backbone, layer)
             backbone.soft_prompt(
                 layer, partial(self.generate, layer, norm), hide_from_first=self.hide_from_first
             )
+
+    def _norm(self, backbone: Backbone, layer: int) -> nn.Module:
+        return backbone.family.ln1(layer) if self.generator_norm == "block" else nn.Identity()
 
     def arch_parameters(self) -> list[nn.Parameter]:
         return [p for activation in self.activations for p in activation.parameters()]

@@ -60,7 +60,8 @@ def literal_prompt(method: IAPT, layer: int, h: Tensor, instruction: Tensor) -> 
         else:
             s = activation(s)
         up = generator.down.T if generator.up is None else generator.up
-        rows.append(s @ up)
+        bias = 0.0 if generator.up_bias is None else generator.up_bias
+        rows.append(s @ up + bias)
     return torch.stack(rows)
 
 
@@ -112,6 +113,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "iapt_6": {"activation": ["relu", "gelu"], "hide_from_first": True},
     "later": {"first_block": 2, "generator_norm": "block", "share_every": 1},
     "tied": {"tie_projections": True, "share_every": 2},
+    "base": {"extension_base_text": "a b", "first_block": 1, "share_every": 2},
 }
 
 
@@ -123,6 +125,7 @@ def test_logits_and_gradients_are_those_of_concatenate_run_and_drop(family: str,
     torch.manual_seed(5)
     numbers = {"prompt_len": 3, "bottleneck_dim": 16, "init_std": 0.3} | SETTINGS[setting]
     method = IAPT(backbone.dims, **numbers)
+    method.start(backbone, lambda text: [3, 4, 5])
     ids, mask, instruction = right_padded()
     expected = literal_logits(backbone, method, ids, mask, instruction)
     method.attach(backbone)
@@ -207,6 +210,49 @@ def test_queries_may_start_at_a_scale_of_their_own(query_std: float | None, std:
         assert float(pooler.queries.detach().std()) == pytest.approx(std, rel=0.1)
     for generator in method.generators:
         assert float(generator.down.detach().std()) == pytest.approx(0.02, rel=0.1)
+
+
+@pytest.mark.parametrize("norm", ["block", "none"])
+def test_the_bias_starts_as_the_mean_state_of_the_base_text_in_the_blocks_of_a_group(norm: Any):
+    backbone = shared_backbone("llama")
+    backbone.detach()
+    method = IAPT(
+        backbone.dims,
+        share_every=2,
+        first_block=1,
+        generator_norm=norm,
+        extension_base_text="good or bad",
+    )
+    assert all(not generator.up_bias.any() for generator in method.generators)
+    asked: list[str] = []
+    method.start(backbone, lambda text: asked.append(text) or [0, 9, 8, 7])  # type: ignore[func-returns-value]
+    assert asked == ["good or bad"]
+    model = backbone.model
+    states = model(torch.tensor([[0, 9, 8, 7]]), output_hidden_states=True).hidden_states
+    for generator, layers in zip(method.generators, ((1, 2), (3, 4)), strict=True):
+        seen = [
+            model.model.layers[n].input_layernorm(states[n]) if norm == "block" else states[n]
+            for n in layers
+        ]
+        expected = torch.stack([h[0, 1:].mean(0) for h in seen]).mean(0)
+        assert torch.allclose(generator.up_bias, expected, atol=1e-5)
+    bare = model(torch.tensor([[0, 9, 8]])).logits
+    assert torch.allclose(backbone(torch.tensor([[0, 9, 8]])), bare, atol=1e-5), "nothing is attached"
+
+
+def test_without_a_base_text_there_is_no_bias_and_nothing_to_start():
+    backbone = shared_backbone("llama")
+    method = IAPT(backbone.dims)
+    before = {name: p.clone() for name, p in method.named_parameters()}
+    assert not any("bias" in name for name in before)
+    method.start(backbone, lambda text: pytest.fail("nothing to read"))
+    assert all(torch.equal(p, before[name]) for name, p in method.named_parameters())
+
+
+def test_a_base_text_of_one_token_is_refused_by_name():
+    method = IAPT(tiny_dims("llama"), extension_base_text="x")
+    with pytest.raises(ConfigError, match=r"method\.extension_base_text='x': needs two tokens"):
+        method.start(shared_backbone("llama"), lambda text: [3])
 
 
 def test_transposed_start_makes_projections_equal_but_apart():
