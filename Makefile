@@ -23,7 +23,7 @@ SAMPLE_SWEEP := hparams.max_steps=16 hparams.eval_every=8 limit.dev=50 limit.tes
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup quickstart test test-all gpu-test check format smoke report pages sweep-sample bench clean \
-        table1 table2 table3 table4 table5 table6 table7 table8 figure2 figure3 claims params rates ledger
+        table1 table2 table3 table4 table5 table6 table7 table8 figure2 figure3 claims params rates open_choices ledger
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## / { \
@@ -84,10 +84,10 @@ claims: $(READY) ## what the rows say of the paper's claims, at its scale and, a
 	$(BIN)/iapt-table claims $(ARGS)
 	$(BIN)/iapt-table claims scale=small $(ARGS)
 
-params rates ledger: $(READY) ## the parameters of every method; the learning rates tried; what other papers print
+params rates open_choices ledger: $(READY) ## parameters; learning rates tried; what makes IAPT learn; other papers
 	$(BIN)/iapt-table $@ $(ARGS)
 
-pages: $(READY) ## the tables of README.md and docs/evidence.md, and the picture, from the committed rows
+pages: $(READY) ## the tables of README.md, DEVIATIONS.md and docs/evidence.md, and the picture, from the committed rows
 	$(BIN)/python -m scripts.fill_pages
 
 report: $(READY) ## one HTML page: tables, curves, predictions

@@ -1,4 +1,4 @@
-"""Fill the tables of README.md and docs/evidence.md, and draw the README's picture, from the committed rows.
+"""Fill the tables of the pages that have any, and draw the README's picture, from the committed rows.
 
     make pages
 
@@ -14,11 +14,12 @@ from pathlib import Path
 from iapt.errors import DataError
 from iapt.files import write_text
 from iapt.reporting.charts.comparison import Spot, tradeoff_chart
+from iapt.reporting.choices import choices_document
 from iapt.reporting.choose import Scope
 from iapt.reporting.ledger import ledger
 from iapt.reporting.places import fill
 from iapt.reporting.rates import rates_document
-from iapt.reporting.render import DASH, Entry, Grid, markdown_table
+from iapt.reporting.render import DASH, MISSING, Entry, Grid, markdown_table
 from iapt.reporting.scale import settle
 from iapt.reporting.spec import load_table, unattainable_notes
 from iapt.reporting.verdicts import claims_document
@@ -26,7 +27,7 @@ from iapt.results.cells import Cell, collect
 from iapt.results.row_files import read_rows
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/evidence.md")
+PAGES = ("README.md", "DEVIATIONS.md", "docs/evidence.md")
 PICTURE = "docs/small_scale.svg"
 TASK = "sst2"
 BLOCK = re.compile(r"(<!-- block (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -165,6 +166,14 @@ def _claims(cells: Sequence[Cell]) -> str:
 VERDICTS = ("reproduced", "contradicted", "undecided", "not run")
 
 
+def _open_choices(cells: Sequence[Cell]) -> str:
+    document = choices_document(cells)
+    tables = [f"*{grid.title}*\n\n{markdown_table(grid)}" for grid in document.grids]
+    missing = "\n".join(f"    {command}" for command in document.commands)
+    said = [*document.intro, *tables, *([f"{MISSING}\n\n{missing}"] if missing else [])]
+    return "\n\n".join(said)
+
+
 def _ledger(_: Sequence[Cell]) -> str:
     return "\n\n".join(f"*{grid.title}*\n\n{markdown_table(grid)}" for grid in ledger().grids)
 
@@ -198,6 +207,7 @@ def _error(rows: int) -> str:
 BLOCKS: Mapping[str, Block] = {
     "small_scale": _small_scale,
     "claims": _claims,
+    "open_choices": _open_choices,
     "ledger": _ledger,
     "unattainable": _unattainable,
 }

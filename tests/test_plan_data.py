@@ -68,9 +68,7 @@ LATER = {"first_block", "extension_base_text"}
 
 def test_a_setting_that_came_later_renames_no_run_that_does_not_use_it():
     settings = config("method=iapt")
-    older = settings | {
-        "method": {k: v for k, v in settings["method"].items() if k not in LATER}
-    }
+    older = settings | {"method": {k: v for k, v in settings["method"].items() if k not in LATER}}
     plan = make_plan(settings)
     assert plan.config["method"]["first_block"] == 0, "the row states it nevertheless"
     for one, other in (

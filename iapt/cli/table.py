@@ -32,6 +32,7 @@ NAMES = {
     "params": "parameters of every method on every backbone: the paper's column, ours under its rule, trained, "
     "stored, active at decode. Needs no rows, because it builds the methods without weights",
     "rates": "learning rates tried: each method's score at each rate, and its best rate by dev loss",
+    "open_choices": "what makes IAPT learn: its choices and extensions one by one, dev loss and accuracy over seeds",
     "summary": "every cell of all rows, one section per setting",
     "paired": "every two methods of a setting against each other: difference, wins and losses over seeds and items, "
     "p, and the smallest detectable difference",
@@ -40,7 +41,7 @@ NAMES = {
 }
 SCOPE = ("scale", "backbone", "hparams", "data")  # keys for LAYOUT only
 LAYOUT = ("table1", "table2", "table3", "table5", "table7", "figure2", "figure3", "claims")
-APART = {"summary", "rates", "paired"}  # show several settings, one by one
+APART = {"summary", "rates", "paired", "open_choices"}  # show several settings, one by one
 COMMAND = Command(
     "iapt-table",
     "NAME [NAME ...] [key=value ...]",
@@ -141,6 +142,7 @@ def _build(
 ) -> "tuple[Document, dict[str, str]]":
     from iapt.reporting import (
         benchmarks,
+        choices,
         figures,
         ledger,
         paired,
@@ -161,6 +163,8 @@ def _build(
         return paired.paired_document(shown, words["detect"]), {}
     if name == "ledger":
         return ledger.ledger(), {}
+    if name == "open_choices":
+        return choices.choices_document(cells), {}
     if name == "rates":
         return rates.rates_document(cells), {}
     if name == "params":

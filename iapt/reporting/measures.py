@@ -188,7 +188,7 @@ CSV = (*SCORES, "minus_baseline", "minus_low", "minus_high", "p", "p_holm", "det
 TEST_NOTE = (
     "Median is the paper's statistic. Mean, interval and difference are over seeds and test items drawn "
     f"at random; p is two-sided, and p (Holm) adjusts it for all comparisons with {baseline().label} in "
-    "this table. One seed speaks of one run only. docs/statistics.md has the formulas."
+    "this table. An interval ends at 0 and 100. One seed speaks of one run only. docs/statistics.md has the formulas."
 )
 
 

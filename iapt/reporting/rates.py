@@ -3,6 +3,7 @@
 The lowest dev loss chooses the rate, never the test score.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -62,12 +63,24 @@ def rates_document(cells: Sequence[Cell]) -> Document:
 
 def _tried(cells: Sequence[Cell]) -> dict[str, list[Tried]]:
     found: dict[str, list[Tried]] = {}
-    for cell in cells:
+    for cell in _alike(cells):
         rate = number(cell.rows[0].setting("hparams", "lr"))
         loss = cell.typical(lambda row: row.dev.best_loss)
         if rate is not None and loss is not None:
             found.setdefault(cell.name, []).append(Tried(cell, rate, loss))
     return {name: sorted(each, key=lambda t: t.rate) for name, each in found.items()}
+
+
+def _alike(cells: Sequence[Cell]) -> list[Cell]:
+    """Keep of each method the cells that differ in the rate alone; of several such groups the largest."""
+    groups: dict[str, dict[str, list[Cell]]] = {}
+    for cell in cells:
+        row = cell.rows[0]
+        rates = row.setting("hparams")
+        others = {k: v for k, v in rates.items() if k != "lr"} if isinstance(rates, dict) else rates
+        rest = json.dumps([row.setting("method"), others], sort_keys=True)
+        groups.setdefault(cell.name, {}).setdefault(rest, []).append(cell)
+    return [cell for found in groups.values() for cell in max(found.values(), key=len)]
 
 
 def _best(each: Sequence[Tried]) -> Tried:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FEW_ITEMS = 300  # below it, the right and wrong answers of one seed are compared by an exact test
 BUDGETS = (0.9, 1.1)  # trained parameters as a share of the other's that still count as the same
+SCORES, DIFFERENCES = Interval(0.0, 100.0), Interval(-100.0, 100.0)  # the ranges of their means
 NO_ITEMS = "no per-item scores"
 
 
@@ -157,7 +158,7 @@ def compare(left: Cell, right: Cell, metric: str | None = None) -> Comparison | 
     return Comparison(
         shared,
         tuple(sorted(ours.keys() ^ theirs.keys())),
-        crossed(apart, clusters),
+        crossed(apart, clusters, DIFFERENCES),
         tuple(apart.mean(axis=1).tolist()),
         by_item,
         left.trained / right.trained if left.trained and right.trained else None,
@@ -211,7 +212,7 @@ def own_estimate(cell: Cell, metric: str | None = None) -> Estimate | None:
     if not rows:
         return None
     scores, clusters, _ = _table(rows, metric)
-    return crossed(scores, clusters)
+    return crossed(scores, clusters, SCORES)
 
 
 def _table(rows: Sequence[Row], metric: str | None) -> "tuple[np.ndarray, tuple[int, ...], bool]":

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 POWER = 0.8
+UNBOUNDED = Interval(float("-inf"), float("inf"))
 NO_SPREAD = 1e-9  # points; a standard error below it is rounding
 
 
@@ -50,6 +51,7 @@ class Estimate:
         items: Number of items; 1 if each seed has one score.
         clusters: Number of clusters of items; `items` without clusters.
         terms: The terms of ``error ** 2``.
+        bounds: Between which values the mean can lie.
     """
 
     mean: float
@@ -59,16 +61,21 @@ class Estimate:
     items: int
     clusters: int
     terms: Terms
+    bounds: Interval = UNBOUNDED
 
     @cached_property
     def interval(self) -> Interval | None:
-        """The 95 % confidence interval, in points."""
+        """The 95 % confidence interval, in points; what lies beyond `bounds` is cut off.
+
+        The true mean is never there, so this costs no coverage.
+        """
         from scipy.stats import t
 
         if self.error is None:
             return None
         half = float(t.ppf((1 + LEVEL) / 2, self.df)) * self.error
-        return Interval(self.mean - half, self.mean + half)
+        low, high = self.bounds
+        return Interval(max(low, self.mean - half), min(high, self.mean + half))
 
     @cached_property
     def p(self) -> float | None:
@@ -91,7 +98,9 @@ class Estimate:
         return f"{seeds} x {items}" if items else seeds
 
 
-def crossed(scores: "ArrayLike", clusters: Sequence[int] = ()) -> Estimate:
+def crossed(
+    scores: "ArrayLike", clusters: Sequence[int] = (), bounds: Interval = UNBOUNDED
+) -> Estimate:
     """Estimate the mean of a table of scores or differences.
 
     With one seed, the error has the items' term only and so speaks about this one training run; with
@@ -100,6 +109,7 @@ def crossed(scores: "ArrayLike", clusters: Sequence[int] = ()) -> Estimate:
     Args:
         scores: (seeds, items), in points.
         clusters: The cluster of each item, such as its passage; empty if items are independent.
+        bounds: Between which values the mean can lie.
 
     Raises:
         ValueError: `scores` is not a finite table, or `clusters` does not have one entry per item.
@@ -118,7 +128,8 @@ def crossed(scores: "ArrayLike", clusters: Sequence[int] = ()) -> Estimate:
     terms = _terms(table, groups, count)
     squared, df = combined(terms, seeds, count)
     error = squared**0.5
-    return Estimate(mean, error if error > NO_SPREAD else None, df, seeds, items, count, terms)
+    known = error if error > NO_SPREAD else None
+    return Estimate(mean, known, df, seeds, items, count, terms, bounds)
 
 
 def combined(terms: Terms, seeds: int, clusters: int) -> tuple[float, float]:

@@ -237,7 +237,9 @@ def test_the_bias_starts_as_the_mean_state_of_the_base_text_in_the_blocks_of_a_g
         expected = torch.stack([h[0, 1:].mean(0) for h in seen]).mean(0)
         assert torch.allclose(generator.up_bias, expected, atol=1e-5)
     bare = model(torch.tensor([[0, 9, 8]])).logits
-    assert torch.allclose(backbone(torch.tensor([[0, 9, 8]])), bare, atol=1e-5), "nothing is attached"
+    assert torch.allclose(backbone(torch.tensor([[0, 9, 8]])), bare, atol=1e-5), (
+        "nothing is attached"
+    )
 
 
 def test_without_a_base_text_there_is_no_bias_and_nothing_to_start():

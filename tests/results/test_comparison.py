@@ -227,3 +227,22 @@ def test_a_cells_own_mean_has_the_same_kind_of_error() -> None:
     assert estimate.mean == pytest.approx(table(rows).mean())
     assert estimate.basis == "5 seeds x 200 items"
     assert own_estimate(cell_of(rows), "f1") is None
+
+
+def test_an_interval_ends_where_scores_end_and_a_differences_where_differences_end() -> None:
+    rows = five("boolq", "iapt", [99.0, 91.0]) + five("boolq", "lora", [1.0, 9.0])
+    left, right = cell_of(rows[:2]), cell_of(rows[2:])
+    own, other = own_estimate(left), own_estimate(right)
+    assert own is not None
+    assert other is not None
+    assert own.mean + 12.7 * (own.error or 0) > 100 > own.mean > 0
+    assert own.interval is not None
+    assert own.interval.high == 100
+    assert own.interval.low == pytest.approx(95 - 4 * 12.706, abs=0.01)
+    assert other.interval is not None
+    assert other.interval.low == 0
+    found = compare(left, right)
+    assert found is not None
+    assert found.interval is not None
+    assert found.interval.high == 100
+    assert found.interval.low == pytest.approx(90 - 8 * 12.706, abs=0.01)
