@@ -67,7 +67,7 @@ def fill(name: str, cells: Sequence[Cell], scope: Scope) -> tuple[Table, Lines, 
         note for every cell with a matching name that was run differently (for a scope other than the
         paper's, one note for all).
     """
-    table = at_scale(load_table(name), scope)
+    table = at_scale(load_table(name), scope, cells)
     pool = [cell for cell in cells if scope.takes(cell)]  # may include a baseline that no line has
     if name not in FIGURES:
         called = [cell for cell in cells if scope.names(cell)]

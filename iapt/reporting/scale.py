@@ -62,22 +62,38 @@ def scale_of(cells: Sequence[Cell]) -> str:
     return ", ".join(filter(None, parts))
 
 
-def at_scale(table: Table, scope: Scope) -> Table:
-    """Return a table as the scope shows it: the paper's in its own setting, its layout alone in any other."""
+def at_scale(table: Table, scope: Scope, cells: Sequence[Cell]) -> Table:
+    """Return a table as the scope shows it: the paper's in its own setting, its layout alone in any other.
+
+    At a named scale, tasks that it does not run have a column only if there are rows.
+
+    Args:
+        table: The paper's.
+        scope: Which rows it shows.
+        cells: All cells.
+    """
     if scope.is_paper:
         model = f", {table.model}" if table.model else ""
         return replace(table, title=table.title + model)
+    columns = table.columns
+    if scope.name and table.small:
+        lines = [line for block in table.blocks for line in block.lines]
+        known = [c for c in cells if scope.takes(c) and any(x.names(c) for x in lines)]
+        tasks = {c.task for c in known}
+        more = (c for c in table.columns if c not in table.small and c.task in tasks)
+        columns = (*table.small, *more)
     return replace(
         table,
+        columns=columns,
         title=f"{table.title}, {scope.words} (not the paper's setting)",
-        blocks=tuple(_emptied(block, scope) for block in table.blocks),
+        blocks=tuple(_emptied(block, scope, len(columns)) for block in table.blocks),
         compared=False,
     )
 
 
-def _emptied(block: Block, scope: Scope) -> Block:
+def _emptied(block: Block, scope: Scope, columns: int) -> Block:
     lines = tuple(
-        replace(line, values=(None,) * len(line.values), params=None)
+        replace(line, values=(None,) * columns, params=None)
         for line in block.lines
         if line.small or not scope.name
     )

@@ -122,6 +122,8 @@ class Table:
         notes: Remarks on the methods and the metrics.
         paper_notes: Remarks on the paper's values, which only stand beside these.
         compared: Whether the paper's values stand beside ours.
+        small: The columns at the small scale, even without rows; empty for all. The others appear with
+            their rows.
     """
 
     name: str
@@ -132,6 +134,7 @@ class Table:
     notes: tuple[str, ...] = ()
     paper_notes: tuple[str, ...] = ()
     compared: bool = True
+    small: tuple[Column, ...] = ()
 
     @property
     def backbones(self) -> list[str]:
@@ -165,7 +168,7 @@ def load_table(name: str) -> Table:
         ValueError: A line does not have one value per column (a mistake in the data file).
     """
     raw = load(name)
-    columns = tuple(Column(**_tuples(column, "sizes")) for column in raw["columns"])
+    columns = _columns(raw)
     blocks = [
         Block(block["label"], block["backbone"], tuple(map(line, block["lines"])))
         for block in raw.get("blocks", ())
@@ -191,9 +194,21 @@ def load_table(name: str) -> Table:
                 f"{len(columns)} columns"
             )
     notes, paper_notes = (tuple(raw.get(key, ())) for key in ("notes", "paper_notes"))
+    known = {column.task: column for column in (*_columns(load("table1")), *columns)}
     return Table(
-        name, raw["title"], columns, tuple(blocks), raw.get("model", ""), notes, paper_notes
+        name,
+        raw["title"],
+        columns,
+        tuple(blocks),
+        raw.get("model", ""),
+        notes,
+        paper_notes,
+        small=tuple(known[task] for task in raw.get("small_tasks", ())),
     )
+
+
+def _columns(raw: Mapping[str, Any]) -> tuple[Column, ...]:
+    return tuple(Column(**_tuples(column, "sizes")) for column in raw["columns"])
 
 
 @cache

@@ -16,6 +16,7 @@ from operator import attrgetter
 
 from pydantic import JsonValue
 
+from iapt.configuration.identity import distinctive
 from iapt.results.row import Row
 from iapt.results.statistics import median
 
@@ -136,7 +137,7 @@ def collect(rows: Iterable[Row], seeds: Sequence[int] = SEEDS) -> tuple[list[Cel
             row.setting_hash,
             _digest([row.setting_hash, row.setting("task"), _shared(row)]),
             # The seeds of one cell also share the method's values and learning rates.
-            _digest([row.cell_hash, row.setting("method"), row.setting("hparams")]),
+            _digest([row.cell_hash, distinctive(_values(row))]),
         ].append(row)
     cells: list[Cell] = []
     messages: list[str] = []
@@ -249,6 +250,10 @@ def _shared(row: Row) -> dict[str, object]:
         "scores.n": row.scores.n,
         "scores.metric": row.scores.metric,
     }
+
+
+def _values(row: Row) -> dict[str, JsonValue]:
+    return {group: row.setting(group) for group in ("method", "hparams")}
 
 
 def _facts(row: Row) -> dict[str, str]:

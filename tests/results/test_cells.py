@@ -212,3 +212,17 @@ def test_a_limit_on_any_split_is_seen() -> None:
     assert limited.limited
     assert limited.limits == {"test": 100}
     assert collect([a_row(config={"limit": 7})])[0][0].limits == {"split": 7}
+
+
+def test_a_setting_that_came_later_keeps_seeds_of_one_cell_together() -> None:
+    older = five("boolq", "iapt", [80.0, 81.0])
+    method = {"first_block": 0, "extension_base_text": None}
+    later = [
+        row.model_copy(update={"cell": row.cell.model_copy(update={"seed": seed})})
+        for seed, row in enumerate(five("boolq", "iapt", [82.0, 83.0], numbers=method), start=2)
+    ]
+    (cell,), messages = collect([*older, *later])
+    assert (len(cell.rows), messages) == (4, [])
+    other = five("boolq", "iapt", [84.0], numbers={"first_block": 6})
+    cells, messages = collect([*older, *other])
+    assert (len(cells), len(messages)) == (2, 1)
