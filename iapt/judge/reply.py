@@ -1,36 +1,40 @@
 """Parses two scores and two reviews from a judge's free text; whatever is unclear is None.
 
-Appendix E prescribes no output format, so replies vary.  `words` maps each word to a letter, and short
-patterns over the letters decide which number is a score and whose.  A score belongs to the assistant named
-beside it, or else to the assistant whose section contains it, or else it is the first or second of two.
+Appendix E prescribes no output format, so replies vary.  All are read by one grammar:
 
-Statements have ranks: a final score ("Overall: 7/10", "on reflection 7/10") outranks a plain one ("Score:
-7/10", "Assistant 1: 7"), which outranks one inside a sentence ("I would give it 7/10").  Statements of the
-same rank must agree.
+    reply      markup is rewritten to plain lines (`markup`, `score_table`); a line is one or more sentences
+    sentence   names, scores and linking words, one letter each (`words`)
+    score      a number out of ten; or a bare number joined to "score", "gets", "an", a name, or to nothing
+    owner      the name linked to the score ("6/10 for Assistant 2"), or else the one before it; two names and
+               two scores in order; or else the section, or the assistant of whom the line speaks; or else, if
+               no score has a name, the first of two is Assistant 1's
+    rank       final ("overall", "on reflection") over stated ("Score: 7/10", "Assistant 1: 7") over inside a
+               sentence ("I would give it 7/10") over in passing ("whether 7/10 is")
+    nothing    criteria ("accuracy: 9"), conditions ("would be 9/10"), another's words ("asks for 10/10")
+    unclear    ranges, other scales, "or", "maybe", two names that could own one score
+
+An assistant's score is the value on which all its statements of the highest rank agree; an unclear one among
+them, or two values, is None.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from iapt.judge.score_table import read_table
+from iapt.judge.markup import DOUBT, THIRD, plain, unfold
 from iapt.judge.statements import FINAL, INSIDE, STATED, Said, Unit, statements
-from iapt.judge.words import ONE, SPEAKER, TWO, letters, plain
+from iapt.judge.words import ONE, TWO, letters
 
 MOST_CHARACTERS = 50_000  # ten times the default limit of a reply
 
-
-_HEADING = re.compile(r"(?:^|[kfp,)])v[kfp]*p$")  # "Final scores:"
-_TITLE = re.compile(r"[kpfvnoj()]*([12])(?![kpj,(]*[12])")
+_HEADING = re.compile(r"(?:^|[kfp,)])v[kfp]*p$|^[kp]*f[kfp]*$")  # "Final scores:"
+_NAME = re.compile(r"[kpfvnoj()u,]*([12])(?![kpj,(]*[12])")
 _SHORT = re.compile(r"[kvfn()]*(?:p|$)")
-_BARE = re.compile(
-    r"[\s([]*(\d{1,2}(?:\.\d+)?)\s*(?:[,;&/\s]|and|vs\.?)\s*(\d{1,2}(?:\.\d+)?)[\s).\]]*"
-)
-_NUMBERED = re.compile(
-    r"(?m)(?:^|(?<=[;,:\[({]))\s*[\"'(]?([AR]?[12]|[AB])[\"']?\s*[.):=]\s*(?=[\"']?\d{1,2}\b(?![^\n;,)}]*[a-z]))"
-)
-_THIRD = re.compile(rf"(?mi)^\W*{SPEAKER}\s*(?:3|(?-i:C))\W+\d")  # there are two
-_SCORES_FOLLOW = re.compile(r"\b(?:scores?|ratings?)\W*$", re.I)
+_FINAL = re.compile(r"[kpm]*f")
+_BARE = re.compile(r"[(p]*n[,jVp(]*n[)p]*")
+
+
+_OTHER = {"1": "2", "2": "1", "": "?"}
 
 
 @dataclass(frozen=True)
@@ -66,74 +70,52 @@ def read_reply(text: str) -> Verdict:
     Returns:
         The verdict, with None for whatever could not be parsed.
     """
-    if len(text) > MOST_CHARACTERS:
+    if len(text) > MOST_CHARACTERS or ONE in text or TWO in text:
         return Verdict(None, None, None, None)
-    lines = text.replace("\r\n", "\n").split("\n")
+    lines = unfold(text).split("\n")
     quoted = [line.lstrip().startswith(">") for line in lines]
     # A block quote repeats somebody's words, unless the whole reply is one.
     kept = [line.lstrip("> ") for line in lines]
     if not all(quoted):
         kept = ["" if hidden else line for line, hidden in zip(lines, quoted, strict=True)]
     view = plain("\n".join(kept))
-    if _THIRD.search(view):
+    if THIRD.search(view) or DOUBT.search(view):
         return Verdict(None, None, None, None)
-    units, said = _units(_named_numbers(view))
+    units = _units(view)
     heads = _heads(units)
-    sections = _sections(units, heads)
-    named = set[str]()
+    topics = _sections(units, heads)
+    said: list[Said] = []
+    named, final = set[str](), False
     for at, unit in enumerate(units):
+        if at and units[at - 1].line != unit.line:
+            final = False
         named |= set(unit.text) & {"1", "2"}
-        said += statements(at, unit, sections[at], in_order=named != {"2"})
-    said = _headed(units, sorted(said, key=lambda each: each.unit))
-    one, two = _scores(units, said, heads) if said else _bare_pair(view)
+        found = statements(at, unit, topics[at], named != {"2"}, final)
+        final = (final or bool(_FINAL.match(unit.text))) and not found
+        said += found
+    said += _bare_pair(units)
+    said = _headed(units, said)
+    one, two = _scores(units, said, heads)
     return Verdict(*_reviews(lines, units, said, heads), one, two)
 
 
-def _named_numbers(view: str) -> str:
-    """Read "1: 8/10; 2: 6/10" as the assistants' scores, if it can mean nothing else."""
-    found = list(_NUMBERED.finditer(view))
-    if "".join(m[1] for m in found) not in ("12", "AB", "A1A2", "R1R2"):
-        return view
-    if (ONE in view or TWO in view) and not _SCORES_FOLLOW.search(view[: found[0].start()]):
-        return view
-    return _NUMBERED.sub(lambda m: f" {ONE if m[1] in ('1', 'A', 'A1', 'R1') else TWO}: ", view)
-
-
-def _units(view: str) -> tuple[list[Unit], list[Said]]:
-    """Split a reply into units; a table is parsed here and leaves an empty unit."""
+def _units(view: str) -> list[Unit]:
+    """Split a reply into sentences."""
     units: list[Unit] = []
-    said: list[Said] = []
-    lines, line = view.split("\n"), 0
-    while line < len(lines):
-        end = line
-        while end < len(lines) and "|" in lines[end]:
-            end += 1
-        table = read_table(lines[line:end]) if end > line + 1 else None
-        if table is not None:
-            if table.scores is not None:
-                rank = FINAL if table.final else STATED
-                said += [
-                    Said(who, rank, value, len(units))
-                    for who, value in zip("12", table.scores, strict=True)
-                ]
-            units.append(Unit(line, "", ()))
-            line = end
-            continue
-        text, values = letters(lines[line])
+    for number, line in enumerate(view.split("\n")):
+        text, values = letters(line)
         stops = [at for at, letter in enumerate(text) if letter == "."]
-        if not ("1" in text and "2" in text and sum(letter in "tbn" for letter in text) > 1):
-            stops = []
         for start, stop in zip([0, *[at + 1 for at in stops]], [*stops, len(text)], strict=True):
-            units.append(Unit(line, text[start:stop], values[start:stop]))
-        line += 1
-    return units, said
+            if stop > start or not stops:
+                units.append(Unit(number, text[start:stop], values[start:stop]))
+    return units
 
 
 def _heads(units: Sequence[Unit]) -> list[_Head]:
     """Find the heads of sections; a section extends to the next head."""
     heads = []
     for at, unit in enumerate(units):
-        if match := _TITLE.match(unit.text):
+        if match := _NAME.match(unit.text):
             title = bool(_SHORT.match(unit.text, match.end()))
             heads.append(_Head(match[1], at, title))
     if {"1", "2"} <= {head.who for head in heads if head.title}:
@@ -172,7 +154,16 @@ def _scores(
     # Sentences that begin with a name form sections only if each assistant has exactly one.
     trusted = len(told) <= 2 or all(head.title for head in told)
     sections = _sections(units, told if trusted else [])
-    owned = [replace(each, who=each.who or sections[each.unit]) for each in said]
+    spoken = _spoken_of(units)
+    owned = [
+        replace(
+            each,
+            who=_OTHER[spoken[each.unit]]
+            if each.who == "O"
+            else each.who or sections[each.unit] or spoken[each.unit],
+        )
+        for each in said
+    ]
     one, two = _resolved(owned, "1"), _resolved(owned, "2")
     if one is not None and two is not None:
         return one, two
@@ -190,13 +181,25 @@ def _resolved(said: Sequence[Said], who: str) -> float | None:
     return best.pop() if len(best) == 1 else None
 
 
-def _bare_pair(view: str) -> tuple[float | None, float | None]:
-    """Parse a reply whose first or last line consists of two numbers."""
-    filled = [line for line in view.split("\n") if line.strip()]
-    for line in filled[:1] + filled[-1:]:
-        if (m := _BARE.fullmatch(line)) and max(float(m[1]), float(m[2])) <= 10:
-            return float(m[1]), float(m[2])
-    return None, None
+def _spoken_of(units: Sequence[Unit]) -> list[str]:
+    """Return for each unit the one assistant that its line has named so far, or ""."""
+    names, spoken, line = set[str](), [], -1
+    for unit in units:
+        if unit.line != line:
+            names, line = set(), unit.line
+        spoken.append("".join(names) if len(names) == 1 else "")
+        names |= set(unit.text) & {"1", "2"}
+    return spoken
+
+
+def _bare_pair(units: Sequence[Unit]) -> list[Said]:
+    """Parse a first or last sentence that consists of two numbers."""
+    filled = [(at, unit) for at, unit in enumerate(units) if unit.text]
+    for at, unit in filled[:1] + filled[-1:]:
+        if _BARE.fullmatch(unit.text):
+            one, two = (unit.values[i] for i, letter in enumerate(unit.text) if letter == "n")
+            return [Said("1", STATED, one, at), Said("2", STATED, two, at)]
+    return []
 
 
 def _reviews(

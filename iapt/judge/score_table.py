@@ -1,69 +1,68 @@
-"""Parses a Markdown table of scores with one assistant per row or per column."""
+"""Rewrites tables of scores as statements: "| Assistant 1 | 8 |" below "| Who | Score |" is "Assistant 1: Score: 8"."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 
-from iapt.judge.words import letters
+from iapt.judge.words import ONE, TWO, letters
 
-_FINAL, _SCORE = (
-    re.compile(r"\b(?:overall|final|total|average|mean)\b", re.I),
-    re.compile(r"\b(?:score|rating)\b", re.I),
-)
+_BORDER = re.compile(r"[-:=+ ]*")
+_BARE = {"1": ONE, "2": TWO, "A": ONE, "B": TWO}
 
 
-@dataclass(frozen=True)
-class Table:
-    """The two scores of a table, or None if it has several columns and none is called the score."""
-
-    scores: tuple[float | None, float | None] | None
-    final: bool = False
-
-
-def read_table(rows: Sequence[str]) -> Table | None:
-    """Parse the rows of a table in which `words.plain` has replaced the assistants' names.
-
-    Returns:
-        None if the two assistants are neither the rows nor the columns.
-    """
-    cells = [[cell.strip() for cell in row.strip().strip("|").split("|")] for row in rows]
-    cells = [row for row in cells if not all(re.fullmatch(r"[-: ]*", cell) for cell in row)]
-    width = max((len(row) for row in cells), default=0)
-    by_row = [row + [""] * (width - len(row)) for row in cells]
-    return _read(by_row) or _read([list(column) for column in zip(*by_row, strict=True)])
+def rewritten(text: str) -> str:
+    """Rewrite each table in a reply; the lines of a table that is not of both assistants become empty."""
+    if "|" not in text and "\t" not in text:
+        return text
+    lines, line = text.split("\n"), 0
+    mark = "|" if text.count("|") > 1 else "\t"
+    while line < len(lines):
+        end = line
+        while end < len(lines) and mark in lines[end].strip():
+            end += 1
+        if end > line + 1:
+            lines[line:end] = _statements(lines[line:end], mark)
+        line = max(end, line + 1)
+    return "\n".join(lines)
 
 
-def _read(rows: list[list[str]]) -> Table | None:
-    """Parse a table with one assistant per row, below a header row if there is one."""
-    named = {who: row for row in rows if (who := _who(row[0]))}
-    if set(named) != {"1", "2"} or len([row for row in rows if _who(row[0])]) != 2:
+def _statements(rows: list[str], mark: str) -> list[str]:
+    cells = [[cell.strip() for cell in row.strip().strip(mark).split(mark)] for row in rows]
+    filled = [at for at, row in enumerate(cells) if not all(map(_BORDER.fullmatch, row))]
+    width = max(map(len, cells))
+    grid = [cells[at] + [""] * (width - len(cells[at])) for at in filled]
+    said = _by_row(grid)
+    if said is None:
+        columns = _by_row([list(column) for column in zip(*grid, strict=True)])
+        said = [" ".join(columns)] if columns is not None else []
+    new = [""] * len(rows)
+    for at, statement in zip(filled, said, strict=False):
+        new[at] = statement
+    return new
+
+
+def _by_row(grid: list[list[str]]) -> list[str] | None:
+    """Return a statement for each row of an assistant, or None if the rows are not the two assistants."""
+    who = [_who(row[0]) for row in grid]
+    if sorted(filter(None, who)) != [ONE, TWO]:
         return None
-    head = rows[0] if not _who(rows[0][0]) else [""] * len(rows[0])
-    scores = {
-        at: (*one, *two)
-        for at in range(1, len(head))
-        if (one := _score(named["1"][at])) and (two := _score(named["2"][at]))
-    }
-    final = [at for at in scores if _FINAL.search(head[at])]
-    called = final or [at for at in scores if _SCORE.search(head[at])]
-    plain = named["1"][0] in (
-        "1",
-        "A",
-    )  # a bare number names an assistant only in a table of scores
-    if plain and not called:
-        return None
-    chosen = called or list(scores)
-    return Table(scores[chosen[0]] if len(chosen) == 1 else None, bool(final))
+    head = grid[0] if not who[0] else [""] * len(grid[0])
+    rows = [row for row, name in zip(grid, who, strict=True) if name]
+    scores = [at for at in range(1, len(head)) if all(_score(row[at]) for row in rows)]
+    named = [at for at in scores if re.search("[vfa]", letters(head[at])[0])]
+    if not named and (len(scores) != 1 or grid[0][0] in _BARE or rows[0][0] in _BARE):
+        return []  # a bare number names an assistant only in a table of scores
+    title = {at: head[at] for at in named} or {scores[0]: "score"}
+    return [
+        " ".join(f"{name}: {title[at]}: {row[at]};" for at in title)
+        for row, name in zip(grid, who, strict=True)
+        if name
+    ]
 
 
 def _who(cell: str) -> str:
-    bare = {"1": "1", "2": "2", "A": "1", "B": "2"}.get(cell.strip("# "), "")
-    own = letters(cell)[0].strip("kvp()")
-    return bare or (own if own in ("1", "2") else "")
+    own = letters(cell)[0].strip("kvp(),")
+    return _BARE.get(cell.strip("# "), "") or {"1": ONE, "2": TWO}.get(own, "")
 
 
-def _score(cell: str) -> tuple[float | None] | None:
-    """Return the value of a cell that gives a score, readable or not, as a tuple of one."""
-    text, values = letters(cell)
-    match = re.match(r"[vfp]*([tbn])(?:[^tbn]*)$", text)
-    return (values[match.start(1)],) if match else None
+def _score(cell: str) -> bool:
+    """Tell whether a cell gives a score, readable or not."""
+    return bool(re.match(r"[vfp]*[tn][^tn]*$", letters(cell)[0]))

@@ -1,41 +1,44 @@
-"""Which numbers of a judge's reply are scores, and whose: patterns over the letters of `words`.
+"""Which numbers of a sentence are scores, and whose: a reading of the letters of `words`.
 
-A clause such as "Assistant 1 gets 8/10" is `1gt`. A number is a score because of what stands beside it: an
-assistant's name, the word "score", a verb of giving, or nothing at all on its line.
+A number out of ten is a score.  A bare number is one only because of what it is joined to: the word "score", a
+verb of giving, an article ("an 8"), a name ("Assistant 1: 8"), or nothing at all in its sentence.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _NEAR = 60  # words examined on each side of a number
-INSIDE, STATED, FINAL = 1, 2, 3
+_MOST_NUMBERS = 40  # no sentence has more; keeps the time linear
+LOOSE, INSIDE, STATED, FINAL = range(4)
 
-_AFTER_NUMBER = re.compile(r"(?:v(?=$|[.,pj)]|k*o[kj]*[12e]))?(?:$|[.,p()12rjoe])")
-_NAMED = re.compile(r"([12e])([kgvfpjo(]*\)?[kp]*)$|^p*([12])(,)$")
-_NAMED_BEHIND = re.compile(
-    r"v?k*o[kj]*([12e])(?![kp]*[tn])|\(k*o?k*([12e])\)?(?![kvgpf(]*[tn])|k*(e)[k)]*$"
+_ENDS = re.compile(r"$|[,p)(jobfrcVmu12e.qh]|k+(?=$|[,p)m])")
+_JOINED = re.compile(
+    r"(?:v[kpofjm12e(),i]*|[gvW].*[12e]k{0,2}|g(?:[kivofm12e,v]|w(?=[ik]))*|[12e][kpvf(),]*[pgvW(,][kf]?|i[kfw]?|(?:^|[,p(])[kp]*f[kfpv(]*)$"
 )
-_HEADED = re.compile(r"(?:^|[,p()j])[kfpo(]*(?:v[kpof()]*|fk*p[kp]*)$|(?:^|[,p])fk*$")
-_IN_SENTENCE = re.compile(r"[vg][kfo]*(?:w[kf]*){0,2}$")
-_ALONE = re.compile(r"[kpf()n]*$"), re.compile(r"[)v]*(?:ok)?(?:$|[p,])")
-_AT_THE_END = re.compile(r"\($|,k*$|^[wkf]{1,3}p$|^[12][^12!(]*p$"), re.compile(r"\)?$")
-_COMPARED = re.compile(r"c[ko]*[12](?!\(?[tn])")
-_ASIDE = re.compile(r"(?<=[tbn])\([^()12]*![^()12]*\)")  # "(8/10 if the code compiled)"
-_LISTED = re.compile(r"[,jp]+([tbn])(?:$|[,p)])")  # "scores 8, 6"
-_TOGETHER = re.compile(r"^([kpvof]*)1[j,]2(?=[kgvp]*[tb][^tbn]*$)")  # "Assistants 1 and 2: 7/10"
-_TWO_NAMES_TWO_SCORES = re.compile(
-    r"([12])[kpj,(]*([12])[kgvfpjew,()]*?([tbn])[,kjp(]*([tbn])(?![,kjp]*[tbnw])"
+_SCORED = re.compile(r"v[kpofm12e(),i]*$|[12e][kpvf(),]*p[kf]?$")
+_BESIDE = re.compile(r"u?v?k*o[kji]*[12e]|u?\(k*[12e]\)?|p[12e]$")
+_ALONE = re.compile(r"[kpf(]*$"), re.compile(r"[)pu]*$")
+_SHORT_GAP = re.compile(r"u?[),jpkVioucgvf(]{0,6}")
+_TO = re.compile(r"u?[kc]*[oV][kic]*")
+_RIGHT = re.compile(
+    r"u?v?[)k]*(?:o|p|\(|,?(?=e))[kj(]*([12e])(?![kpgvf(]*[tn])|u?k*(e)[k)]*(?:$|[.,])"
 )
-_TWO_SCORES_TWO_NAMES = re.compile(r"([tbn])[kjp,]*([tbn])v?[kjp,]*o[kjp,]*([12])[kjp,]*([12])")
-_PAIR = re.compile(
-    r"^[pf(]*([tb])[,kjp(.]{1,4}([tb])[)pkrv.,]*$|v[kpfo(]*([tbn])[,kjp(.]{1,4}([tbn])[)pkrv.,]*$|([tbn])[,kjp]+([tbn])[kpv,]*r"
+_COMPARED = re.compile(r"(?:c[kiogv]*|ej)[12](?!\(?[tn]|,?wk?[gkv]*i?[tn])")
+_TOGETHER = re.compile(r"1[j,]*k*2|2[j,]*k*1")
+_CRITERION = re.compile(r"a[kpv(]*$"), re.compile(r"[)v]*[ok]+[ik]*a|\(a\)|a")
+_OVERALL = re.compile(r"[)u]?k*f(?![^,.]*[tn])")
+_DOUBTED = re.compile(r"q[^,.jb]{0,6}$|[xc]k?$"), re.compile(r"[)k]*\(?q(?![^,.]{0,3}1)")
+_PASSING = re.compile(r"[wko]$"), re.compile(r"[wk]")
+_FOREIGN = (
+    re.compile(r"s[^bm]*$|y[^b]*$|h[^,b]*$|G[^,bp]*$|z[kgivmo]*$"),
+    re.compile(r"h|[kj)]*z|[kj)]*[hy]"),
 )
 
 
 @dataclass(frozen=True)
 class Unit:
-    """The letters and values of a line, or of one sentence in a line that gives both scores."""
+    """The letters and values of a sentence, and its line."""
 
     line: int
     text: str
@@ -52,92 +55,171 @@ class Said:
     unit: int
 
 
-def statements(at: int, unit: Unit, section: str, in_order: bool) -> list[Said]:
-    """Return the scores that a unit states.
+def statements(at: int, unit: Unit, topic: str, ordered: bool, final: bool) -> list[Said]:
+    """Return the scores that a unit states; a score that is not clear has no value.
 
     Args:
         at: its place.
         unit: the unit.
-        section: the owner of its section.
-        in_order: whether the first of two scores without names can be only Assistant 1's; after
+        topic: the assistant of its section, or "".
+        ordered: whether the first of two scores without names can be only Assistant 1's; after
             "Winner: Assistant 2" it may as well be the winner's.
+        final: whether the line began with "Correction:" or the like.
     """
-    text = _TOGETHER.sub(r"\1kke", unit.text)
-    for nothing_said in (_ASIDE, _COMPARED):
-        text = nothing_said.sub(lambda match: "w" * len(match[0]), text)
-    if pair := _pair(text):
-        clear = in_order or "2" in text
-        rank = STATED + ("f" in text)
-        return [Said(who, rank, unit.values[n] if clear else None, at) for who, n in pair]
-    said, start = [], 0
-    for clause in text.split("."):
-        numbers = {
-            place: unit.values[start + place]
-            for place, letter in enumerate(clause)
-            if letter in "tbn"
-        }
-        found = {place: owner for place in numbers if (owner := _statement(clause, place, section))}
-        loose = [
-            n
-            for place, n in numbers.items()
-            if place not in found and clause[place] != "n" and n is not None
-        ]
-        for place, (who, rank) in found.items():
-            # "9/10 for accuracy, 7/10 for style" is no score, unless one of them is final.
-            listed = _LISTED.match(clause, place + 1)
-            several = listed is not None and numbers[listed.start(1)] != numbers[place]
-            unclear = several or (loose and rank < FINAL)
-            said.append(Said(who, rank, None if unclear else numbers[place], at))
-        start += len(clause) + 1
-    return said
+    start = 0
+    found: list[tuple[int, int, float | None]] = []
+    if sum(letter in "tn" for letter in unit.text) > _MOST_NUMBERS:
+        return []
+    for place, letter in enumerate(unit.text):
+        if letter not in "tn":
+            continue
+        before, after = unit.text[max(start, place - _NEAR) : place], unit.text[place + 1 :][:_NEAR]
+        whole = unit.text[max(0, place - _NEAR) : place]
+        if letter == "n" and not _is_score(
+            whole, after, bool(found) and found[-1][0] == start - 1, before
+        ):
+            continue
+        start = place + 1
+        if _FOREIGN[0].search(whole) or _FOREIGN[1].match(after):
+            continue
+        if _CRITERION[0].search(before) or _CRITERION[1].match(after):
+            continue
+        doubted = ("z" not in before[-5:] and _DOUBTED[0].search(before)) or _DOUBTED[1].match(
+            after
+        )
+        if (
+            _OVERALL.match(after)
+            or "f" in before
+            or final
+            or (found and "f" in unit.text[: found[0][0]])
+        ):
+            rank = FINAL
+        elif _SCORED.search(whole) or (
+            _ALONE[0].fullmatch(unit.text[:place][:_NEAR]) and _ALONE[1].fullmatch(after)
+        ):
+            rank = STATED
+        else:
+            rank = LOOSE if _PASSING[0].search(whole) and _PASSING[1].match(after) else INSIDE
+        found.append((place, rank, None if doubted else unit.values[place]))
+    owners = _owners(
+        unit.text,
+        [place for place, _, _ in found],
+        topic,
+        [value for _, _, value in found],
+        ordered,
+    )
+    said = [
+        Said(who, rank, value if who != "?" else None, at)
+        for who, (_, rank, value) in zip(owners, found, strict=True)
+    ]
+    # "8/10 for its content but 6/10 for its style" is no score, unless one of them is final.
+    return [
+        each
+        if each.rank == FINAL or all(o.value == each.value for o in said if o.who == each.who)
+        else replace(
+            each, value=None, rank=max(o.rank for o in said if o.who == each.who and o.rank < FINAL)
+        )
+        for each in said
+    ]
 
 
-def _pair(text: str) -> list[tuple[str, int]] | None:
-    """Return the owners and places of both scores, if a unit gives them together."""
-    if "!" in text:
-        return None
-    if (m := _TWO_NAMES_TWO_SCORES.search(text)) and m[1] != m[2]:
-        return [(m[1], m.start(3)), (m[2], m.start(4))]
-    if (m := _TWO_SCORES_TWO_NAMES.search(text)) and m[3] != m[4]:
-        return [(m[3], m.start(1)), (m[4], m.start(2))]
-    if "1" not in text and "2" not in text and (m := _PAIR.search(text)):
-        one, two = (at for at in range(1, 7) if m[at])
-        return [("1", m.start(one)), ("2", m.start(two))]
-    return None
+def _is_score(before: str, after: str, follows: bool, gap: str) -> bool:
+    """Tell whether a bare number is a score."""
+    if follows and gap == "V":
+        return True
+    if not _ENDS.match(after):
+        return False
+    if _JOINED.search(before) or (_ALONE[0].fullmatch(before) and _ALONE[1].fullmatch(after)):
+        return True
+    if after[:1] == "u" and after[1:2] != "w" and before[-1:] in ("", *"12egp(,i"):
+        return True
+    if re.search(r"[12]p[^12etn]{1,5}\($", before) and re.match(r"\)(?:$|[.,pj])", after):
+        return True
+    if _BESIDE.match(after) and before[-1:] not in ("w", "a"):
+        return True
+    if re.match(r"V[tn]|[,kj]*n?[,k)]*r", after) and before[-1:] != "w":
+        return True
+    return follows and bool(_SHORT_GAP.fullmatch(gap))
 
 
-def _statement(clause: str, place: int, section: str) -> tuple[str, int] | None:
-    """Return the owner and rank of a number, or None if it is not a score."""
-    before, after, bare = clause[:place], clause[place + 1 :][:_NEAR], clause[place] == "n"
-    if len(before) > _NEAR:
-        before = "w" + before[-_NEAR:]
-    if bare and not _AFTER_NUMBER.match(after):
-        return None
-    names = _NAMED_BEHIND.match(after)
-    behind = next(filter(None, names.groups())) if names else ""
-    foreign = "!" in before
-    m = _NAMED.search(before)
-    if m and not (behind and "j" in m[0]):  # "... Assistant 1, and 6/10 to Assistant 2"
-        who, link = m[1] or m[3], m[2] or m[4] or ""
-        # "As good as Assistant 1 (8/10)" in Assistant 2's section is nobody's score.
-        elsewhere = link[:1] == "(" and "w" in before[: m.start()] and section not in who + before
-        # A bare number needs more than a name: "Assistant 1: 8", "rate Assistant 1 at 8".
-        tied = set(before[max(0, m.start() - 2) :]) & set("vgp(,")
-        if not foreign and not elsewhere and (tied or not bare or after[:1] in ("", "v")):
-            return who, FINAL if "f" in before else STATED
-        return None
-    if m := _HEADED.search(before):
-        return behind, FINAL if "f" in m[0] else STATED
-    if foreign:
-        return None
-    if behind:
-        return behind, STATED
-    if _IN_SENTENCE.search(before):
-        return "", INSIDE
-    if bare:
-        return None
-    if clause[place] == "b" or (_ALONE[0].match(before) and _ALONE[1].match(after)):
-        return "", STATED
-    if _AT_THE_END[0].search(before) and _AT_THE_END[1].match(after):
-        return before[0] if before[:1] in ("1", "2") else "", INSIDE
-    return None
+def _owners(
+    text: str, places: list[int], topic: str, values: list[float | None], ordered: bool
+) -> list[str]:
+    """Return the owner of each score; "" if no name stands with it, "?" if it is not clear."""
+    everyone = text
+    text = _COMPARED.sub(lambda match: "w" * len(match[0]), text)
+    if len(set(values)) == 1:
+        text = _TOGETHER.sub(lambda match: "e" * len(match[0]), text)
+    names = [letter for letter in text if letter in "12e"]
+    if len(places) == 2:
+        gap = text[places[0] + 1 : places[1]]
+        if _SHORT_GAP.fullmatch(gap) or re.fullmatch(r"\)?[(,]?V[(]?", gap):
+            owners = _pair(everyone, places, gap, ordered)
+            return ["?", "?"] if _contradicts(everyone, values) else owners
+    if not names:
+        return ["O" if "O" in text else ""] * len(places)
+    owners, start = [], 0
+    for place in places:
+        left = [letter for letter in text[start:place] if letter in "12e"]
+        right = _RIGHT.match(text[place + 1 :][:_NEAR])
+        start = place + 1
+        behind = (right[1] or right[2]) if right else ""
+        if right and (behind == "e" or "o" in right[0] or not left or text[place + 1] == ")"):
+            owners.append(behind)
+            start += right.end()
+        elif "O" in text[max(0, place - 4) : place] and len(set(names)) == 1 and names[0] != "e":
+            owners.append("2" if names[0] == "1" else "1")
+        elif left:
+            near = re.search(r"[12e](?:,w)?[kpvgf(),io]*$", text[:place][-_NEAR:])
+            clear = len(set(left)) == 1 or (near is not None)
+            owners.append(left[-1] if clear else "?")
+        else:
+            owners.append("")
+    if len(set(names)) == 1:
+        alone = topic in ("", names[0]) or names[0] == "e"
+        owners = (
+            [who or (names[0] if alone else "?") for who in owners]
+            if len(places) == 1 or (owners and owners[0])
+            else owners
+        )
+    elif len(owners) == 2 and not owners[0] and owners[1] in ("1", "2") and names[0] != owners[1]:
+        owners[0] = names[0]  # "With 9/10, Assistant 1 beats Assistant 2, which gets 7/10"
+    elif "" in owners:
+        owners = [who or "?" for who in owners]
+    return owners
+
+
+def _pair(text: str, places: list[int], gap: str, ordered: bool) -> list[str]:
+    """Return the owners of two scores given together."""
+    first, second = places
+    ahead = [letter for letter in text[:first] if letter in "12"]
+    behind = [letter for letter in text[second + 1 :] if letter in "12"]
+    in_order = list(dict.fromkeys(ahead)), list(dict.fromkeys(behind))
+    right = _RIGHT.match(text[second + 1 :][:_NEAR])
+    if not ahead and not behind:
+        return ["1", "2"] if "e" not in text and "O" not in text and ordered else ["?", "?"]
+    if len(in_order[0]) == 2:
+        return in_order[0]
+    if (
+        not ahead
+        and len(in_order[1]) == 2
+        and re.match(r"v?[)kpj,]*[o(]|,k*[12][^12]*W", text[second + 1 :])
+    ):
+        return in_order[1]
+    if len(in_order[0]) == 1 and right and right[1] and right[1] != ahead[0]:
+        return [ahead[0], right[1]]
+    if len(in_order[0]) == 1 and _TO.fullmatch(gap):
+        return [ahead[0], "2" if ahead[0] == "1" else "1"]
+    if not ahead and len(behind) == 1 and re.match(r"kwk|o", text[second + 1 :]) and "V" in gap:
+        return [behind[0], "2" if behind[0] == "1" else "1"]
+    return ["?", "?"]
+
+
+def _contradicts(text: str, values: Sequence[float | None]) -> bool:
+    """Tell whether two names in the order of two scores say that the lower score is the better."""
+    one, two = values
+    if one is None or two is None or not {"1", "2"} <= set(text):
+        return False
+    if re.search(r"[12][^12]*l[^12]*[12]", text):
+        return one > two
+    return bool(re.search(r"[12][^12]*W[^12]*[12]", text)) and one < two

@@ -1,131 +1,129 @@
 r"""A judge's reply as sentences of letters, one letter per word: "Assistant 1 gets 8/10." becomes `1gt.`.
 
-Numbers: `t` out of ten, `b` in double brackets, `n` bare; each has its value, or None if it is not a
-score (a range, a negative number, another scale, above ten).  Words: `1` and `2` the assistants, `e` both,
-`v` score, `g` gets, `f` final, `r` respectively, `c` than, `!` not (or another speaker's words), `j` and,
-`o` for, `k` other linking words, `w` all others.  Marks: `.` ends a sentence, `,` `(` `)`, `p` all others.
+Numbers: `t` out of ten or in double brackets, `n` bare; each has its value, or None if it is no score (a range,
+a negative number, another scale, above ten).  Words, by what they do to a score:
+
+    1 2 e   the assistants; both of them            v  u   score; points
+    g  G    gets, deserves; an assistant gives                  f      final, overall, on reflection
+    a       a criterion: accuracy, clarity          s      says, asks: what follows are another's words
+    h       would have, might, at first             y      if, unless
+    q       or, maybe, between                      z      not
+    x       at least, almost                        b      but
+    W       better, wins                            l      worse, loses
+    O       other
+    m       I, my                                   c      than, compared
+    r       respectively                            V      versus
+    j       and                                     o      for, to
+    i       a, an                                   k      other linking words
+    w       all others
+
+Marks: `.` ends a sentence, `,` `(` `)`, `p` all others.
 """
 
-import html
 import re
-import unicodedata
 
 ONE, TWO = "\x01", "\x02"  # stand for the two assistants; no reply contains them
 _COUNTED = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_LETTERS = {
-    word: letter
-    for letter, words in {
-        "v": "score scores scored scoring rating ratings rated grade graded mark marks point points pts"
-        " note punktzahl bewertung puntuación puntaje punteggio оценка балла баллов",
-        "g": "give giving given assign assigned award deserve deserves earn earns earned receive receives"
-        " received get gets got merit merits rate win wins say"
-        " awarded awards deserving deserved meriting put puts place places earning warrant warrants"
-        " warranting garner garners",
-        "f": "final overall total average mean finally revised reflection thought",
-        "e": "both each either same equal equally identical tie tied",
-        "r": "respectively",
-        "c": "than compared unlike over like",
-        "!": "not never cannot can't don't doesn't isn't without instead rather if unless could might almost"
-        " nearly below above under asks says claims writes tells prints print instructs demands requests"
-        " quotes quote so-called probability odds fraction tests",
-        ",": "vs versus",
-        "j": "and but while whereas because since as with plus",
-        "o": "for to goes",
-        "k": "so a an the of is was are were be would will should i i'd i'll i've me my we our own it its this that"
-        " at by from in on only just about around approximately roughly slightly solid strong high low perfect"
-        " full decent good fair modest respectable quantitative numerical numeric part review evaluation"
-        " assessment them us also higher lower more fewer less"
-        " comment comments feedback analysis regarding response assistant assistants responses",
-    }.items()
-    for word in words.split()
+_WORDS = {
+    "v": "score scores scored scoring rating ratings rated grade graded mark note punktzahl bewertung"
+    " puntuación puntaje punteggio оценка verdict",
+    "u": "point points pts pt marks балл балла баллов punkte puntos",
+    "G": "gives gave assigns awards ranks",
+    "g": "say give giving given assign assigned assigning award deserve deserves earn earns earned receive"
+    " receives received get gets got merit merits rate win awarded deserving deserved"
+    " meriting put puts place places earning warrant warrants warranting garner garners rates go goes worth",
+    "f": "final overall total average mean finally revised revise reflection thought correction corrected"
+    " checking holistic aggregate summarised summarized",
+    "a": "accuracy clarity relevance helpfulness depth style creativity completeness correctness conciseness"
+    " coherence fluency detail details tone structure grammar factuality safety readability organization"
+    " organisation content usefulness harmlessness honesty formatting format originality brevity factual"
+    " engagement language consistency precision presentation concision thoroughness truthfulness",
+    "e": "both each either equally tie tied same",
+    "s": "says claims writes tells prints print asks instructs demands requests quotes quote so-called"
+    " proposes recommends states mentions notes cites promises insists suggests holds tried asking telling claiming"
+    " stating"
+    " reads ends contains",
+    "h": "could might leaned leaning inclined considered considering initial initially preliminary glance tentative"
+    " tentatively first-glance probability odds fraction tests test cases instead rather otherwise had"
+    " impression imdb provisional provisionally until people users chance questions",
+    "y": "if unless",
+    "x": "least most almost nearly below above under",
+    "l": "worse weaker trails loses lost inferior beaten lags outperformed behind falls",
+    "W": "better stronger superior outperforms preferable edges prefer beats wins leads ahead surpasses bests"
+    " outshines",
+    "O": "other rival counterpart competitor opponent",
+    "z": "not never cannot can't don't doesn't isn't without wouldn't didn't neither nor",
+    "q": "or maybe perhaps possibly somewhere between depending",
+    "b": "but however yet although though",
+    "m": "i i'd i'll i've me my we our us mine",
+    "c": "than compared unlike over like versus-like",
+    "r": "respectively",
+    "V": "versus against",
+    "j": "and while whereas because since as with plus so hence therefore thus",
+    "o": "for to",
+    "i": "a an",
+    "k": "the of is are was were be would will should it it's this that these at by from in on only just about"
+    " around approximately roughly slightly solid strong high low perfect full decent good fair modest"
+    " respectable quantitative numerical numeric part review evaluation assessment them also higher lower more"
+    " fewer less comment comments feedback analysis regarding response assistant assistants responses out"
+    " quality one ones answer",
 }
+_LETTERS = {word: letter for letter, words in _WORDS.items() for word in words.split()}
+_MARKS = {",": ",", "、": ",", "(": "(", "[": "(", ")": ")", "]": ")", "&": "j", "+": "j"}
 _KINDS = {
+    "margin": "w",
+    "minus": "w",
     "one": "1",
     "two": "2",
     "bad": "t",
     "digits": "w",
-    "margin": "w",
     "stop": ".",
-    "hypothetical": "!",
+    "hypothetical": "h",
 }
-_MARKS = {",": ",", "、": ",", "(": "(", "[": "(", ")": ")", "]": ")", "&": "j", "+": "j"}
 
-SPEAKER = (
-    "(?:assistant|asistente|assistent|response|réponse|respuesta|antwort|model|system|chatbot|ai|reply|output"
-    "|candidate|(?-i:A(?:nswer|NSWER))|助手|助理|回答|回复|ассистент|ответ)"
-)
-_LIST = re.compile(rf"\b({SPEAKER})s\s+(1|(?-i:A))\s*(and|&|,|/|vs\.?)\s*(2|(?-i:B))\b", re.I)
-_LABEL = re.compile(
-    rf"(?<![^\W_]){SPEAKER}s?['’]?\s*(?:[#(]|no\.|number|[\"']\s*:)?\s*[\"']?"
-    r"(?P<after>1|2|one\b|two\b|(?-i:A|B|I{1,2})\b)(?![\d]|\.\d|[A-Za-z])\)?(?:['’]s\b)?"
-    rf"|\b(?:the\s+)?(?P<before>first|second|1st|2nd)\s+(?:{SPEAKER}|answer)\b(?:['’]s)?"
-    r"|\bthe\s+(?P<bare>first|second|former|latter)(?:\s+one)?"
-    r"(?=\s+(?:an?|gets?|receives?|deserves?|earns?|scores?|at|\d|is\s+an?\s+\d)|\s*[:=(])"
-    r"|(?:(?<=\bfor\s)|(?<=\bto\s))the\s+(?P<last>first|second)(?:\s+one)?(?=\s*[,.;]|\s+and\b|\s*$)"
-    r"|\b(?:score|rating|review)\s?\#?(?P<numbered>1|2|(?-i:A|B))(?=\W{0,3}[:=>])",
-    re.I,
-)
-_N = rf"(?:\d{{1,3}}(?:[.,]\d+)?|\b(?:{'|'.join(_COUNTED)})\b)(?:\s+and\s+a\s+half\b)?"
-_TEN = r"(?:10(?:[.,]0+)?|ten)\b(?![./,]?\d)"
-_OF = r"(?:/|\bout\s+of|\bof)\s*(?:an?\s+(?:possible|maximum|total)\s+(?:of\s+)?)?"
+N = rf"(?:\d{{1,3}}(?:[.,]\d+)?|\b(?:{'|'.join(_COUNTED)})\b)(?:\s+and\s+a\s+half\b)?"
+TEN = r"(?:10(?:[.,]0+)?|ten)\b(?![./,]?\d)"
+OF = r"(?:/|\bout\s+of|\bof|\bsur|\bvon|\bde)\s*(?:the\s+)?(?:an?\s+(?:possible|maximum|total)\s+(?:of\s+)?)?"
 _TOKEN = re.compile(
-    rf"(?P<one>{ONE}+)|(?P<two>{TWO}+)|\[\[\s*(?P<b>{_N})\s*\]\]"
-    rf"|(?P<margin>\bby\s+(?:an?|{_N})\s+(?:full\s+|whole\s+)?points?\b|{_N}\s+points?\s+(?:more|less|fewer|higher|lower|better|worse|ahead|behind)\b)"
-    rf"|(?P<bad>{_N}\s*(?:-|–|—|\bto\b|\bor\b)\s*{_N}(?:\s*{_OF}{_TEN})?|(?<![\w.)])-{_N}(?:\s*{_OF}\d+)?"
-    rf"|\d+(?:[.,]\d+)?\s*(?:%|{_OF}(?!{_TEN})\d+(?:[./]\d+)*))"
-    rf"|(?P<t>{_N})\s*(?:points?\s+)?{_OF}{_TEN}(?:\s*(?:points?|marks?)\b)?"
-    rf"|(?P<n>(?<!/)(?<!/ )(?<!out of ){_N})(?![A-Za-z\d%]|[.,]\d)|(?P<digits>\d+(?:[.,]\d+)*)"
-    r"|(?P<hypothetical>\b(?:would|could|might)(?:['’]ve|\s+have)\s+(?:been|given|scored|rated|earned|received|got|gotten|deserved)\b)"
-    r"|(?P<v>得分|评分|分数|打分|分)|(?P<word>[^\W\d_]+(?:['’-][^\W\d_]+)*\d*)"
-    r"|(?P<stop>[;。；]|[.!?]+(?=[\s\"')\]]|$))|(?P<mark>\S)",
+    rf"(?P<one>{ONE}+)|(?P<two>{TWO}+)"
+    rf"|(?P<margin>\d+(?:-\d+){{2,}}|{N}\s+(?:responses|assistants|answers|replies|models|outputs|reviews)\b|{N}\s+(?:out\s+)?of\s+(?:the\s+)?(?!{TEN}){N}\s+(?=[a-z]{{3}})(?!stars|points|marks)|{N}\s+(?:out\s+)?of\s+the\s+{TEN}\s+(?=[a-z]{{3}})(?!points|marks)|\bby\s+(?:an?|{N})\s+(?:full\s+|whole\s+)?points?\b(?!\s+to\s+\d)|{N}\s+(?:points?\s+)?(?:more|less|fewer|higher|lower|better|worse|ahead|behind)\b)"
+    rf"|(?P<bad>\bbetween\s+{N}\s+and\s+{N}(?:\s*{OF}{TEN})?|{N}(?:\s*{OF}{TEN})?\s*(?:-|–|—|\bto\b|\bor\b|~)\s*{N}(?:\s*{OF}{TEN})?"
+    rf"|(?<![\w.)])[-−]{N}\s*{OF}\d+|\d+(?:[.,]\d+)?\s*(?:%|{OF}(?!{TEN})\d+(?:[./]\d+)*))"
+    rf"|\[\[\s*(?P<b>{N})\s*\]\]|(?P<t>{N})\s*(?:points?\s+)?{OF}{TEN}(?:\s*(?:points?|marks?)\b)?"
+    rf"|(?P<n>(?<!/)(?<!/ )(?<!out of ){N})(?![A-Za-z\d%]|[.,]\d|:\d|-\w)|(?P<digits>\d+(?:[.,:]\d+)*)"
+    rf"|(?P<minus>(?<![\w.)])[-−]{N})(?!\w)|(?P<V>\bvs\b\.?)"
+    r"|(?P<hypothetical>\b(?:would|could|might)(?:['’]ve|\s+have)\b|\bwas\s+(?:going|about|tempted|inclined)\b)"
+    r"|(?P<v>得分|评分|分数|打分|スコア|評価)|(?P<u>分|点)|(?P<word>[^\W\d_]+(?:['’-][^\W\d_]+)*\d*)"
+    r"|(?P<stop>[;。；{}|]|[.!?]+(?=[\s\"')\]]|$))|(?P<mark>\S)",
     re.I,
 )
-_SCALE = re.compile(
-    rf"(?:,\s?)?(?:(?:on|from)\s+)?\ban?\s+(?:scale|range)\s+(?:of|from)\s+(?:\d+\s*(?:to|-|–)\s*)?{_TEN},?|\b{_TEN}-point\s+scale,?"
-    rf"|(?<=[(\[])\s*(?:/|[01]\s*(?:to|-|–)\s*|out\s+of\s+){_TEN}\s*(?=[)\]])|(?<=score\s)out\s+of\s+{_TEN}"
-    rf"|\b(?:from|between)\s+[01]\s+(?:to|and)\s+{_TEN}",
-    re.I,
-)
-_FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}\n]*)\}\s*\{([^{}\n]*)\}")
-_LATEX = re.compile(r"\\(?:[a-zA-Z]+|[,;:! ()\[\]])|[$\\]|(?<=\d)\}|\{(?=[\d\w])")
-_HIDDEN = re.compile(r"<think>.*?</think>|\A.*</think>|~~[^~\n]*~~|</[\w -]+>", re.DOTALL | re.I)
-_QUOTED = re.compile(r'"[^"\n]{1,300}"|«[^»\n]{1,300}»|「[^」\n]{1,300}」')
-_ONLY_SCORE = re.compile(rf"\W*(?:{_N}\s*(?:{_OF}{_TEN})?|[^\d]*)\W*", re.I)
-_TYPOGRAPHY = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "−": "-", "*": "", "`": "", "_": " ",
-                             ONE: " ", TWO: " "})  # fmt: skip
-
-
-def plain(text: str) -> str:
-    """Strip markup and quotations, and replace each assistant's name by one character; keeps the lines."""
-    text = unicodedata.normalize("NFKC", re.sub(r"(?<=\d) ?½", ".5", html.unescape(text)))
-    text = _HIDDEN.sub(lambda hidden: "\n" * hidden[0].count("\n"), text)
-    if "\\" in text or "$" in text:
-        text = _LATEX.sub(" ", _FRACTION.sub(r"\1/\2", text))
-    text = _LIST.sub(r"\1 \2 \3 \1 \4", text.translate(_TYPOGRAPHY))
-    text = _QUOTED.sub(
-        lambda quoted: quoted[0] if _ONLY_SCORE.fullmatch(quoted[0]) else " ",
-        _LABEL.sub(_label, text),
-    )
-    return _SCALE.sub(" ", text)
 
 
 def letters(line: str) -> tuple[str, list[float | None]]:
     """Return a line's letters and their values (None for all but scores)."""
-    found, values = [], []
+    found: list[str] = []
+    values: list[float | None] = []
     for token in _TOKEN.finditer(line):
         kind, text = str(token.lastgroup), token[0].lower()
+        if kind == "bad" and (pair := _descending(text)):
+            found += "nVn"
+            values += [pair[0], None, pair[1]]
+            continue
         value = score(token[kind]) if kind in "tbn" else None
         if kind == "word":
             letter = _LETTERS.get(text, "w")
         elif kind == "mark":
             letter = _MARKS.get(text, "p")
         elif kind == "n":
-            letter = "w" if value is None else "n"
+            pronoun = text == "one" and found and found[-1] not in "pv(ig"  # "the better one"
+            letter = "w" if value is None else "k" if pronoun else "n"
         else:
-            letter = _KINDS.get(kind, kind)
+            letter = {"b": "t"}.get(kind, _KINDS.get(kind, kind))
         found.append(letter)
         values.append(value)
-    return "".join(found), values
+    # "I gave it 8" gives a score; "Assistant 1 gave the film 8" repeats somebody's.
+    text = re.sub(r"(?:\A|[m.])[^12]*", lambda mine: mine[0].replace("G", "g"), "".join(found))
+    return text, values
 
 
 def score(number: str) -> float | None:
@@ -136,6 +134,12 @@ def score(number: str) -> float | None:
     return value if value <= 10 else None
 
 
-def _label(match: re.Match[str]) -> str:
-    which = next(name for name in match.groups() if name).lower()
-    return ONE if which in ("1", "one", "a", "i", "first", "1st", "former") else TWO
+def _descending(text: str) -> tuple[float, float] | None:
+    """Return the two numbers of "8 to 6" or "8-6", which is a result; "6 to 8" is a range."""
+    text = re.sub(rf"\s*{OF}{TEN}", "", text)
+    both = [
+        score(part) for part in re.split(r"\s*(?:-|–|—|/|\bto\b)\s*", text) if re.fullmatch(N, part)
+    ]
+    if len(both) == 2 and both[0] is not None and both[1] is not None and both[0] > both[1]:
+        return both[0], both[1]
+    return None

@@ -1,7 +1,7 @@
 """Free-text replies of judges: two reviews and two scores, or None, and never a guess.
 
-`replies.txt` holds replies with what a person reads in them: `=== 8 6 | what is special`, then the text;
-`none` stands for a score that is not there or not clear.
+`replies.txt` and `replies_written_apart.txt` hold replies with what a person reads in them:
+`=== 8 6 | what is special`, then the text; `none` stands for a score that is not there or not clear.
 """
 
 import random
@@ -14,15 +14,22 @@ from iapt.judge.reply import MOST_CHARACTERS, read_reply
 
 REPLIES = [
     (*block.split("\n", 1)[0].split(" | "), block.split("\n", 1)[1].rstrip("\n"))
-    for block in Path(__file__).with_name("replies.txt").read_text("utf-8").split("=== ")[1:]
+    for name in ("replies.txt", "replies_written_apart.txt")
+    for block in Path(__file__).with_name(name).read_text("utf-8").split("=== ")[1:]
 ]
 TABLE_9 = REPLIES[0][2]
 # A person sees two scores in these, and the reader does not. It may only become shorter.
 UNREAD = (
-    *(f"written apart, {number}" for number in ("i17", "i37", "j18")),
-    "said aloud, 55",
-    *(f"heard again, {number}" for number in (23, 26, 52, 68, 69)),
-    *(f"heard at last, {number}" for number in (18, 45)),
+    "heard again, 68",
+    "heard at last, 18",
+    "set 1, 84",
+    "set 3, 47",
+    "set 3, 82",
+    "set 4, 95",
+    "set 5, 53",
+    "set 6, 42",
+    "set 6, 46",
+    "set 6, 47",
 )
 
 
@@ -42,7 +49,7 @@ def test_a_reply_is_read_as_a_person_reads_it(truth: str, about: str, text: str)
 def test_nearly_all_replies_with_two_scores_are_read_and_the_rest_is_known() -> None:
     with_scores = [about for truth, about, _ in REPLIES if "none" not in truth]
 
-    assert len(REPLIES) > 500
+    assert len(REPLIES) > 1_100
     assert len(UNREAD) < 0.03 * len(with_scores)
 
 
@@ -113,6 +120,12 @@ def test_a_reply_longer_than_any_judge_writes_is_not_read() -> None:
 
     assert read_reply(reply + " " * (MOST_CHARACTERS - len(reply))).parsed
     assert not read_reply(reply + " " * MOST_CHARACTERS).parsed
+
+
+def test_lists_of_scores_under_a_name_are_refused() -> None:
+    text = "Assistant 1: scores 8, 6\nAssistant 2: scores 5, 7"
+
+    assert not read_reply(text).parsed
 
 
 def test_no_reply_raises_or_takes_long() -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from iapt.judge.words import ONE, TWO, letters, plain, score
+from iapt.judge.markup import plain
+from iapt.judge.words import ONE, TWO, letters, score
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_formulas_lose_their_marks_and_other_text_keeps_its_braces() -> None:
 
 def test_quotations_go_unless_they_are_a_score() -> None:
     assert plain('print "ten of 10 points" now') == "print   now"
-    assert plain('"8/10"') == '"8/10"'
+    assert plain('"8/10"') == "8/10"
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_quotations_go_unless_they_are_a_score() -> None:
     [
         ("8/10", "t", 8.0),
         ("eight out of ten", "t", 8.0),
-        ("[[7.5]]", "b", 7.5),
+        ("[[7.5]]", "t", 7.5),
         ("6", "n", 6.0),
         ("12/10", "t", None),  # no score, and still said to be one
         ("7-8/10", "t", None),
