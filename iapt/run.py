@@ -28,13 +28,13 @@ from iapt.plan import Plan
 from iapt.planning import make_plan
 from iapt.provenance import reset_peak_memory
 from iapt.results.attempt import Attempt, attempt, tidy
-from iapt.results.row import (
-    Row,
-)
+from iapt.results.inspection import write_inspection
+from iapt.results.row import Row
 from iapt.results.row_files import read_row, row_path, write_row
 from iapt.run_row import row_of
 from iapt.tasks.base import SPLITS, Example, Split
 from iapt.trained.adapters import describe
+from iapt.trained.inspection import inspect
 from iapt.training.loggers import Concluding
 from iapt.training.loop import Logger, Silent, train
 from iapt.training.state import Run
@@ -201,6 +201,9 @@ def _run(
     show_cuts("follow_ups", evaluation.further, plan)
     evaluation.write_predictions(current.folder / "predictions.jsonl")
     now = time.perf_counter()
+    prompted = [e.instruction for e in encoded["test"]]
+    if inspected := inspect(method, backbone, tokenizer, prompted):
+        write_inspection(current.folder, inspected)
 
     try:
         row = row_of(

@@ -160,6 +160,22 @@ def _evaluate(words: Words) -> None:
         print(f"written: {folder}/ (predictions.jsonl, scores.json)")
 
 
+def _inspect(words: Words) -> None:
+    from itertools import islice
+
+    from iapt.results.inspection import write_inspection
+    from iapt.results.run_folder import predictions
+    from iapt.trained.adapters import find_run
+
+    folder = find_run(words.names[0])
+    texts = [p.instruction for p in islice(predictions(folder), PROMPTS) if p.instruction]
+    found = _load(words).inspect(texts)
+    if found is None:
+        print("This method has no learned function and no attention to show.")
+        return
+    print(f"written: {write_inspection(folder, found)} (iapt-report runs=FOLDER shows it)")
+
+
 def _merge(words: Words) -> None:
     from iapt.backbone.save import check_new
 
@@ -201,6 +217,7 @@ def _command(verb: str, usage: str, purpose: str, count: int | None, *keys: Key)
     return Command(f"iapt-adapter {verb}", usage, purpose, None, at_least, count, keys, RUN)
 
 
+PROMPTS = 20  # of which the first that are short enough are looked at
 BARE = Key("bare", "use the frozen backbone alone, for comparison", False, boolean)
 BEAMS = Key("num_beams", "beam size", None, whole(1), "the run's")
 
@@ -244,6 +261,16 @@ COMMANDS = Commands(
                 *LOADING,
             ),
             _evaluate,
+        ),
+        "inspect": (
+            _command(
+                "inspect",
+                "RUN",
+                "inspection.json in a run's folder, for the report: learned functions, attention over prompts",
+                1,
+                *LOADING,
+            ),
+            _inspect,
         ),
         "merge": (
             _command("merge", "RUN OUT", "a Hugging Face folder with the adapter folded in", 2, *LOADING),

@@ -36,12 +36,14 @@ from iapt.methods.arguments import Size, one_of
 from iapt.methods.pooling import MeanPooler
 from iapt.methods.rational import Rational
 from iapt.methods.stacked import Stackable
+from iapt.results.inspection import Curve, Functions
 
 Activation = Literal["rational", "gelu", "relu"]
 Pooler = Literal["attention", "segment_mean", "mean"]
 Norm = Literal["none", "block"]
 UpInit = Literal["normal", "transpose"]
 LONGEST_TEXT = 1_000  # characters
+SHOWN, MOST_GROUPS = 5.0, 64  # of the learned functions
 ACTIVATIONS = {"rational": Rational, "gelu": nn.GELU, "relu": nn.ReLU}
 
 
@@ -222,6 +224,50 @@ class IAPT(Stackable):
 
     def arch_parameters(self) -> list[nn.Parameter]:
         return [p for activation in self.activations for p in activation.parameters()]
+
+    def functions(self) -> list[Functions]:
+        """Return the learned activation of each group, beside GELU, from which it started."""
+        x = torch.linspace(-SHOWN, SHOWN, 101)
+
+        def curve(name: str, function: nn.Module) -> Curve:
+            y = function(x.to(next(function.parameters(), x).device)).detach().tolist()
+            return Curve(name=name, points=tuple(zip(x.tolist(), y, strict=True)))
+
+        if len(self.activations) != len(self.generators) or not self.arch_parameters():
+            return []
+        starts = range(self.first_block, self.first_block + len(self.poolers), self.share_every)
+        last = self.first_block + len(self.poolers) - 1
+        return [
+            Functions(
+                title="learned activation of each group of blocks",
+                x_label="s",
+                y_label="R(s)",
+                curves=tuple(
+                    curve(f"blocks {start}-{min(start + self.share_every - 1, last)}", activation)
+                    for start, activation in zip(starts, self.activations, strict=True)
+                )[:MOST_GROUPS],
+                reference=curve("GELU", nn.GELU()),
+            )
+        ]
+
+    def attention(self, read: Callable[[], object]) -> dict[str, Tensor]:
+        """Return the poolers' weights over a prompt, averaged over the soft tokens: of all blocks, and of some."""
+        seen: dict[int, Tensor] = {}
+        hooks = [
+            pooler.register_forward_hook(
+                lambda _, args, A, layer=layer: seen.update({layer: A[0].float().mean(1)})
+            )
+            for layer, pooler in enumerate(self.poolers, start=self.first_block)
+        ]
+        try:
+            read()
+        finally:
+            for hook in hooks:
+                hook.remove()
+        every = sorted(seen)
+        some = every[:: math.ceil(len(every) / 7)]
+        mean = torch.stack(list(seen.values())).mean(0)
+        return {"all blocks, mean": mean} | {f"block {layer}": seen[layer] for layer in some}
 
     def measurements(self) -> dict[str, float]:
         """Return the largest |s| per block; far outside its fitted range, the activation is arbitrary."""

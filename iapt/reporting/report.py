@@ -16,14 +16,17 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from iapt.errors import DataError
 from iapt.reporting.charts.canvas import INK, PAPER
 from iapt.reporting.charts.lines import MOST, Series, line_chart, panel_chart
 from iapt.reporting.environment import environment
+from iapt.reporting.inside import distances, drawn, shaded
 from iapt.reporting.items import item_view
 from iapt.reporting.summary import Section as Setting
 from iapt.reporting.summary import cells_grid, labelled, medians_grid, notes_of, sections
-from iapt.reporting.tradeoff import AXES, ranges, tradeoffs
+from iapt.reporting.tradeoff import AGAINST_SIZE, AXES, against_size, ranges, tradeoffs
 from iapt.results.cells import Cell
+from iapt.results.inspection import MOST_VIEWS, read_inspection
 from iapt.results.row import Row
 from iapt.results.run_folder import failures, read_predictions
 from iapt.results.statistics import median
@@ -40,7 +43,7 @@ class Block:
     Attributes:
         kind: A macro of the template: `note`, `text`, `list`, `table` (a `Grid`), `charts`,
             `choice` (name -> block, one shown at a time), `items` (an `ItemView`), `predictions`,
-            `traceback`, `details` (blocks under a title, folded).
+            `tokens` (text, shade in percent and weight of each), `traceback`, `details` (blocks under a title, folded).
         content: The content for that macro.
         title: The title of a folded block.
     """
@@ -90,17 +93,18 @@ def html_report(material: Material) -> str:
         material=material,
         sections=found,
         most_methods=max(beside.values(), default=0),
-        most_options=comb(len(AXES), 2),
+        most_options=max(comb(len(AXES), 2), MOST_VIEWS),
     )
 
 
 def _settings(material: Material) -> Iterator[Section]:
     for setting in sections(material.cells):
         blocks = [
+            *_headline(setting),
             Block("table", medians_grid(setting)),
             *([Block("list", notes)] if (notes := notes_of(setting)) else []),
             Block("details", [Block("table", cells_grid(setting))], "Every number of these cells"),
-            *_compared(setting),
+            *_costs(setting),
             Block("charts", list(_curves(setting))),
             *_items(setting, material.runs),
         ]
@@ -110,6 +114,7 @@ def _settings(material: Material) -> Iterator[Section]:
             )
             blocks.insert(0, Block("note", warning))
         if material.runs is not None:
+            blocks += _inside(setting, material.runs)
             blocks += _predictions(setting, material.runs, material.samples)
         yield Section(setting.title, blocks)
 
@@ -144,14 +149,24 @@ SECTIONS: Sequence[Callable[[Material], Iterator[Section]]] = (
 )
 
 
-def _compared(setting: Setting) -> Iterator[Block]:
-    """Draw the methods of each task beside each other: scores, and what they cost."""
+def _headline(setting: Setting) -> Iterator[Block]:
+    """Draw the methods of each task beside each other: scores with their intervals, and what they cost."""
     for task in setting.tasks:
         cells = labelled(setting, task)
-        if len(cells) < 2:
-            continue
-        yield Block("charts", [_picture(ranges(task, cells))])
-        drawn = {name: Block("charts", [_picture(svg)]) for name, svg in tradeoffs(task, cells)}
+        if len(cells) > 1:
+            drawn = (ranges(task, cells), against_size(task, cells))
+            yield Block("charts", [_picture(svg) for svg in drawn if svg])
+
+
+def _costs(setting: Setting) -> Iterator[Block]:
+    """Draw any two measures of the methods of each task against each other."""
+    for task in setting.tasks:
+        cells = labelled(setting, task)
+        drawn = {
+            name: Block("charts", [_picture(svg)])
+            for name, svg in tradeoffs(task, cells)
+            if name != AGAINST_SIZE  # the headline has it
+        }
         if drawn:
             yield Block("choice", drawn, f"{task}, two measures of every method:")
 
@@ -209,6 +224,37 @@ def _predictions(setting: Setting, runs: Path, samples: int) -> Iterator[Block]:
             blocks.append(Block("text", remark or "The run saved no predictions."))
         title = f"Predictions: {cell.task}, {cell.name}, seed {row.cell.seed} (wrong ones first)"
         yield Block("details", blocks, title)
+
+
+def _inside(setting: Setting, runs: Path) -> Iterator[Block]:
+    """Show what runs left of their methods' insides, of the lowest seed that has it."""
+    for task in setting.tasks:
+        for label, cell in labelled(setting, task):
+            for row in cell.rows:
+                blocks = list(_inspected(runs / row.run_id))
+                if blocks:
+                    title = f"Inside: {task}, {label}, seed {row.cell.seed}"
+                    yield Block("details", blocks, title)
+                    break
+
+
+def _inspected(folder: Path) -> Iterator[Block]:
+    try:
+        found = read_inspection(folder)
+    except DataError as error:
+        yield Block("text", str(error))
+        return
+    for shown in found.functions if found else ():
+        svg = drawn(shown)
+        if shown.reference:
+            yield Block("text", distances(shown))
+        yield Block("charts", [_picture(svg)] if svg else [])
+    for number, prompt in enumerate(found.prompts if found else (), start=1):
+        views = {
+            name: Block("tokens", shaded(prompt.tokens, weights))
+            for name, weights in prompt.weights.items()
+        }
+        yield Block("choice", views, f"Prompt {number}, the darker the more weight:")
 
 
 def _environment() -> Environment:

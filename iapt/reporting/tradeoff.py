@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
+from iapt.reporting.charts.canvas import LONGEST
 from iapt.reporting.charts.comparison import Range, Spot, range_chart, tradeoff_chart
 from iapt.reporting.measures import Standing
 from iapt.results.cells import Cell
 from iapt.results.row import Row
 
+AGAINST_SIZE = "test score against trained parameters"
 SCALAR = 4  # bytes of a saved scalar (float32)
 
 
@@ -65,13 +67,32 @@ def tradeoffs(task: str, cells: Sequence[tuple[str, Cell]]) -> Iterator[tuple[st
 
 
 def ranges(task: str, cells: Sequence[tuple[str, Cell]]) -> str:
-    """Draw the scores of cells of one task: a dot per seed, and the median."""
+    """Draw the scores of cells of one task: the mean with its 95 % interval, and a faint dot per seed.
+
+    An interval from a single seed speaks of one run only, so it is drawn thin.
+    """
     found = [(label, Standing(cell, ())) for label, cell in cells]
     return range_chart(
-        [Range(label, s.values, s.median) for label, s in found if s.median is not None],
-        title=f"{task}: test score of each seed, and the median",
+        [
+            Range(_with_seeds(label, s), s.values, e.mean, e.interval, thin=e.seeds < 2)
+            for label, s in found
+            if (e := s.estimate) is not None
+        ],
+        title=f"{task}: mean test score, its 95 % interval, and each seed",
         x_label=cells[0][1].metric if cells else "",
     )
+
+
+def against_size(task: str, cells: Sequence[tuple[str, Cell]]) -> str:
+    """Draw the score of every method against its trained parameters, if these are known of two or more."""
+    return dict(tradeoffs(task, cells)).get(AGAINST_SIZE, "")
+
+
+def _with_seeds(label: str, standing: Standing) -> str:
+    """Name how many seeds there are, if some are missing; the name gives way where room is short."""
+    count, seeds = len(standing.values), len(standing.cell.seeds)
+    few = f" ({count}/{seeds})" if count < seeds else ""
+    return label[: LONGEST - len(few)] + few
 
 
 def _adapter_bytes(row: Row) -> float | None:

@@ -35,8 +35,10 @@ from iapt.methods.base import Method
 from iapt.methods.merge import merge, unmerge
 from iapt.methods.peft_format import save_peft
 from iapt.methods.saved import Decoding
+from iapt.results.inspection import Inspection
 from iapt.tasks.base import Example, Scores, Source, Split
 from iapt.trained.adapters import Saved, find_run, read_saved
+from iapt.trained.inspection import inspect
 
 PLAIN = "{query}"
 
@@ -168,6 +170,16 @@ class TrainedModel:
         )
         _warn_of_cuts(evaluation.further, self._tokens, made.max_new_tokens, "follow-ups")
         return evaluation
+
+    def inspect(self, texts: Sequence[str]) -> Inspection | None:
+        """Look into the method: functions that it learned, and its attention over texts in the chat template.
+
+        Returns:
+            What there is to show; None if the method has nothing.
+        """
+        encoded = encode_texts(texts, self._tokens, self.config.decoding.max_new_tokens)
+        prompts = [e.instruction for e in encoded]
+        return inspect(self.method, self.backbone, self._tokens.tokenizer, prompts)
 
     def merge(self) -> None:
         """Fold the method into the backbone's weights; `unmerge` undoes it.

@@ -75,7 +75,9 @@ def test_the_table_and_the_curves_show_the_rows() -> None:
     assert "Not the paper's setting" in unescape(text)
     assert text.count("<title>boolq: dev accuracy</title>") == 1
     assert text.count("<title>boolq: dev loss</title>") == 1
-    assert text.count("<title>boolq: test score of each seed, and the median</title>") == 1
+    assert (
+        text.count("<title>boolq: mean test score, its 95 % interval, and each seed</title>") == 1
+    )
     assert text.count("<title>boolq: test score against trained parameters</title>") == 1
 
 

@@ -1,7 +1,9 @@
 import re
 
-from iapt.reporting.tradeoff import ranges, tradeoffs
+from iapt.reporting.charts.canvas import COLOURS
+from iapt.reporting.tradeoff import against_size, ranges, tradeoffs
 from iapt.results.cells import Cell, collect
+from tests.results.example_items import item_row
 from tests.results.example_rows import five
 
 
@@ -29,7 +31,25 @@ def test_a_measure_that_the_rows_lack_is_left_out() -> None:
     }
 
 
-def test_the_scores_of_seeds_stand_beside_their_median() -> None:
-    svg = ranges("sst2", cells())
-    assert re.findall(r">(iapt|lora)<", svg) == ["iapt", "lora"]
+def test_the_scores_of_seeds_stand_beside_their_mean_and_its_interval() -> None:
+    rows = five("sst2", "lora", [80.0, 82.0, 84.0, 86.0, 88.0]) + five("sst2", "iapt", [90.0, 92.0])
+    svg = ranges("sst2", [(cell.name, cell) for cell in collect(rows)[0]])
+    assert re.findall(r">((?:iapt|lora)[^<]*)<", svg) == ["iapt (2/5)", "lora"]
     assert ">acc<" in svg
+    bars = re.findall(
+        rf'<path d="M [^"]*"[^>]*style="[^"]*stroke: {COLOURS[0]}; stroke-width: ([\d.]+)', svg
+    )
+    assert bars == ["2.4", "2.4"]
+
+
+def test_the_interval_of_one_seed_is_thin_and_equal_scores_have_none() -> None:
+    rows = [item_row("sst2", "iapt", 0, [100.0, 0.0] * 50), *five("sst2", "lora", [80.0] * 5)]
+    svg = ranges("sst2", [(cell.name, cell) for cell in collect(rows)[0]])
+    assert ">iapt (1/5)<" in svg
+    bars = re.findall(rf"stroke: {COLOURS[0]}; stroke-width: ([\d.]+)", svg)
+    assert set(bars) == {"0.8"}
+
+
+def test_the_score_stands_against_the_size() -> None:
+    assert "test score against trained parameters" in against_size("sst2", cells())
+    assert against_size("sst2", cells()[:1]) == ""

@@ -35,14 +35,16 @@ class Range:
 
     Attributes:
         scores: One per seed.
-        middle: Their median.
+        middle: Their mean, or another summary.
         interval: An interval around it; None if there is none.
+        thin: Whether to draw the interval thin, because it says less than those of the other methods.
     """
 
     label: str
     scores: Sequence[float]
     middle: float
     interval: tuple[float, float] | None = None
+    thin: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Spot:
 
 
 def range_chart(methods: Sequence[Range], *, title: str, x_label: str) -> str:
-    """Draw one line per method: a faint dot per seed, the interval, and the median.
+    """Draw one line per method: a faint dot per seed, the interval, and its middle.
 
     Returns:
         An ``<svg>`` element, or an empty string if there is nothing to draw.
@@ -76,7 +78,8 @@ def range_chart(methods: Sequence[Range], *, title: str, x_label: str) -> str:
         )
         for y, method in enumerate(drawn):
             if method.interval and all(map(finite, method.interval)):
-                axes.plot(method.interval, (y, y), color=COLOURS[0], linewidth=2)
+                width = 0.8 if method.thin else 2.4
+                axes.plot(method.interval, (y, y), color=COLOURS[0], linewidth=width)
             axes.plot(method.scores, [y] * len(method.scores), "o", color=FAINT, markersize=4)
             axes.plot([method.middle], [y], "o", color=COLOURS[0], markersize=5)
         axes.set_yticks(range(len(drawn)), [short(method.label) for method in drawn])

@@ -76,7 +76,14 @@ def line_chart(
         return svg_of(figure, title)
 
 
-def panel_chart(series: Sequence[Series], *, title: str, x_label: str, y_label: str) -> str:
+def panel_chart(
+    series: Sequence[Series],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    reference: Series | None = None,
+) -> str:
     """Draw each line in a panel of its own, with the others faintly behind it; axes are shared.
 
     Args:
@@ -84,6 +91,7 @@ def panel_chart(series: Sequence[Series], *, title: str, x_label: str, y_label: 
         title: The heading, and the accessible name.
         x_label: Label of the horizontal axes.
         y_label: Label of the vertical axes.
+        reference: A line to draw dashed in every panel.
 
     Returns:
         An ``<svg>`` element, or an empty string if there is nothing to draw.
@@ -106,6 +114,8 @@ def panel_chart(series: Sequence[Series], *, title: str, x_label: str, y_label: 
                 axes.plot(*zip(*others, strict=True), color=FAINT, linewidth=0.6)
             _band(axes, each, False, COLOURS[0])
             axes.plot(*zip(*points, strict=True), color=COLOURS[0], linewidth=1.6)
+            for _, known in _drawable([reference], log_x=False) if reference else ():
+                axes.plot(*zip(*known, strict=True), "--", color=COLOURS[1], linewidth=1)
             axes.set_title(short(each.label), loc="left", fontsize=FONT - 1, pad=2)
             axes.tick_params(labelsize=FONT - 2)
         scale_x(grid[0][0], [], log=False)

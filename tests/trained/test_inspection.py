@@ -1,0 +1,80 @@
+"""A run shows what its method learned, and so does the command for a run that is there already."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from iapt import load_run
+from iapt.cli.adapter import main
+from iapt.methods.inspected import Inspectable
+from iapt.results.inspection import FILE, read_inspection
+from tests.tiny_runs import tiny_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_run(tmp_path_factory.mktemp("runs"), "method=iapt", "hparams.arch_lr=0.05")
+
+
+def test_a_run_leaves_its_learned_functions_beside_their_start(run: Path) -> None:
+    found = read_inspection(run)
+    assert found is not None
+    (shown,) = found.functions
+    assert [curve.name for curve in shown.curves] == ["blocks 0-3"]
+    activation = load_run(run, device="cpu").method.activations[0]
+    x, y = zip(*shown.curves[0].points, strict=True)
+    assert torch.allclose(activation(torch.tensor(x)).detach(), torch.tensor(y), atol=1e-5)
+    assert shown.reference is not None
+    x, y = zip(*shown.reference.points, strict=True)
+    assert torch.allclose(torch.nn.functional.gelu(torch.tensor(x)), torch.tensor(y), atol=1e-5)
+
+
+def test_a_run_leaves_the_weights_of_its_poolers_over_the_tokens_of_two_prompts(run: Path) -> None:
+    found = read_inspection(run)
+    assert found is not None
+    assert len(found.prompts) == 2
+    for prompt in found.prompts:
+        assert list(prompt.weights) == ["all blocks, mean", *(f"block {n}" for n in range(4))]
+        assert "sentiment" in "".join(prompt.tokens)
+        for weights in prompt.weights.values():
+            assert len(weights) == len(prompt.tokens)
+            assert sum(weights) == pytest.approx(1, abs=0.01)
+        blocks = [prompt.weights[f"block {n}"] for n in range(4)]
+        means = torch.tensor(blocks).mean(0)
+        assert torch.allclose(means, torch.tensor(prompt.weights["all blocks, mean"]), atol=1e-4)
+
+
+def test_the_command_writes_the_same_for_a_run_that_left_nothing(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / FILE).read_bytes()
+    (run / FILE).unlink()
+    assert main(["inspect", str(run), "device=cpu"]) == 0
+    assert f"{FILE} (iapt-report runs=FOLDER shows it)" in capsys.readouterr().out
+    assert (run / FILE).read_bytes() == before
+
+
+def test_a_method_with_nothing_to_show_leaves_nothing_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = tiny_run(tmp_path, "method=bitfit", "hparams.max_steps=2")
+    assert not (plain / FILE).exists()
+    assert main(["inspect", str(plain), "device=cpu"]) == 0
+    assert "no learned function and no attention" in capsys.readouterr().out
+    assert not (plain / FILE).exists()
+
+
+def test_fixed_activations_are_no_learned_functions(tmp_path: Path) -> None:
+    fixed = tiny_run(tmp_path, "method=iapt", "variant=iapt_4", "hparams.max_steps=2")
+    found = read_inspection(fixed)
+    assert found is not None
+    assert (found.functions, len(found.prompts)) == ((), 2)
+
+
+def test_looking_leaves_no_hook_behind_even_if_it_fails(run: Path) -> None:
+    method = load_run(run, device="cpu").method
+    assert isinstance(method, Inspectable)
+    with pytest.raises(ZeroDivisionError):
+        method.attention(lambda: 1 // 0)
+    assert not any(module._forward_hooks for module in method.modules())
