@@ -13,15 +13,17 @@ from pathlib import Path
 
 from iapt.errors import DataError
 from iapt.files import write_text
+from iapt.reporting import measures
 from iapt.reporting.charts.comparison import Spot, tradeoff_chart
 from iapt.reporting.choices import choices_document
 from iapt.reporting.choose import Scope
 from iapt.reporting.ledger import ledger
+from iapt.reporting.measures import UNEQUAL, Standing
 from iapt.reporting.places import fill
 from iapt.reporting.rates import rates_document
 from iapt.reporting.render import DASH, MISSING, Entry, Grid, markdown_table
 from iapt.reporting.scale import settle
-from iapt.reporting.spec import load_table, unattainable_notes
+from iapt.reporting.spec import baseline, load_table, unattainable_notes
 from iapt.reporting.verdicts import claims_document
 from iapt.results.cells import Cell, collect
 from iapt.results.row_files import read_rows
@@ -89,17 +91,31 @@ def _small_scale(cells: Sequence[Cell]) -> str:
                 line[0].line.label,
                 _millions(one.cell.trained if one else None),
                 *(s.text if s else DASH for s in standings),
+                *_compared(standings[0]),
                 f"{memory:.0f}" if memory else DASH,
             ]
         )
     heads = [lines[0][k].column.head for k in tasks]
-    grid = Grid(["Method", "Trained", *heads, "Peak MiB"], body)
+    first = lines[0][tasks[0]].column.label
+    compared = [f"{first}: seeds", f"minus {baseline().label} (95 %)"]
+    grid = Grid(["Method", "Trained", *heads, *compared, "Peak MiB"], body)
     few = min(s.cell.rows[0].scores.n for line in lines for place in line if (s := place.standing))
     said = (
         f"{scope.words}, rates from a grid on other rows (`hparams=tuned`), median over seeds 0-4; (k/5) marks "
-        f"missing seeds, {DASH} a missing cell. {_error(few)} {NOT_SHOWN}"
+        f"missing seeds, {DASH} a missing cell. The difference is a mean over seeds and test items "
+        f"with its 95 % interval; that of one seed speaks of this one run only; {UNEQUAL}: trained parameters more than "
+        f"10 % from {baseline().label}'s. {_error(few)} {NOT_SHOWN}"
     )
     return f"{said}\n\n{markdown_table(grid)}"
+
+
+def _compared(standing: Standing | None) -> tuple[str, str]:
+    """Return the number of seeds, and the difference from the baseline with its interval."""
+    if standing is None:
+        return DASH, DASH
+    difference, around = measures.texts(("minus_baseline", "minus_interval"), standing)
+    both = difference if DASH in (difference, around) else f"{difference} ({around})"
+    return str(len(standing.values)), both
 
 
 def _rates(cells: Sequence[Cell]) -> str:

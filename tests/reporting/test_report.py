@@ -219,3 +219,27 @@ def test_the_environment_of_the_runs_and_of_the_page_is_stated() -> None:
     assert "aaaaaaaaaaaa with changes (1 row), bbbbbbbbbbbb (1 row)" in text
     assert "<td>cpu &lt;1&gt;</td>" in text
     assert "<td>2026-11-23</td>" in text
+
+
+def test_what_a_method_learned_is_drawn_and_hostile_tokens_are_text(tmp_path: Path) -> None:
+    rows = five("sst2", "iapt", [70.0, 71.0], **QUICK)
+    learned = {"name": "blocks <0>", "points": [[0.0, 0.5], [1.0, 1.25]]}
+    start = {"name": "GELU", "points": [[0.0, 0.0], [1.0, 1.0]]}
+    function = {"title": "f", "x_label": "s", "y_label": "R", "curves": [learned]}
+    found = {
+        "functions": [function | {"reference": start}],
+        "prompts": [{"tokens": ["good", HOSTILE[:-1]], "weights": {"mean": [0.2, 0.8]}}],
+    }
+    run_folder(tmp_path, rows[1].run_id, [])
+    (tmp_path / rows[1].run_id / "inspection.json").write_text(json.dumps(found))
+    text = html_report(Material(rows, collect(rows)[0], runs=tmp_path))
+    tags = parsed(text)
+    assert not {tag for tag, _ in tags.seen} & {"script", "img"}
+    assert "Inside: sst2, iapt, seed 1" in text
+    assert "Largest distance from GELU: blocks &lt;0&gt; 0.5." in text
+    assert "<title>f, and GELU (dashed)</title>" in text
+    assert '<span style="--w:25%" title="0.2">good</span>' in text
+    assert '<span style="--w:100%" title="0.8">&lt;script&gt;' in text
+    (tmp_path / rows[1].run_id / "inspection.json").write_text('{"prompts": 7}')
+    text = html_report(Material(rows, collect(rows)[0], runs=tmp_path))
+    assert "inspection.json: inspection.prompts" in text

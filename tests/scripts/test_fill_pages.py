@@ -63,13 +63,26 @@ def test_rows_of_the_small_scale_take_the_place_of_the_grid_of_rates() -> None:
     rows += five("sst2", "lora", [99.0] * 5)  # of the paper's setting
     text = small_scale(rows)
     assert "| Method" in text
-    assert re.search(r"SST-2 \(acc\) +\| RTE \(acc\) +\| Peak MiB", text)
+    heads = re.search(
+        r"SST-2 \(acc\) +\| RTE \(acc\) +\| SST-2: seeds +\| minus LoRA \(95 %\) +\| Peak MiB", text
+    )
+    assert heads
     found = {line[0]: line[1:] for line in lines(text)}
     assert len(found) == 14
-    assert found["LoRA"] == ["9.99M", "81.0", "–", "1500"]
-    assert found["IAPT (as described)"] == ["9.99M", "–", "60.0 (2/5)", "1500"]
+    assert found["LoRA"] == ["9.99M", "81.0", "–", "5", "–", "1500"]
+    assert found["IAPT (as described)"] == ["9.99M", "–", "60.0 (2/5)", "–", "–", "1500"]
     assert "99.0" not in text
     assert "about 1.0 points" in text  # 1,635 rows
+
+
+def test_a_method_stands_with_its_seeds_and_its_difference_from_lora() -> None:
+    rows = five("sst2", "lora", [80.0, 81.0, 82.0], **SMALL)
+    rows += five("sst2", "iapt", [84.0, 83.0], **SMALL) + five("sst2", "lpt", [83.0], **SMALL)
+    found = {line[0]: line[1:] for line in lines(small_scale(rows))}
+    assert found["LoRA"][1:4] == ["81.0 (3/5)", "3", "–"]
+    assert found["IAPT (as described)"][1:4] == ["83.5 (2/5)", "2", "+3.0 (-9.71 to +15.71)"]
+    assert found["LPT"][1:4] == ["83.0 (1/5)", "1", "+3.0"]
+    assert found["SSP"][1:4] == ["–"] * 3
 
 
 def test_a_block_that_nobody_makes_is_an_error_that_names_those_there_are() -> None:
