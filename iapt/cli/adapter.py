@@ -168,7 +168,9 @@ def _inspect(words: Words) -> None:
     from iapt.trained.adapters import find_run
 
     folder = find_run(words.names[0])
-    texts = [p.instruction for p in islice(predictions(folder), PROMPTS) if p.instruction]
+    texts = list(words.names[1:])
+    if not texts and (folder / "predictions.jsonl").is_file():
+        texts = [p.instruction for p in islice(predictions(folder), PROMPTS) if p.instruction]
     found = _load(words).inspect(texts)
     if found is None:
         print("This method has no learned function and no attention to show.")
@@ -265,9 +267,10 @@ COMMANDS = Commands(
         "inspect": (
             _command(
                 "inspect",
-                "RUN",
-                "inspection.json in a run's folder, for the report: learned functions, attention over prompts",
-                1,
+                'RUN ["TEXT" ...]',
+                "inspection.json in a run's folder, for the report: learned functions, and attention over the texts "
+                "(by default its first test prompts)",
+                None,
                 *LOADING,
             ),
             _inspect,

@@ -43,7 +43,7 @@ Pooler = Literal["attention", "segment_mean", "mean"]
 Norm = Literal["none", "block"]
 UpInit = Literal["normal", "transpose"]
 LONGEST_TEXT = 1_000  # characters
-SHOWN, MOST_GROUPS = 5.0, 64  # of the learned functions
+SHOWN, MOST_GROUPS = 3.0, 64  # learned functions are shown where they were fitted to GELU
 ACTIVATIONS = {"rational": Rational, "gelu": nn.GELU, "relu": nn.ReLU}
 
 

@@ -254,7 +254,7 @@ def _inspected(folder: Path) -> Iterator[Block]:
             name: Block("tokens", shaded(prompt.tokens, weights))
             for name, weights in prompt.weights.items()
         }
-        yield Block("choice", views, f"Prompt {number}, the darker the more weight:")
+        yield Block("choice", views, f"Prompt {number}, a stronger shade is more weight:")
 
 
 def _environment() -> Environment:

@@ -67,7 +67,7 @@ def tradeoffs(task: str, cells: Sequence[tuple[str, Cell]]) -> Iterator[tuple[st
 
 
 def ranges(task: str, cells: Sequence[tuple[str, Cell]]) -> str:
-    """Draw the scores of cells of one task: the mean with its 95 % interval, and a faint dot per seed.
+    """Draw the scores of cells of one task: the mean with its 95 % interval, and a tick per seed.
 
     An interval from a single seed speaks of one run only, so it is drawn thin.
     """

@@ -57,7 +57,7 @@ class Spot:
 
 
 def range_chart(methods: Sequence[Range], *, title: str, x_label: str) -> str:
-    """Draw one line per method: a faint dot per seed, the interval, and its middle.
+    """Draw one line per method: a tick per seed, the interval, and its middle.
 
     Returns:
         An ``<svg>`` element, or an empty string if there is nothing to draw.
@@ -80,7 +80,7 @@ def range_chart(methods: Sequence[Range], *, title: str, x_label: str) -> str:
             if method.interval and all(map(finite, method.interval)):
                 width = 0.8 if method.thin else 2.4
                 axes.plot(method.interval, (y, y), color=COLOURS[0], linewidth=width)
-            axes.plot(method.scores, [y] * len(method.scores), "o", color=FAINT, markersize=4)
+            axes.plot(method.scores, [y] * len(method.scores), "|", color=INK, markersize=7)
             axes.plot([method.middle], [y], "o", color=COLOURS[0], markersize=5)
         axes.set_yticks(range(len(drawn)), [short(method.label) for method in drawn])
         axes.set_ylim(len(drawn) - 0.5, -0.5)
