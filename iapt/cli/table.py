@@ -102,9 +102,10 @@ def _run(words: Words) -> None:
         _show(document, drawings, words["out"])
     if APART & set(names):
         messages = []
-    elif scoped:  # and what is not in this scope is named in the tables
-        named = tuple({cell.label for cell in cells if scope.takes(cell)})
-        messages = [message for message in messages if message.startswith(named)]
+    else:  # nothing about rows that these tables do not show; summary has all messages
+        shown = {cell.label for cell in cells if scope.takes(cell)}
+        hidden = tuple(f"{cell.label}:" for cell in cells if cell.label not in shown)
+        messages = [message for message in messages if not message.startswith(hidden)]
     for warning in [*warnings, *messages]:
         print(f"warning: {warning}", file=sys.stderr)
 

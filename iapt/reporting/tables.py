@@ -81,6 +81,8 @@ def score_table(
         document.notes.append(f"All of its runs: iapt-sweep +experiment={name}{scale}")
     used = {row.path for p in filled if p.standing for row in p.standing.cell.rows}
     document.notes.append(_other_rows(len(used), len(rows)))
+    if scope.is_paper and not used and table.model and _has_small(cells):
+        document.notes.append(f"iapt-table {name} scale=small shows rows of the small model.")
     document.commands = list(_commands(lines, scope))
     document.records = [_record(document.name, place) for line in lines for place in line]
     return document
@@ -169,6 +171,12 @@ def _record(name: str, place: Place) -> dict[str, object]:
         "paper_params_millions": place.line.params,
         **measures.record(measures.ORIGIN, place.standing),
     }
+
+
+def _has_small(cells: Sequence[Cell]) -> bool:
+    """Say whether there are rows at the small scale."""
+    small = Scope.called("small")
+    return any(small.names(cell) and cell.backbone == small.main_backbone for cell in cells)
 
 
 def _other_rows(used: int, total: int) -> str:

@@ -282,3 +282,28 @@ def test_paired_shows_every_two_methods_and_what_would_find_a_difference(
     assert "setting=0ther: no row has it; the rows have 5e771116" in capsys.readouterr().err
     assert main([*words, "detect=0"]) == 2
     assert "detect=0" in capsys.readouterr().err
+
+
+def test_a_table_warns_of_its_own_rows_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = {"backbone": "smollm2_135m", "hparams": "quick", "data": "sample"}
+    twice = [raw_row("boolq", "lora", 0, 70.0, setting=s * 8, **other) for s in "ab"]
+    undeclared = raw_row("boolq", "lora", 7, 86.0)
+    rows = store(tmp_path, [raw_row("boolq", "lora", 0, 86.0), undeclared, *twice])
+    assert main(["table1", f"rows={rows}", "out=none"]) == 0
+    said = capsys.readouterr()
+    assert "seed 7 left out" in said.err
+    assert "kept apart" not in said.err
+    assert "scale=small" not in said.out
+    assert main(["summary", f"rows={rows}", "out=none"]) == 0
+    assert "kept apart" in capsys.readouterr().out
+
+
+def test_an_empty_table_of_the_paper_points_to_the_rows_of_the_small_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = raw_row("boolq", "lora", 0, 70.0, backbone="smollm2_135m", hparams="tuned")
+    rows = store(tmp_path, [small])
+    assert main(["table1", f"rows={rows}", "out=none"]) == 0
+    assert "iapt-table table1 scale=small shows rows" in capsys.readouterr().out
