@@ -36,8 +36,8 @@ class Estimate:
     Attributes:
         seconds: wall time, if training is not stopped early.
         memory_mib: peak memory, counted as in a row.
-        disk_mib: adapter and predictions, which stay.
-        checkpoint_mib: the checkpoint, which goes when the run finishes.
+        disk_mib: adapter and predictions, which are kept.
+        checkpoint_mib: the checkpoint, which is removed when the run finishes.
         source: where time and memory come from.
     """
 

@@ -1,6 +1,6 @@
 """The manifest of a grid: its cells by name and hash, written before the first one runs.
 
-Paths in it are relative to its folder, so that the whole can be moved and be read from anywhere.
+Paths in it are relative to its folder, so that the folder can be moved and read from anywhere.
 """
 
 import os

@@ -31,7 +31,7 @@ class Line:
     """The cells that differ in their seed only.
 
     Attributes:
-        name: the method, and what else tells these cells from those of other lines.
+        name: the method, and whatever else distinguishes these cells from other lines.
         cells: one per seed.
         done: how many of them are finished.
         work: None if the sizes of the data are unknown.

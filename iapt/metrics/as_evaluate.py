@@ -3,8 +3,8 @@
 `evaluate.load(...)` fetches a script from the hub at run time, so nothing is loaded:
 `local_metric("f1_em")` is a metric over the pure functions of this package. All of them take
 texts, so that one `evaluate.combine` can feed several; None stands for an output that could not be
-parsed, and is wrong. A reference is a text or a list of texts, where a metric of one reference
-takes the first. A reference of `wikisql` is the JSON text of
+parsed, and is wrong. A reference is a text or a list of texts; a metric of one reference takes
+the first. A reference of `wikisql` is the JSON text of
 `{"sql": ..., "table": ...}`. Scores are 0-100.
 
     evaluate.combine([local_metric("accuracy"), local_metric("rouge_l")]).compute(

@@ -55,7 +55,7 @@ def final_number(text: str) -> str | None:
 
 
 def numbers_equal(left: str, right: str) -> bool:
-    """Return whether two texts have the same final number; without one a text equals nothing."""
+    """Return whether two texts have the same final number; a text without one equals nothing."""
     number = final_number(left)
     return number is not None and number == final_number(right)
 

@@ -1,4 +1,4 @@
-"""Aggregation shared by every metric: checked lengths, and a plain mean brought to 0-100.
+"""Aggregation shared by every metric: checked lengths, and a plain mean on the 0-100 scale.
 
 Per-example scores stay in 0-1 everywhere in this package; 0-100 appears here and nowhere else.
 """

@@ -1,4 +1,4 @@
-"""WikiSQL by execution (Appendix C.7): correct is what runs and obtains the gold query's result.
+"""WikiSQL by execution (Appendix C.7): a query is correct if it runs and obtains the gold result.
 
 The comparison is that of the official evaluator (salesforce/WikiSQL, `evaluate.py`): the two lists
 of results must be equal, in order, as Python compares them (3 = 3.0, but 3 is not "3"). So two
@@ -12,8 +12,8 @@ wrong answer: no exception, write or hang.
 
 Two differences on purpose. The official engine binds conditions by column name, so of two
 conditions on one column the first is silently compared with the second's value; here each keeps
-its own. And it fails where text without a number is compared with a real column; SQL text may say
-so, and runs by SQLite's rules (every text is above every number).
+its own. And it fails if text without a number is compared with a real column; here such a
+comparison follows SQLite's rules (every text is above every number).
 """
 
 import math
@@ -80,7 +80,7 @@ def structured_to_sql(sql: Mapping[str, Any], table: Mapping[str, Any]) -> str:
     """Write a structured WikiSQL query as valid SQL over the table's column names.
 
     Args:
-        sql: `sel`, `agg` and `conds`, the latter either three parallel lists (`column_index`,
+        sql: `sel`, `agg` and `conds`, where `conds` is either three parallel lists (`column_index`,
             `operator_index`, `condition`, as on Hugging Face) or a list of triples (as in the
             release files).
         table: `header` and `types`; `column_names` makes the names.
@@ -119,12 +119,12 @@ def execution_match(
     """Run a predicted query and the gold one, and compare as the official evaluator does.
 
     Args:
-        predicted: the model's SQL text; None is an output without any.
+        predicted: the model's SQL text; None is an output without SQL.
         sql: the gold structured query, as for `structured_to_sql`.
         table: `header`, `types` and `rows`.
 
     Returns:
-        The verdict; nothing the predicted text holds can raise.
+        The verdict; no predicted text can raise an error.
 
     Raises:
         MetricError: the gold query or the table is malformed.

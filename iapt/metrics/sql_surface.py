@@ -1,4 +1,4 @@
-"""What SQL a model may write: its text is read, checked and written anew, and never executed.
+"""What SQL a model may write: its text is parsed, checked and rewritten, and never executed.
 
 Allowed, in any letter case, over the one table called "table":
 
@@ -89,7 +89,7 @@ class RefusedSqlError(Exception):
 
 @dataclass(frozen=True)
 class SafeQuery:
-    """A query over col0, col1, ... in our own words: two pieces of SQL, the values for each `?`."""
+    """A query over col0, col1, ... in our own words: two pieces of SQL, and the value of each `?`."""
 
     select: str
     tail: str
@@ -120,10 +120,10 @@ def read_query(text: str, table: Mapping[str, Any]) -> SafeQuery:
 
 
 def _check_tokens(text: str, columns: Collection[str]) -> str:
-    """Refuse what is too long, too deep or of other tokens; return the text as the parser should read it.
+    """Refuse text that is too long, nested too deep or has other tokens; return it as the parser should read it.
 
-    SQLite takes many words for names that `sqlglot` keeps for itself (Date, Number, Text, Use, ...): where a
-    column is called so, the word is quoted. Whether SQLite takes it unquoted, SQLite is asked later.
+    SQLite takes many words for names that `sqlglot` keeps for itself (Date, Number, Text, Use, ...): if a
+    column has such a name, the word is quoted. SQLite is asked later whether it takes the word unquoted.
     """
     if len(text) > MAX_CHARACTERS:
         raise RefusedSqlError(f"refused: more than {MAX_CHARACTERS} characters")
@@ -153,7 +153,7 @@ def _check_tokens(text: str, columns: Collection[str]) -> str:
 
 
 def _only(node: exp.Expr, *allowed: str) -> None:
-    """Refuse a node that carries more than the named parts: what is not known is not passed on."""
+    """Refuse a node that carries more than the named parts: an unknown part is never passed on."""
     extra = [name for name, value in node.args.items() if value and name not in allowed]
     if extra:
         raise RefusedSqlError(f"refused: {node.key} with {', '.join(extra)}")
@@ -258,7 +258,7 @@ class _Writer:
         raise RefusedSqlError(f"refused: {node.key} is not an allowed condition")
 
     def _compare(self, operands: list[exp.Expr], write: Callable[..., str]) -> str:
-        """Write operands, one a column at least; its type decides how the literals are bound."""
+        """Write operands, at least one of them a column; its type decides how the literals are bound."""
         bare = [operand.unnest() for operand in operands]
         kinds = [
             self.types[self._column_index(operand)]

@@ -2,7 +2,7 @@
 
 Follows the official evaluation (salesforce/WikiSQL, `lib/dbengine.py`): columns `col0`, `col1`,
 ... of type text or real; text cells and text conditions in lower case; a condition on a real
-column is brought to a number, by its decimal reading or else by the first number in it.
+column becomes a number: its decimal reading, or else the first number in it.
 
 The sandbox: a fresh in-memory database per table, closed afterwards. An authorizer, set after the
 rows are in, lets a statement read this table and call the five aggregate functions, and nothing
@@ -84,7 +84,7 @@ def condition_value(value: Value, kind: ColumnType) -> Value:
         kind: the column's type.
 
     Returns:
-        Lower-cased text, or a number; on a real column text becomes a number if it has one in it.
+        Lower-cased text, or a number; on a real column text that contains a number becomes that number.
     """
     if not isinstance(value, str):
         return value
@@ -140,7 +140,7 @@ def run(
             model.
         where: what follows the FROM clause, likewise; may be empty.
         parameters: the values for its `?`.
-        max_rows: rows to fetch at most.
+        max_rows: the most rows to fetch.
 
     Raises:
         sqlite3.Error: the query failed, was not allowed or took too many steps.

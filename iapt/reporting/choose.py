@@ -36,7 +36,7 @@ class Scope:
 
     @classmethod
     def called(cls, name: str, **changes: str) -> "Scope":
-        """Return the scope `paper` or `small`, or another one near it: with some of its names changed."""
+        """Return the scope `paper` or `small`, or a variant of it with some names changed."""
         if name == "paper":
             return cls(**changes)
         small = load("setting")[name]

@@ -1,4 +1,4 @@
-"""On what the rows were run: versions, commits, machines, dates."""
+"""What the rows were run on: versions, commits, machines, dates."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ MOST = 8  # values of one line
 
 
 def environment(rows: Sequence[Row]) -> Grid:
-    """Lay out every value that the rows state, with the number of rows where they differ."""
+    """Lay out every value in the rows, with numbers of rows where they differ."""
     names = sorted({name for row in rows for name in row.versions})
     readers: dict[str, Callable[[Row], str]] = {
         "commit": _commit,

@@ -1,4 +1,4 @@
-"""The cells that a claim is judged by."""
+"""The cells that decide a claim."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The mark on a score that is not to be read alone, and the notes under a table that explain it."""
+"""The mark on a score that needs a caveat, and the notes under a table that give it."""
 
 from collections.abc import Iterable
 
@@ -9,12 +9,12 @@ MARK = "‡"
 
 
 def mark(cell: Cell) -> str:
-    """Return the mark if there is something to remark on the cell, else an empty text."""
+    """Return the mark if the cell has remarks, else an empty text."""
     return MARK if remarks(cell.rows) else ""
 
 
 def footnotes(shown: Iterable[tuple[str, str, Cell]]) -> list[str]:
-    """Explain the marks of a table, methods of one task with the same remarks in one note.
+    """Explain the marks of a table; methods of one task with the same remarks share a note.
 
     Args:
         shown: The task, the method and the cell of each score in the table.

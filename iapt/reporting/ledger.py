@@ -1,4 +1,4 @@
-"""What the literature says of IAPT and its baselines: printed figures of several papers, and where they disagree.
+"""What the literature says about IAPT and its baselines: printed figures of several papers, and where they disagree.
 
 The figures are in ``paper/ledger.yaml``, and the paper's own in its tables. Nothing here is computed from rows,
 and no figure of one paper can be subtracted from another's: sizes, splits and decoding differ.
@@ -78,7 +78,7 @@ def ledger() -> Document:
 
 
 def disagreements() -> Grid:
-    """Lay out by how much one of two methods leads in each paper, and whether the papers agree on the order."""
+    """Lay out the lead of one method over another in each paper, and whether the papers agree on the order."""
     left, right = map(_method, load("ledger")["compared"])
     leads = {paper: found for paper in _papers() if (found := _leads(paper))}
     lines = []

@@ -200,7 +200,7 @@ def family(standings: Iterable[Standing]) -> list[Standing]:
 
 
 def detectable_note(comparisons: Iterable[Comparison | None]) -> list[str]:
-    """Return the line that stands under every table that compares: the differences that it could find."""
+    """Return the line under every table of comparisons: the smallest differences that they could find."""
     sizes = sorted(c.detectable for c in comparisons if c and c.detectable is not None)
     span = " to ".join(dict.fromkeys(f"{size:.1f}" for size in (*sizes[:1], *sizes[-1:])))
     text = (

@@ -1,4 +1,4 @@
-"""Every two methods against each other, one matrix per setting and task."""
+"""Every pair of methods compared, one matrix per setting and task."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,7 +19,7 @@ INTRO = (
 
 
 def paired_document(cells: Sequence[Cell], detect: float = 1.0) -> Document:
-    """Compare every two methods of one setting and task.
+    """Compare every pair of methods of one setting and task.
 
     Args:
         cells: As `collect` returns them.

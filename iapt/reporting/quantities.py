@@ -82,7 +82,7 @@ def _size_record(
 def sizes_table(
     cells: Sequence[Cell], released: Mapping[str, tuple[Mapping[Split, int], str]]
 ) -> Document:
-    """Build Table 6: what our split rules make of the released data, the paper's sizes beside.
+    """Build Table 6: what our split rules make of the released data, beside the paper's sizes.
 
     Args:
         cells: Runs; those on hub data must agree with the rules, those on other data are listed.

@@ -1,4 +1,4 @@
-"""What methods cost and reach: any two of score, parameters, memory, time and adapter size against each other."""
+"""What methods cost and achieve: score, parameters, memory, time and adapter size, plotted in pairs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
@@ -38,7 +38,7 @@ AXES: Mapping[str, Axis] = {
 
 
 def tradeoffs(task: str, cells: Sequence[tuple[str, Cell]]) -> Iterator[tuple[str, str]]:
-    """Yield a name and a picture for every two measures that at least two of the cells have.
+    """Yield a name and a picture for every pair of measures that at least two of the cells have.
 
     Args:
         task: For the title.

@@ -265,7 +265,7 @@ def _ranges(cells: Sequence[Cell], metric: str | None, seed: int) -> float:
 
 
 def _bench(claim: Claim, evidence: Evidence) -> Finding:
-    """Efficiency is not in result rows."""
+    """Leave the claim open: result rows do not contain efficiency."""
     return Finding("not run", "iapt-bench measures this; result rows do not have it")
 
 

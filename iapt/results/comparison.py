@@ -167,7 +167,7 @@ def compare(left: Cell, right: Cell, metric: str | None = None) -> Comparison | 
 
 
 def compare_all(cells: Sequence[Cell]) -> list[Pair]:
-    """Compare every two of some cells, as one family of tests; pairs that are not comparable are left out."""
+    """Compare every pair of some cells, as one family of tests; pairs that are not comparable are left out."""
     found = [
         (left, right, comparison)
         for left, right in combinations(cells, 2)

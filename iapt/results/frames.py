@@ -38,7 +38,7 @@ def rows(folder: str | Path = "results/rows") -> "pd.DataFrame":
 
 
 def pairs(folder: str | Path = "results/rows") -> "pd.DataFrame":
-    """Return the comparison of every two methods of one setting and task, one line per pair.
+    """Return the comparison of every pair of methods of one setting and task, one line per pair.
 
     Columns: backbone, hparams, data, setting, task, left, right, difference (left minus right, in
     points), low, high (95 % interval), p, p_holm and p_bh (adjusted for all pairs of one setting and task),

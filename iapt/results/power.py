@@ -53,7 +53,7 @@ def needed_items(estimate: Estimate, difference: float) -> int | None:
 
 
 def _first(found: Callable[[int], float], difference: float) -> int | None:
-    """Return the first size from 2 to `MOST` at which `found`, which falls, is at most `difference`."""
+    """Return the first size from 2 to `MOST` at which the decreasing function `found` is at most `difference`."""
     sizes = range(2, MOST + 1)
     place = bisect_left(sizes, True, key=lambda size: found(size) <= difference)
     return sizes[place] if place < len(sizes) else None

@@ -1,4 +1,4 @@
-"""What a score is not to be read without: prompts that were cut, rows left out, outputs that could not be parsed."""
+"""The caveats of a score: prompts that were cut, rows left out, outputs that could not be parsed."""
 
 from collections.abc import Iterator, Sequence
 
@@ -21,7 +21,7 @@ def remarks(rows: Sequence[Row]) -> list[str]:
 
 
 def _found(row: Row) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield what is to be remarked, with its count and that of which it is a part (0 if unknown)."""
+    """Yield each remark with its count and the total that it is a part of (0 if unknown)."""
     sizes = dict(row.data.sizes)
     sizes["follow_ups"] = max(0, row.scores.n - sizes.get("test", row.scores.n))
     for split, count in row.data.truncated.items():

@@ -6,7 +6,7 @@ lone carriage return) are white space inside an answer, as they are for the offi
 
 
 def first_line(text: str) -> str:
-    """Return the first line with anything in it, stripped; empty text gives an empty line."""
+    """Return the first non-blank line, stripped; empty text gives an empty line."""
     return next((line.strip() for line in text.split("\n") if line.strip()), "")
 
 
@@ -16,5 +16,5 @@ def one_line(text: str) -> str:
 
 
 def whole_text(text: str) -> str | None:
-    """Return the text, stripped, or None where nothing is left."""
+    """Return the text, stripped, or None if nothing is left."""
     return text.strip() or None

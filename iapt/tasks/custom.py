@@ -98,7 +98,7 @@ class Custom(RowTask):
         )
 
     def parse(self, output: str, example: Example) -> str | None:
-        """Return what the metric looks at, or None where there is nothing."""
+        """Return the text that the metric scores, or None if there is none."""
         if self._rule == "number":
             return final_number(output)
         if self._evaluate or self._rule == "rouge-l":

@@ -57,7 +57,7 @@ class E2E(RowTask):
         ]
 
     def parse(self, output: str, example: Example) -> str | None:
-        """Return the whole text, or None where it is empty."""
+        """Return the whole text, or None if it is empty."""
         return whole_text(output)
 
     def score(self, parsed: Sequence[str | None], examples: Sequence[Example]) -> Scores:

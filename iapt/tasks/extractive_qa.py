@@ -55,7 +55,7 @@ class ExtractiveQA(RowTask):
         )
 
     def parse(self, output: str, example: Example) -> str | None:
-        """Return the first line with anything in it, or None for empty text."""
+        """Return the first non-blank line, or None for empty text."""
         return first_line(output) or None
 
     def score(self, parsed: Sequence[str | None], examples: Sequence[Example]) -> Scores:

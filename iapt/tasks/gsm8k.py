@@ -34,7 +34,7 @@ class GSM8K(RowTask):
         return Example(identity, {"ref": field_text(row, "question", identity)}, answer, (number,))
 
     def parse(self, output: str, example: Example) -> str | None:
-        """Return the final number in canonical form, or None where there is none."""
+        """Return the final number in canonical form, or None if there is none."""
         return final_number(output)
 
     def score(self, parsed: Sequence[str | None], examples: Sequence[Example]) -> Scores:

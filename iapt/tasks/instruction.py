@@ -29,7 +29,7 @@ class FreeText(RowTask):
         super().__init__(fields=("query",), **common)
 
     def parse(self, output: str, example: Example) -> str | None:
-        """Return the whole text, or None where it is empty."""
+        """Return the whole text, or None if it is empty."""
         return whole_text(output)
 
     def score(self, parsed: Sequence[str | None], examples: Sequence[Example]) -> Scores:
@@ -143,10 +143,10 @@ class MTBench(FreeText):
 
 
 def two_texts(turns: Any) -> list[str]:
-    """Return what MT-Bench has for its two turns, if it is two texts.
+    """Return the texts of MT-Bench's two turns.
 
     Raises:
-        ValueError: it is not.
+        ValueError: the value is not two texts.
     """
     if (
         not isinstance(turns, list)
@@ -209,12 +209,12 @@ class Alpaca(FreeText):
         return {**super().releases(), **self.test.releases()}
 
     def check_sizes(self, source: Source, dataset: str) -> dict[str, int]:
-        """Return the rows of each released split of either data set."""
+        """Return the number of rows in each released split of either data set."""
         if dataset == self.test.dataset:
             return self.test.check_sizes(source, dataset)
         return super().check_sizes(source, dataset)
 
     def split_report(self, source: Source) -> dict[str, Any]:
-        """Say how each split was made, the test split by the other task."""
+        """Describe how each split was made; the other task describes the test split."""
         test = self.test.split_report(source)["test"]
         return {**super().split_report(source), "test": {"dataset": self.test.dataset, **test}}

@@ -74,9 +74,9 @@ class WikiSQL(RowTask):
         return made
 
     def parse(self, output: str, example: Example) -> str | None:
-        """Return the text, or the query in it if the rest is talk about it, or None where it is empty.
+        """Return the text, or the query in it if the rest is talk about it, or None if it is empty.
 
-        Talk is what stands around a single code fence, a lead such as "SQL:", and an explanation behind a
+        Talk is the text around a single code fence, a lead such as "SQL:", and an explanation behind a
         semicolon or a blank line.  The latter two are removed only if a query that may be run is left.
         """
         fenced = _FENCED.findall(output)
@@ -137,7 +137,7 @@ def check_cells(table: Mapping[str, Any]) -> None:
     """Refuse a table that no database can hold, before a run is spent on it.
 
     Raises:
-        MetricError: there are too many columns, a row has not one cell for each, or a cell is not text or a
+        MetricError: there are too many columns, a row does not have one cell for each, or a cell is not text or a
             number.
     """
     if len(table["header"]) > MOST_COLUMNS:

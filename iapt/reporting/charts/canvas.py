@@ -1,4 +1,4 @@
-"""What all pictures share: style, colours, and the way from a figure to SVG."""
+"""What all pictures share: style, colours, and the conversion of a figure to SVG."""
 
 import io
 import re
@@ -55,7 +55,7 @@ def new_figure(height: float = HEIGHT) -> Figure:
 
 
 def svg_of(figure: Figure, title: str) -> str:
-    """Return a figure as an ``<svg>`` element with an accessible title, without prologue and unused identifiers."""
+    """Return a figure as an ``<svg>`` element with an accessible title, without a prologue or unused identifiers."""
     file = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(file, format="svg", metadata=nothing)
@@ -66,7 +66,7 @@ def svg_of(figure: Figure, title: str) -> str:
 
 
 def short(label: str) -> str:
-    """Return a label on one line, cut to the letters that there is room for."""
+    """Return a label on one line, cut to the letters that fit."""
     return clean(label)[:LONGEST]
 
 

@@ -89,7 +89,7 @@ def range_chart(methods: Sequence[Range], *, title: str, x_label: str) -> str:
 
 
 def pareto_front(spots: Sequence[Spot], *, x_up: bool, y_up: bool) -> list[Spot]:
-    """Return the methods that no other one beats: at least as good in both measures and better in one.
+    """Return the methods that no other method beats: at least as good in both measures and better in one.
 
     Args:
         spots: The methods.
@@ -154,7 +154,7 @@ def tradeoff_chart(
 
 
 def _label_spots(axes: Axes, spots: Sequence[Spot], front: Sequence[Spot]) -> None:
-    """Print each label where it covers the least of points, other labels and the picture's edge."""
+    """Print each label where it least covers points, other labels and the picture's edge."""
     points = axes.transData.transform([(spot.x, spot.y) for spot in spots])
     unit = axes.figure.dpi / 72
     frame = axes.get_window_extent()
