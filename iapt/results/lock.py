@@ -33,7 +33,9 @@ def acquire(folder: Path, seconds: float) -> BaseFileLock | None:
         except (Timeout, PermissionError):
             raise
         except OSError:  # such as NFS without its lock service
-            return _acquired(SoftFileLock(folder / SOFT, thread_local=False), seconds)
+            # filelock 4.1 removes a dead holder's file in one attempt and takes the lock in the next.
+            patience = max(seconds, 0.2) if seconds >= 0 else seconds
+            return _acquired(SoftFileLock(folder / SOFT, thread_local=False), patience)
     except Timeout:
         return None
     except OSError as error:
