@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import Any
 
 import torch
@@ -17,7 +16,8 @@ from iapt.data.tokens import Tokens
 from iapt.data.truncation import fitting
 from iapt.evaluation import encode_to_learn
 from iapt.inference import serving
-from iapt.inference.contenders import PEER_TRAINER, decoding, training
+from iapt.inference.contenders import decoding
+from iapt.inference.contest import Contest
 from iapt.inference.efficiency import Timing, measure_in_turn, reading_seconds
 from iapt.inference.instruction import APPENDIX_G, FILLER
 from iapt.plan import Plan
@@ -243,47 +243,49 @@ def _shape(owners: Sequence[int]) -> tuple[int, ...]:
 
 
 def train(bench: Bench) -> Report:
-    """Measure seconds per optimizer step on the same rows."""
-    settings, plan, tokenizer, backbone = (
-        bench.settings,
-        bench.plan,
-        bench.tokenizer,
-        bench.backbone,
-    )
-    batch, steps = settings["batch"], settings["steps"]
-    examples = plan.task.examples("train", plan.source)[: batch * steps]
+    """Measure optimizer steps on the same rows, in every dtype, beside Trainer and peft."""
+    settings, data = bench.settings, _rows(bench)
+    methods = {name: (plan.method, plan.hparams) for name, plan in bench.plans.items()}
+    backbones = {_name_of(bench.backbone): bench.backbone} | {
+        dtype: _cast(bench, dtype) for dtype in settings["dtypes"] if dtype != "auto"
+    }
+    contest = Contest(backbones, methods, data, settings["batch"])
+    with progress("training", "measurement", settings["repeats"] * len(contest.learners)) as bar:
+        for _ in range(settings["repeats"]):
+            for key in contest.learners:
+                bar.set_postfix_str(" ".join(key))
+                contest.measure(key)
+                bar.update()
+    return {
+        "batch": settings["batch"],
+        "examples": len(data.examples),
+        "tokens": sum(data.sizes),
+        "peak_rate": contest.rates,
+        "losses": contest.losses,
+        "rows": contest.rows(),
+    }
+
+
+def _rows(bench: Bench) -> Data:
+    """Return the rows that training steps visit."""
+    plan, tokenizer = bench.plan, bench.tokenizer
+    examples = plan.task.examples("train", plan.source)
+    examples = examples[: bench.settings["batch"] * bench.settings["steps"]]
     tokens = Tokens(tokenizer, plan.backbone.template, plan.backbone.bos, plan.max_length)
     encoded = encode_to_learn(plan.task, examples, tokens)
     found = fitting(examples, encoded, plan.max_length, plan.place, skip=False)
-    data = Data(found.encoded, tokenizer.pad_token_id, tokenizer.eos_token_id)
-    contenders = training(
-        backbone,
-        {name: (p.method, p.hparams) for name, p in bench.plans.items()},
-        data,
-        batch,
-        steps,
-    )
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    repeats = settings["repeats"]
-    with progress("training", "measurement", repeats * len(contenders)) as bar:
-        for _ in range(repeats):
-            for name, contender in contenders.items():
-                bar.set_postfix_str(name)
-                seconds[name].append(contender())
-                bar.update()
-    print(f"\ntrain {steps} steps of {batch} examples, {sum(data.sizes)} tokens in total")
-    peer = median(seconds[PEER_TRAINER])
-    rows = [
-        {"what": name, "seconds_per_step": median(taken), "speed_to_trainer_peft": peer / median(taken),
-         "seconds": taken}
-        for name, taken in seconds.items()
-    ]  # fmt: skip
-    for row in rows:
-        print(
-            f"  {row['what']:<34} {row['seconds_per_step']:7.3f} s a step"
-            f"   {row['speed_to_trainer_peft']:5.2f} x the speed of Trainer + peft"
-        )
-    return {"batch": batch, "steps": steps, "tokens": sum(data.sizes), "rows": rows}
+    return Data(found.encoded, tokenizer.pad_token_id, tokenizer.eos_token_id)
+
+
+def _name_of(backbone: Backbone) -> str:
+    return str(backbone.model.dtype).removeprefix("torch.")
+
+
+def _cast(bench: Bench, dtype: str) -> Backbone:
+    """Return the backbone in another dtype: a model of its own."""
+    if dtype == _name_of(bench.backbone):
+        return bench.backbone
+    return load_backbone(replace(bench.plan.backbone, dtype=dtype), bench.device).backbone
 
 
 BENCHMARKS: Mapping[str, Callable[[Bench], Report]] = {

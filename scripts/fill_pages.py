@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from iapt.errors import DataError
-from iapt.files import write_text
+from iapt.files import read_json, write_text
 from iapt.reporting import measures
+from iapt.reporting.benchmarks import DOCUMENTS
 from iapt.reporting.charts.comparison import Spot, tradeoff_chart
 from iapt.reporting.choices import choices_document
 from iapt.reporting.choose import Scope
@@ -21,7 +22,7 @@ from iapt.reporting.ledger import ledger
 from iapt.reporting.measures import UNEQUAL, Standing
 from iapt.reporting.places import fill
 from iapt.reporting.rates import rates_document
-from iapt.reporting.render import DASH, MISSING, Entry, Grid, markdown_table
+from iapt.reporting.render import DASH, MISSING, Document, Entry, Grid, markdown_table
 from iapt.reporting.scale import settle
 from iapt.reporting.spec import baseline, load_table, unattainable_notes
 from iapt.reporting.verdicts import claims_document
@@ -29,8 +30,9 @@ from iapt.results.cells import Cell, collect
 from iapt.results.row_files import read_rows
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "DEVIATIONS.md", "docs/evidence.md")
+PAGES = ("README.md", "DEVIATIONS.md", "docs/evidence.md", "docs/speed.md")
 PICTURE = "docs/small_scale.svg"
+BENCH = "results/bench/smollm2_135m.json"
 TASK = "sst2"
 BLOCK = re.compile(r"(<!-- block (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NOT_SHOWN = (
@@ -50,6 +52,9 @@ def main(root: Path = ROOT) -> int:
         text = (root / page).read_text(encoding="utf-8")
         write_text(root / page, filled(text, cells))
         print(f"Written: {page}")
+    for name, drawing in _benchmarks(root)[1].items():
+        write_text(root / "docs" / name, drawing + "\n")
+        print(f"Written: docs/{name}")
     write_text(root / PICTURE, _picture(cells) + "\n")
     print(f"Written: {PICTURE}")
     return 0
@@ -179,6 +184,31 @@ def _claims(cells: Sequence[Cell]) -> str:
     return markdown_table(Grid(["Scale", "Claims", *VERDICTS], lines))
 
 
+def _benchmarks(root: Path = ROOT) -> tuple[list[Document], dict[str, str]]:
+    """Return the tables and pictures of `make bench`, as far as it has been run in today's form."""
+    path = root / BENCH
+    report = read_json(path) if path.is_file() else {}
+    documents, drawings = list[Document](), dict[str, str]()
+    for what, lay_out in DOCUMENTS.items():
+        if report.get(what, {}).get("machine"):  # older measurements lack it
+            document, more = lay_out(path.stem, report[what])
+            documents.append(document)
+            drawings |= more
+    return documents, drawings
+
+
+def _bench(_: Sequence[Cell]) -> str:
+    documents, drawings = _benchmarks()
+    if not documents:
+        return "`make bench` has not been run since it measures all of this; its table and pictures will stand here."
+    parts = []
+    for document in documents:
+        grids = "\n\n".join(markdown_table(grid) for grid in document.grids)
+        parts += [f"**{document.title}**", grids, "\n".join(f"- {note}" for note in document.notes)]
+    pictures = [f"![{name.removesuffix('.svg')}]({name})" for name in drawings]
+    return "\n\n".join([*parts, *pictures])
+
+
 VERDICTS = ("reproduced", "contradicted", "undecided", "not run")
 
 
@@ -226,6 +256,7 @@ BLOCKS: Mapping[str, Block] = {
     "open_choices": _open_choices,
     "ledger": _ledger,
     "unattainable": _unattainable,
+    "bench": _bench,
 }
 
 if __name__ == "__main__":

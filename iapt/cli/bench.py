@@ -3,7 +3,8 @@
 decode   bare, each method, transformers' `generate` bare and over a peft LoRA
 table4   the same on Appendix G's instruction, with merged methods, and the limit that memory sets
 tenants  batches whose rows have adapters of their own, beside peft's mixed batch
-train    one optimizer step of each method beside transformers' Trainer over a peft LoRA, on the same rows
+train    optimizer steps of each method beside transformers' Trainer over a peft LoRA, on the same rows; their
+         share of the rate at which the machine multiplies matrices of these shapes; memory
 
 Everything is written to BACKBONE.json; each part keeps the settings, machine and versions of its measurement.
 """
@@ -22,9 +23,11 @@ from iapt.errors import ConfigError
 if TYPE_CHECKING:
     from iapt.benchmarks import Bench
 
+DTYPES = ("float32", "bfloat16")
 POPULARITIES = ("identical", "distinct", "uniform", "zipf")
 # What a benchmark has in place of a key's default.
 OWN_DEFAULTS = {"tenants": {"instruction_tokens": 64, "new_tokens": 16}}
+ALL = ("table4", "decode", "tenants", "train")
 
 COMMAND = Command(
     name="iapt-bench",
@@ -34,29 +37,32 @@ COMMAND = Command(
     keys=[
         Key("what", "decode: tokens per second; table4: the same as in Appendix G; tenants: rows with adapters "
             "of their own; train: seconds per step", ("decode", "train"),
-            some_of("decode", "table4", "tenants", "train")),
+            some_of(*ALL)),
         Key("backbone", "an entry of configs/backbone/", "smollm2_135m"),
         Key("task", "an entry of configs/task/, whose rows train the methods", "boolq"),
         Key("data", "the data: sample, hub or a folder", "sample"),
-        Key("methods", "entries of configs/method/, or all; table4 has the table's own", ("lora", "iapt"), some_of()),
+        Key("methods", "entries of configs/method/, or all (default: those of the paper's Table 4)", (), some_of(),
+            shown="NAMES"),
         Key("beams", "beam sizes, 1 to 16", ("1", "3"), some_of(*map(str, range(1, 17)))),
         Key("instruction_tokens", "length of the instruction (Appendix G); tenants have 64", 274, whole(1)),
         Key("new_tokens", "length of the answer (Appendix G); tenants have 16", 32, whole(1)),
-        Key("tenants", "tenants: rows of a batch", (1, 8, 32), numbers(1)),
+        Key("tenants", "tenants: rows of a batch", (1, 4, 16), numbers(1)),
         Key("pools", "tenants: how many there are to draw from", (1, 100), numbers(1)),
-        Key("popularity", f"tenants: {', '.join(POPULARITIES)}", ("identical", "distinct", "zipf"),
+        Key("popularity", f"tenants: {', '.join(POPULARITIES)}", ("identical", "distinct"),
             some_of(*POPULARITIES)),
         Key("weights", "random makes weights of the backbone's shape in memory, for speed alone (decode, table4)",
             "trained", one_of("trained", "random")),
-        Key("batch", "examples per step", 8, whole(1)),
-        Key("steps", "training steps per repeat", 3, whole(1)),
-        Key("repeats", "timed repeats", 5, whole(1)),
+        Key("batch", "train: examples per step", 16, whole(1)),
+        Key("steps", "train: steps per repeat", 2, whole(1)),
+        Key("dtypes", f"train: {', '.join(DTYPES)}, beside the backbone's own", ("auto",), some_of("auto", *DTYPES)),
+        Key("repeats", "timed repeats", 3, whole(1)),
         Key("warmup", "repeats before timing starts", 1, whole()),
         Key("device", "auto, cpu, cuda or cuda:N", "auto"),
         Key("out", "the folder for BACKBONE.json", "results/bench"),
         *OWN_ENTRIES,
     ],
-    notes="The paper's Table 4 (a GPU): iapt-bench what=table4 backbone=llama2_7b\n"
+    notes="Everything, in half an hour on two cores: make bench\n"
+    "The paper's Table 4 (a GPU): iapt-bench what=table4 backbone=llama2_7b\n"
     "The same without its weights: iapt-bench what=table4 backbone=llama2_7b weights=random repeats=2\n"
     "Many tenants: iapt-bench what=tenants tenants=1,2,4,8,16,32 pools=1,10,100,1000 repeats=3\n"
     "Every method's training step: iapt-bench what=train methods=all task=sst2",
@@ -108,11 +114,12 @@ def _bench(words: Words) -> None:
 
 def _methods(what: str, words: Words, settings: dict[str, Any]) -> tuple[str, ...]:
     """Return the methods that a benchmark compares."""
-    if what == "table4" and "methods" not in words.given:
-        from iapt.reporting.spec import load
+    if "methods" in words.given:
+        return tuple(settings["methods"])
+    from iapt.reporting.spec import load
 
-        return tuple(load("table4")["measured"])
-    return tuple(settings["methods"])
+    spec = load("table4")
+    return tuple(spec["measured" if what == "table4" else "compared"])
 
 
 def _about(bench: "Bench") -> dict[str, Any]:

@@ -6,9 +6,11 @@ returned answer per second of wall time, prefill included; it does not count eac
 time to the first token, and a decoding step is what the other tokens take, each.
 """
 
+import ctypes
+import gc
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from statistics import median, quantiles
 
@@ -123,6 +125,25 @@ def timed(run: Callable[[], object], device: torch.device) -> tuple[float, float
         torch.cuda.synchronize(device)
     seconds = time.perf_counter() - started
     return seconds, peak_memory_mib(device)
+
+
+def peak_with_weights(
+    run: Callable[[], float], model: torch.nn.Module, device: torch.device
+) -> tuple[float, float]:
+    """Return what a call returns, and the memory that it and the model's weights take at its peak (MiB).
+
+    What else the process holds does not count, so that several things can be measured in one process: on a
+    CPU, memory that was freed goes back to the system first.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library than glibc's
+        ctypes.CDLL(None).malloc_trim(0)
+    reset_peak_memory(device)
+    before = peak_memory_mib(device)
+    found = run()
+    added = peak_memory_mib(device) - before
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    return found, added + weights / 2**20
 
 
 @torch.no_grad()

@@ -5,11 +5,17 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from iapt.backbone.base import Backbone
 from iapt.data.encode import Batch
 from iapt.errors import ConfigError
+from iapt.methods.base import Method
+from iapt.methods.peft_format import save_peft
+from iapt.training.step import Data, response
 
 TARGETS = {
     "llama": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
@@ -47,7 +53,7 @@ def peft_lora(backbone: Backbone) -> Iterator[Any]:
 
 
 def trainer_seconds(backbone: Backbone, batches: Sequence[Batch]) -> float:
-    """Return the seconds per optimizer step of transformers' Trainer over a peft LoRA.
+    """Return the seconds that transformers' Trainer over a peft LoRA takes for optimizer steps.
 
     Args:
         backbone: the backbone whose weights it uses.
@@ -57,12 +63,7 @@ def trainer_seconds(backbone: Backbone, batches: Sequence[Batch]) -> float:
     from transformers.trainer_callback import PrinterCallback
 
     def load(items: list[dict[str, int]]) -> dict[str, Any]:
-        batch = batches[items[0]["index"]]
-        return {
-            "input_ids": batch.input_ids,
-            "attention_mask": batch.attention_mask.long(),
-            "labels": batch.labels,
-        }
+        return _inputs(batches[items[0]["index"]])
 
     with tempfile.TemporaryDirectory() as folder, peft_lora(backbone) as model:
         trainer = Trainer(
@@ -77,6 +78,7 @@ def trainer_seconds(backbone: Backbone, batches: Sequence[Batch]) -> float:
                 logging_strategy="no",
                 remove_unused_columns=False,
                 use_cpu=backbone.device.type == "cpu",
+                train_sampling_strategy="sequential",
             ),
             train_dataset=[{"index": i} for i in range(len(batches))],
             data_collator=load,
@@ -93,4 +95,45 @@ def trainer_seconds(backbone: Backbone, batches: Sequence[Batch]) -> float:
         trainer.training_step = stamped
         trainer.train()
         ended = time.perf_counter()
-    return (ended - started[1]) / (len(batches) - 1)
+    return ended - started[1]
+
+
+def losses_of_both(backbone: Backbone, method: Method, data: Data) -> tuple[float, float]:
+    """Return the loss of the same rows by our engine and by peft over transformers' own model.
+
+    Args:
+        backbone: left detached.
+        method: one that peft also has; its parameters are moved a little, so that it changes the model.
+        data: rows of one batch.
+    """
+    from peft import PeftModel
+
+    with torch.no_grad():
+        draw = torch.Generator().manual_seed(0)
+        for p in method.parameters():
+            p += 0.02 * torch.randn(p.shape, generator=draw).to(p)
+    batch = data.batch(range(len(data.examples))).to(backbone.device)
+    backbone.detach()
+    method.attach(backbone)
+    with torch.no_grad():
+        found = response(backbone, batch, data.eos_token_id)
+    backbone.detach()
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        save_peft(Path(folder), method, backbone, None)
+        model = PeftModel.from_pretrained(backbone.model, folder)
+        try:
+            with torch.no_grad():
+                theirs = model(**_inputs(batch)).loss
+        finally:
+            model.unload()
+            backbone.model.requires_grad_(False)
+    return float(found.loss) / found.tokens, float(theirs)
+
+
+def _inputs(batch: Batch) -> dict[str, Any]:
+    return {
+        "input_ids": batch.input_ids,
+        "attention_mask": batch.attention_mask.long(),
+        "labels": batch.labels,
+    }

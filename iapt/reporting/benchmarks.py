@@ -1,4 +1,4 @@
-"""Tables and pictures of what `iapt-bench` measured: Table 4, and batches of many tenants."""
+"""Tables and pictures of what `iapt-bench` measured: Table 4, batches of many tenants, training."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +21,10 @@ TABLE4_HEAD = (
 TENANTS_HEAD = (
     *("Rows", "Distinct", "Pool", "Popularity", "Served by", "Seconds", "of bare", "5-95 %"),
     *("Token (ms)", "of bare", "MiB per tenant"),
+)
+TRAIN_HEAD = (
+    *("Trained by", "dtype", "Rows/s", "of Trainer", "5-95 %", "of Trainer, alike", "5-95 %"),
+    *("of peak", "Memory (MiB)", "of Trainer's"),
 )
 
 
@@ -200,7 +204,43 @@ def tenants_document(backbone: str, report: Report) -> tuple[Document, dict[str,
     return document, ({f"{backbone}-tenants.svg": drawing} if drawing else {})
 
 
+def train_document(backbone: str, report: Report) -> tuple[Document, dict[str, str]]:
+    """Lay out a measurement of training steps."""
+    length = report["tokens"] / report["examples"]
+    title = f"Training {backbone}: {report['batch']} rows a step, {length:.0f} tokens a row"
+    document = Document(f"{backbone}-train", title, notes=[_origin(backbone, report)])
+    rates = ", ".join(
+        f"{rate / 1e9:.0f} GFLOP/s ({dtype})" for dtype, rate in report["peak_rate"].items()
+    )
+    document.notes += [
+        "Of Trainer: times as fast as Trainer and peft with random batches in the first dtype; alike: with batches of "
+        f"similar length in the same dtype. Of peak: of the measured rate of this backbone's matrix products, {rates}; "
+        "only products of linear maps on real tokens count. Memory is that of weights and steps.",
+        *(
+            f"The same rows with the same parameters: loss {ours:.6f} with {name}, {theirs:.6f} with peft's."
+            for name, (ours, theirs) in report["losses"].items()
+        ),
+    ]
+    lines: list[Line] = []
+    for row in report["rows"]:
+        entries = [str(row["what"]), str(row["dtype"]), number(row["examples_per_second"], 2)]
+        for peer in ("usual", "grouped"):
+            low, high = row[f"speed_to_{peer}_5_95"]
+            entries += [number(row[f"speed_to_{peer}"], 2), f"{low:.2f} to {high:.2f}"]
+        share = row.get("share_of_peak")
+        entries += [
+            DASH if share is None else f"{100 * share:.0f} %",
+            number(row["peak_mib"], 0),
+            number(row["memory_to_usual"], 2),
+        ]
+        lines.append([*entries])
+        document.records.append({k: v for k, v in row.items() if not isinstance(v, list)})
+    document.grids.append(Grid(TRAIN_HEAD, lines))
+    return document, {}
+
+
 DOCUMENTS: Mapping[str, Callable[[str, Report], tuple[Document, dict[str, str]]]] = {
     "table4": table4_document,
     "tenants": tenants_document,
+    "train": train_document,
 }

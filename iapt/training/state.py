@@ -107,27 +107,30 @@ class Run:
 
     def one_step(self) -> float:
         """Run one optimizer step (and the Θ step before it); returns the training loss."""
-        progress = Progress(self.history.step + 1, self.total_steps)
         self.backbone.train(True)
         self.method.train()
         batch = next(self.sampler)
         if self.arch and self.history.step % self.hparams.arch_every == 0:
-            if isinstance(self.method, Searched):
-                self.method.on_arch_step_start(progress)
-            backbone, outer = self.backbone, (self.outer, next(self.outer_sampler))
-            if self.order == 2:
-                unrolled_arch_step(
-                    backbone,
-                    self.method,
-                    outer,
-                    (self.train, batch),
-                    self.weights,
-                    self.budget,
-                )
-            else:
-                arch_step(backbone, self.method, *outer, self.budget)
-            self.arch.apply()
-            self.arch.zero()
+            self.step_arch(batch)
+        return self.step_weights(batch)
+
+    def step_arch(self, batch: list[int]) -> None:
+        """Step Θ on the next batch of the outer data; `batch` is the one that the weights step on afterwards."""
+        assert self.arch
+        if isinstance(self.method, Searched):
+            self.method.on_arch_step_start(self._progress)
+        outer = self.outer, next(self.outer_sampler)
+        if self.order == 2:
+            inner = self.train, batch
+            unrolled_arch_step(self.backbone, self.method, outer, inner, self.weights, self.budget)
+        else:
+            arch_step(self.backbone, self.method, *outer, self.budget)
+        self.arch.apply()
+        self.arch.zero()
+
+    def step_weights(self, batch: list[int]) -> float:
+        """Step Ω on a batch; returns its loss."""
+        progress = self._progress
         self.method.on_step_start(progress)
         loss = weight_step(self.backbone, self.method, self.train, batch, self.budget)
         self.weights.apply()
@@ -136,6 +139,10 @@ class Run:
         self.history.step += 1
         self.history.trained_tokens += sum(self.train.sizes[i] for i in batch)
         return loss
+
+    @property
+    def _progress(self) -> Progress:
+        return Progress(self.history.step + 1, self.total_steps)
 
     @property
     def is_due(self) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from iapt.cli.bench import main
+from iapt.inference.learners import PEER_GROUPED, PEER_RANDOM
 
 TINY = ("backbone=tiny_llama", "task=sst2", "device=cpu", "repeats=1", "steps=1", "batch=2")
 
@@ -36,22 +37,31 @@ def test_a_wrong_word_is_named_before_anything_is_loaded(
 def test_help_names_every_key_with_its_default(capsys: pytest.CaptureFixture[str]):
     assert main(["--help"]) == 0
     page = capsys.readouterr().out
-    for word in ("what=decode,train", "methods=lora,iapt", "beams=1,3", "instruction_tokens=274"):
+    for word in ("what=decode,train", "methods=NAMES", "beams=1,3", "instruction_tokens=274"):
         assert word in page
 
 
-def test_training_is_timed_beside_trainer_and_a_bilevel_method_comes_twice(
+def test_training_is_timed_beside_trainer_in_every_dtype(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    assert main([*TINY, "what=train", "methods=iapt,ssp", f"out={tmp_path}"]) == 0
-    report = json.loads((tmp_path / "tiny_llama.json").read_text())
-    rows = {row["what"]: row for row in report["train"]["rows"]}
-    peer = "transformers Trainer, peft LoRA"
-    assert list(rows) == ["iapt", "iapt, and a Θ step each", "ssp", peer]
-    assert rows[peer]["speed_to_trainer_peft"] == 1
-    assert all(row["seconds_per_step"] > 0 for row in rows.values())
-    assert report["train"]["settings"]["batch"] == 2
-    assert "x the speed of Trainer + peft" in capsys.readouterr().out
+    words = ["what=train", "methods=iapt,lora", "dtypes=bfloat16", f"out={tmp_path}"]
+    assert main([*TINY, *words]) == 0
+    report = json.loads((tmp_path / "tiny_llama.json").read_text())["train"]
+    ours = ["iapt", "iapt, Θ step", "lora"]
+    rows = {(row["what"], row["dtype"]): row for row in report["rows"]}
+    assert list(rows) == [
+        *((name, "float32") for name in (*ours, PEER_RANDOM, PEER_GROUPED)),
+        *((name, "bfloat16") for name in (*ours, PEER_GROUPED)),
+    ]
+    assert rows[PEER_RANDOM, "float32"]["speed_to_usual"] == 1
+    assert rows[PEER_GROUPED, "bfloat16"]["speed_to_grouped"] == 1
+    assert all(row["peak_mib"] > 0 for row in rows.values())
+    assert rows["iapt", "float32"]["share_of_peak"] > 0
+    mine, theirs = report["losses"]["lora"]
+    assert abs(mine - theirs) < 1e-5
+    assert report["settings"]["batch"] == 2
+    assert "of peak" in capsys.readouterr().out
+    assert (tmp_path / "tiny_llama-train.md").is_file()
 
 
 def test_decoding_is_timed_bare_with_each_method_and_by_the_peers(tmp_path: Path):

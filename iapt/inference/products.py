@@ -1,0 +1,102 @@
+"""Matrix products of a training step: how many there are, and how fast this machine makes them.
+
+Counted are the products of linear maps, the backbone's and a method's, in the forward and the backward
+pass; attention's own products are left out, and so is everything elementwise.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from iapt.backbone.base import Backbone
+from iapt.training.step import Data
+
+ATEN = torch.ops.aten
+PRODUCTS = (ATEN.mm, ATEN.addmm, ATEN.bmm, ATEN.baddbmm)
+TOKENS = (256, 512, 1024, 2048)  # of a pass
+
+
+class _Counter(TorchDispatchMode):
+    """Adds up the operations of products; `FlopCounterMode` follows modules too, which `autograd.grad` forbids."""
+
+    total = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func.overloadpacket in PRODUCTS:
+            self.total += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def products_of(run: Callable[[], object]) -> int:
+    """Return the floating-point operations of the matrix products in a call: 2 per multiplication."""
+    with _Counter() as counter:
+        run()
+    return counter.total
+
+
+def products_of_rows(data: Data, run: Callable[[Sequence[int]], object]) -> int:
+    """Return the operations that all rows of a data set need, each without padding.
+
+    For linear maps they are a constant, plus a multiple of the tokens, plus one of the response tokens (for
+    the language-model head).  So a few short rows tell, exactly, what every row needs.
+
+    Args:
+        data: the rows.
+        run: a forward and backward pass over the rows with these indices.
+    """
+    rows = [[1.0, len(e), len(e.response)] for e in data.examples]
+    every = torch.tensor(rows, dtype=torch.float64)
+    rank = int(torch.linalg.matrix_rank(every))
+    chosen: list[int] = []
+    for i in sorted(range(len(rows)), key=data.sizes.__getitem__):
+        if int(torch.linalg.matrix_rank(every[[*chosen, i]])) > len(chosen):
+            chosen.append(i)
+        if len(chosen) == rank:
+            break
+    counted = [float(products_of(lambda i=i: run([i]))) for i in chosen]  # type: ignore[misc]
+    # Each row is a combination of the chosen ones.
+    shares = torch.linalg.lstsq(every[chosen].T, every.T, driver="gelsd").solution
+    return round(float(torch.tensor(counted, dtype=torch.float64) @ shares.sum(1)))
+
+
+@torch.no_grad()
+def peak_rate(backbone: Backbone, repeats: int = 3) -> float:
+    """Return the operations per second of the products of a block's frozen maps, at their best size.
+
+    Each map is applied to so many tokens as in a forward pass (x W^T), and transposed as in a backward pass (g W).
+
+    Args:
+        backbone: its shapes, dtype and device count.
+        repeats: of each product; the best counts.
+    """
+    like = backbone.family.embedding_table()
+    best = 0.0
+    for tokens in TOKENS:
+        seconds, operations = 0.0, 0
+        for site in backbone.dims.linears:
+            inner, outer = backbone.dims.in_out(site)
+            x, g = like.new_ones(tokens, inner), like.new_ones(tokens, outer)
+            weight = like.new_ones(outer, inner)
+            seconds += min(_seconds(lambda: F.linear(x, weight), like) for _ in range(repeats))  # noqa: B023
+            seconds += min(_seconds(lambda: g @ weight, like) for _ in range(repeats))  # noqa: B023
+            operations += 4 * tokens * inner * outer
+        best = max(best, operations / seconds)
+    return best
+
+
+def _seconds(product: Callable[[], object], like: torch.Tensor) -> float:
+    if like.is_cuda:
+        torch.cuda.synchronize(like.device)
+    started = time.perf_counter()
+    product()
+    if like.is_cuda:
+        torch.cuda.synchronize(like.device)
+    return time.perf_counter() - started

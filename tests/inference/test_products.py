@@ -1,0 +1,64 @@
+"""How many matrix products a training step has: what is counted, beside the formula."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional as F
+
+from iapt.inference.products import peak_rate, products_of, products_of_rows
+from iapt.methods.iapt import IAPT
+from iapt.methods.lora import LoRA
+from iapt.training.step import response, weight_parameters
+from tests.tiny import data, new_backbone
+
+
+def test_a_product_has_two_operations_per_multiplication_forward_and_backward():
+    x, w = torch.ones(5, 7, requires_grad=True), torch.ones(3, 7)
+    assert products_of(lambda: F.linear(x, w)) == 2 * 5 * 7 * 3
+    assert products_of(lambda: F.linear(x, w).sum().backward()) == 2 * (2 * 5 * 7 * 3)
+
+
+def test_a_step_of_a_method_on_one_map_has_the_products_that_its_formula_says():
+    """Frozen weights get no gradient; what lies in front of the first adapter has no backward pass."""
+    backbone, rows, rank = new_backbone("llama"), data(), 4
+    dims = backbone.dims
+    method = LoRA(dims, rank=rank, sites=["up"])
+    method.attach(backbone)
+
+    def run(indices: Sequence[int]) -> None:
+        out = response(backbone, rows.batch(indices), rows.eos_token_id)
+        torch.autograd.grad(out.loss, weight_parameters(method))
+
+    tokens, responses = sum(rows.sizes), sum(len(e.response) for e in rows.examples)
+    inner, outer = dims.in_out("up")
+    down = math.prod(dims.in_out("down"))
+    frozen = sum(math.prod(dims.in_out(site)) for site in dims.linears)
+    forward = dims.num_layers * (frozen + rank * (inner + outer))
+    # Of block 0, only its last map lies behind its adapter; A and B have a gradient each, B's input one more.
+    backward = (dims.num_layers - 1) * (frozen + 2 * rank * (inner + outer))
+    backward += down + rank * (inner + outer) + rank * outer
+    head = 2 * responses * dims.hidden_size * dims.vocab_size
+    assert products_of_rows(rows, run) == 2 * (tokens * (forward + backward) + head)
+
+
+def test_a_few_rows_tell_what_all_need_for_a_generator_of_soft_tokens_too():
+    backbone = new_backbone("llama")
+    rows = data(lengths=((6, 3), (4, 5), (9, 2), (5, 4), (12, 3), (7, 7)))
+    method = IAPT(backbone.dims, bottleneck_dim=8)
+    method.attach(backbone)
+    asked: list[int] = []
+
+    def run(indices: Sequence[int]) -> None:
+        asked.extend(indices)
+        out = response(backbone, rows.batch(indices), rows.eos_token_id)
+        torch.autograd.grad(out.loss, weight_parameters(method))
+
+    found = products_of_rows(rows, run)
+    assert len(asked) == 3
+    assert found == sum(products_of(lambda i=i: run([i])) for i in range(len(rows.examples)))
+
+
+def test_a_peak_rate_is_measured_on_every_family():
+    for family in ("llama", "gpt2", "gpt_neox"):
+        assert peak_rate(new_backbone(family), repeats=1) > 0
