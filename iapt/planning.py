@@ -15,6 +15,7 @@ from pydantic import dataclasses as checked_dataclasses
 from iapt.backbone.device import device_named
 from iapt.backbone.dims import Dims
 from iapt.backbone.load import BackboneConfig
+from iapt.backbone.quantized import check_library
 from iapt.configuration.checking import STRICT, Count, Name, Text, checked, short
 from iapt.configuration.identity import digest, distinctive, run_name, setting_of
 from iapt.configuration.plugins import Plugins
@@ -135,6 +136,8 @@ def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
     hparams, backbone = settings.hparams, settings.backbone
     with faults:
         check_system_template(backbone.template)
+    with faults:
+        check_library(backbone.quantization)
     with faults:
         _check_parameters(method, hparams)
     with faults:

@@ -29,10 +29,10 @@ LIBRARIES = (
 )
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of iapt, Python and the libraries that can change a result."""
+def versions(*further: str) -> dict[str, str]:
+    """Return the versions of iapt, Python and the libraries that can change a result, `further` ones too."""
     found = {"iapt": iapt.__version__, "python": sys.version.split()[0]}
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *further):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

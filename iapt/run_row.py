@@ -101,8 +101,9 @@ def row_of(
             fingerprint=loaded.fingerprint,
             dtype=loaded.dtype,
             attn=plan.backbone.attn,
+            quantization=plan.backbone.quantization,
         ),
-        versions=versions(),
+        versions=versions(*plan.backbone.libraries),
         git=Git(**git_state()),
         device=device_name(plan.device),
         seconds=Seconds(

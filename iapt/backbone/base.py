@@ -31,6 +31,7 @@ from iapt.backbone.attention import causal, literal, masked
 from iapt.backbone.cache import State
 from iapt.backbone.dims import Dims
 from iapt.backbone.family import Family, Rotary, Site
+from iapt.backbone.quantized import is_quantized
 from iapt.backbone.stream import Prefix, Stream
 from iapt.errors import BackboneError
 
@@ -67,6 +68,11 @@ class Backbone:
     def device(self) -> torch.device:
         """Where the weights lie."""
         return next(self.model.parameters()).device
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the weights of its maps are stored in 8 or 4 bits, and cannot be changed."""
+        return is_quantized(self.model)
 
     # ---------------------------------------------------------------- verbs
 

@@ -16,6 +16,15 @@ from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.backbone.embedded import digests, embedded_folder, embedded_missing
 from iapt.backbone.family import Family
+from iapt.backbone.quantized import (
+    LIBRARY,
+    Quantization,
+    bytes_of_weights,
+    fault,
+    loading_options,
+    reloaded,
+    settled,
+)
 from iapt.checksums import remembered_sha256
 from iapt.configuration.checking import STRICT, Name, Text, checked
 from iapt.errors import BackboneError, ConfigError, closest
@@ -50,6 +59,8 @@ class BackboneConfig:
         bos: start every instruction with the tokenizer's BOS token.
         dtype: "auto" is bfloat16 on CUDA and float32 elsewhere.
         attn: attention implementation.
+        quantization: "int8" or "nf4" stores the frozen maps of the blocks so; the dtype is then that of the
+            rest and of all products.
     """
 
     name: Name
@@ -61,6 +72,7 @@ class BackboneConfig:
     bos: bool = True
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attn: Literal["sdpa", "eager"] = "sdpa"
+    quantization: Quantization | None = None
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> "BackboneConfig":
@@ -72,6 +84,9 @@ class BackboneConfig:
                 f"dims.vocab_size={self.dims.vocab_size}: must be at least {TINY_VOCAB}, the tokens of "
                 "kind=tiny."
             )
+        reason = self.quantization and fault(self.quantization, self.dims)
+        if reason:
+            raise ValueError(f"quantization={self.quantization!r}: {reason}")
         return self
 
     @classmethod
@@ -93,6 +108,15 @@ class BackboneConfig:
         dtype = getattr(torch, name)
         assert isinstance(dtype, torch.dtype)
         return dtype
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """The further libraries that its numbers depend on."""
+        return (LIBRARY[self.quantization],) if self.quantization else ()
+
+    def bytes_of_weights(self, device: torch.device) -> float:
+        """Return the memory of the frozen weights on a device, norms and biases apart."""
+        return bytes_of_weights(self.dims, self.torch_dtype(device), self.quantization)
 
 
 @dataclass(frozen=True)
@@ -208,19 +232,25 @@ def load_backbone(config: BackboneConfig, device: torch.device) -> Loaded:
 
     Raises:
         BackboneError: the checkpoint cannot be had, or its sizes are not the configured ones.
+        ConfigError: the library that quantises is missing.
     """
     dtype = config.torch_dtype(device)
+    options = loading_options(config.quantization, dtype, device)
     if config.kind == "tiny":
         from iapt.backbone.tiny import tiny_model
 
         model = tiny_model(config.dims).to(dtype)
-        model.config._attn_implementation = config.attn
         revision, prints = "random", fingerprint(model)
+        model = reloaded(model, options)
+        model.config._attn_implementation = config.attn
     else:
         folder = _folder(config, _is_read)
-        model = _from_pretrained(config, folder, dtype)
+        model = _from_pretrained(config, folder, dtype, options)
         revision, prints = _origin(config, folder, dtype)
-    backbone = Backbone(family_of(model.to(device)))
+    if config.quantization:  # the same weights, stored otherwise, are other weights
+        digest = hashlib.sha256(f"{prints} {config.quantization}".encode())
+        prints = f"sha256:{digest.hexdigest()}"
+    backbone = Backbone(family_of(settled(model.to(device))))
     if backbone.dims != config.dims:
         raise BackboneError(
             f"backbone.dims of {config.name} is {config.dims}, but the checkpoint has "
@@ -283,7 +313,9 @@ def _folder(config: BackboneConfig, wanted: Callable[[str], bool]) -> Path:
         return repository.snapshot(wanted)
 
 
-def _from_pretrained(config: BackboneConfig, folder: Path, dtype: torch.dtype) -> Any:
+def _from_pretrained(
+    config: BackboneConfig, folder: Path, dtype: torch.dtype, options: Mapping[str, Any]
+) -> Any:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
@@ -294,6 +326,7 @@ def _from_pretrained(config: BackboneConfig, folder: Path, dtype: torch.dtype) -
             attn_implementation=config.attn,
             use_safetensors=True,  # nothing that is unpickled
             output_loading_info=True,
+            **options,
         )
     if found["missing_keys"]:  # these would stay random
         raise BackboneError(

@@ -5,7 +5,7 @@ that read the same input (q, k and v; gate and up) become one product.  With 3 t
 in a decoding step, this is 1.3 to 3 times as fast as `F.linear`.
 
 Packing costs a second copy of the weights.  Models too large for that, other devices, other kinds of
-module (quantised ones, say) and passes that need gradients call their modules one by one.
+module or weight (quantised ones, say) and passes that need gradients call their modules one by one.
 """
 
 import sys
@@ -100,7 +100,10 @@ class Linears:
     def _pack(self, modules: tuple[nn.Module, ...]) -> Packed | None:
         if self._affordable is None:
             self._affordable = _affordable(self._model)
-        plain = all(type(module) in (nn.Linear, Conv1D) for module in modules)
+        plain = all(
+            type(module) in (nn.Linear, Conv1D) and type(module.weight) is nn.Parameter
+            for module in modules
+        )
         if not (plain and self._affordable):
             return None
         weights = [_out_by_in(module) for module in modules]

@@ -57,12 +57,12 @@ def _show(words: Words) -> None:
         "numbers": ", ".join(f"{k}={v}" for k, v in numbers.items()),
         "size": f"{sum(t.numel() for t in state.values()):,} parameters saved, "
         f"{sum(p.numel() for p in method.parameters()):,} of them trained",
-        "backbone": f"{saved.backbone.name}, {saved.backbone.dtype}, revision {config.revision}, "
-        f"fingerprint {config.backbone_fingerprint}",
+        "backbone": f"{saved.backbone.name}, {saved.backbone.quantization or saved.backbone.dtype}, "
+        f"revision {config.revision}, fingerprint {config.backbone_fingerprint}",
         "template": repr(saved.backbone.template),
         "decoding": ", ".join(f"{k}={v}" for k, v in config.decoding.model_dump().items()),
         "score": _score_of(folder),
-        **_abilities(saved.method, saved.backbone.dims),
+        **_abilities(saved.method, saved.backbone),
     }
     for name, text in lines.items():
         print(f"{name:<16} {text}")
@@ -89,20 +89,22 @@ def _score_of(folder: Path) -> str:
     return f"{found.metric} {found.value:.1f} on {found.n} examples, {found.n_unparsed} unparsed"
 
 
-def _abilities(method: Any, dims: Any) -> dict[str, str]:
+def _abilities(method: Any, backbone: Any) -> dict[str, str]:
     from iapt.methods.merge import Mergeable
     from iapt.methods.peft_format import PeftCompatible
 
     peft = "no, peft does not have this method"
     if isinstance(method, PeftCompatible):
         try:
-            method.check_peft(dims)
+            method.check_peft(backbone.dims)
             peft = f"yes, as {method.peft_types[0]}"
         except AdapterError as error:
             peft = f"no, {error}"
-    merge = isinstance(method, Mergeable)
+    merge = "no, its effect is not a change of the backbone's weights"
+    if isinstance(method, Mergeable):
+        merge = "no, the backbone's weights are quantised" if backbone.quantization else "yes"
     return {
-        "merge": "yes" if merge else "no, its effect is not a change of the backbone's weights",
+        "merge": merge,
         "export to peft": peft,
         "tenants": "yes",
     }

@@ -127,7 +127,7 @@ def _backbone(config: Mapping[str, Any], network: bool) -> Iterator[Finding]:
         device = device_named(str(config["device"]))
     except IaptError:
         return
-    size = backbone.dims.num_weights * backbone.torch_dtype(device).itemsize / 2**30
+    size = backbone.bytes_of_weights(device) / 2**30
     if device.type == "cpu" and not hasattr(os, "sysconf"):
         return
     room = memory_of(device) / 2**30

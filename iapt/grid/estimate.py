@@ -124,7 +124,7 @@ def _by_formula(plan: Plan, work: Workload) -> tuple[float, float, Source]:
     seconds = operations / (ACHIEVED * product_speed(plan.device, dtype))
 
     size = dtype.itemsize
-    weights = dims.num_weights * size
+    weights = plan.backbone.bytes_of_weights(plan.device)
     tokens = min(hparams.batch_tokens, round(work.batch_size * length))
     # A frozen map keeps no input for its backward pass; norms, attention and activation keep theirs.
     inner = dims.ffn_size * (3 if dims.gated else 2)
@@ -135,7 +135,9 @@ def _by_formula(plan: Plan, work: Workload) -> tuple[float, float, Source]:
     cached = min(hparams.eval_batch_tokens, work.sizes["test"] * columns) * kept
     needed = weights + 16 * plan.trainable + max(trained, cached)
     if plan.device.type == "cpu":  # decoding packs a copy of the weights
-        needed += weights + PROCESS_MIB * MIB
+        quantized = plan.backbone.quantization is not None  # of which only the head is packed
+        needed += dims.vocab_size * dims.hidden_size * size if quantized else weights
+        needed += PROCESS_MIB * MIB
     return seconds, needed / MIB, "formula"
 
 

@@ -90,7 +90,7 @@ def decoding(
     made = {name: make().to(backbone.device).eval() for name, make in methods.items()}
     found: dict[str, Callable[[], Turn]] = {"bare": bare}
     for name, method in made.items():
-        if merged and isinstance(method, Mergeable):
+        if merged and isinstance(method, Mergeable) and not backbone.quantized:
             found[f"{name}, merged"] = folded(method)
         found[name] = attached(method)
 

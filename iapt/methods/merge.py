@@ -57,9 +57,14 @@ def merge(method: Method, backbone: Backbone) -> None:
     """Fold a method into the backbone's weights; merging twice changes nothing.
 
     Raises:
-        AdapterError: it cannot be folded, or the folded weights are not finite.
+        AdapterError: it cannot be folded, the backbone is quantised, or the folded weights are not finite.
     """
     able, name = mergeable(method), type(method).__name__
+    if backbone.quantized:
+        raise AdapterError(
+            f"{name} cannot be merged: the backbone's weights are quantised (backbone.quantization), and would have "
+            "to be rounded anew. Keep it attached."
+        )
     if able.merged:
         if able.merged.backbone is not backbone:
             raise AdapterError(f"{name} is merged into another backbone; call unmerge there first.")

@@ -18,6 +18,7 @@ def environment(rows: Sequence[Row]) -> Grid:
         "device": lambda row: row.device,
         "backbone": lambda row: row.backbone.checkpoint or "",
         "dtype": lambda row: row.backbone.dtype or "",
+        "quantization": lambda row: row.backbone.quantization or "",
         **{name: _version(name) for name in names},
     }
     lines = [[name, ", ".join(_values(rows, read))] for name, read in readers.items()]

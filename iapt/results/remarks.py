@@ -1,4 +1,4 @@
-"""The caveats of a score: prompts that were cut, rows left out, outputs that could not be parsed."""
+"""The caveats of a score: a quantised backbone, prompts cut, rows left out, outputs that could not be parsed."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,8 @@ UNPARSED_SHARE = 0.05  # of the outputs; fewer are no remark
 def remarks(rows: Sequence[Row]) -> list[str]:
     """Return the remarks on the rows of a cell, each for the worst row: ``12 of 66 test prompts cut``."""
     found = [dict(_found(row)) for row in rows]
-    said = []
+    stored = [row.backbone.quantization for row in rows]
+    said = [f"backbone quantised to {kind}" for kind in dict.fromkeys(stored) if kind]
     for what in dict.fromkeys(what for each in found for what in each):
         counts = [each.get(what, (0, 0)) for each in found]
         count, total = max(counts)

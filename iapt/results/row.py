@@ -164,6 +164,7 @@ class BackboneUsed(_Block):
     fingerprint: str | None = None
     dtype: str | None = None
     attn: str | None = None
+    quantization: str | None = None
 
 
 class Git(_Block):

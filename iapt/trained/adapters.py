@@ -69,7 +69,8 @@ class Saved:
             raise AdapterError(
                 f"{self.folder}: trained on {self.backbone.name} with backbone_fingerprint="
                 f"{self.config.backbone_fingerprint} (revision {self.config.revision}), "
-                f"the loaded one has {loaded.fingerprint} (revision {loaded.revision}): other weights or dtype."
+                f"the loaded one has {loaded.fingerprint} (revision {loaded.revision}): other weights, dtype or "
+                "quantization."
             )
 
     def tokens(self, tokenizer: Any) -> Tokens:
@@ -92,7 +93,7 @@ def describe(plan: Plan, loaded: Loaded, num_beams: int) -> AdapterConfig:
             max_length=plan.max_length,
         ),
         trained={"run": plan.run_id, "task": plan.task.name, "template": plan.task.template},
-        versions=versions(),
+        versions=versions(*plan.backbone.libraries),
     )
 
 
@@ -190,7 +191,7 @@ def import_peft(
             "peft": str(peft_config["peft_type"]),
             "base_model": str(peft_config.get("base_model_name_or_path") or ""),
         },
-        versions=versions(),
+        versions=versions(*config.libraries),
     )
     save_adapter(out, method, made)
     return made

@@ -1,5 +1,6 @@
 """Estimates of time, memory and disk: from rows where there are any, else from a formula."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,6 +95,15 @@ def test_the_formula_counts_operations_and_bytes():
     assert needs.seconds == pytest.approx(weights * tokens / 0.5e12)
     assert needs.memory_mib > (2 * 4 * weights + 16 * plan.trainable) / 2**20
     assert needs.checkpoint_mib == pytest.approx(16 * plan.trainable / 2**20)
+
+
+def test_quantised_weights_take_less_memory_and_are_packed_no_second_time():
+    plan = planned("method=lora")
+    backbone = replace(plan.backbone, quantization="int8")
+    less = estimate(replace(plan, backbone=backbone), WORK).memory_mib
+    dims = plan.backbone.dims
+    maps = dims.num_weights - dims.vocab_size * dims.hidden_size
+    assert estimate(plan, WORK).memory_mib - less == pytest.approx((2 * 4 - 1) * maps / 2**20)
 
 
 def test_steps_of_architecture_parameters_and_a_search_cost_time():

@@ -21,6 +21,13 @@ def test_nothing_is_said_of_a_row_with_nothing_to_say():
     assert remarks([bare(a_row())]) == []
 
 
+def test_a_quantised_backbone_is_said_first():
+    found = row(truncated={"test": 1})
+    backbone = found.backbone.model_copy(update={"quantization": "nf4"})
+    other = found.model_copy(update={"backbone": backbone})
+    assert remarks([other]) == ["backbone quantised to nf4", "1 of 80 test prompts cut"]
+
+
 def test_cuts_and_rows_left_out_are_said_with_what_they_are_a_part_of():
     found = row(truncated={"train": 12, "dev": 0, "test": 3}, skipped={"train": 2, "dev": 0})
     assert remarks([found]) == [

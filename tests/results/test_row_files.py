@@ -29,6 +29,8 @@ def test_every_committed_row_is_read_and_written_again_as_it_is(tmp_path: Path) 
             assert (scores.pop("items"), scores.pop("clusters")) == ([], [])
         if "skipped" not in before["data"]:  # before rows that do not fit could be left out
             assert after["data"].pop("skipped") == {}
+        if "quantization" not in before["backbone"]:  # before a backbone could be quantised
+            assert after["backbone"].pop("quantization") is None
         assert {key: value for key, value in after.items() if key in before} == before
         assert {key for key in after if key not in before} <= {"judge"}
         assert written.path == tmp_path / path.name

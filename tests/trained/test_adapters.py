@@ -14,6 +14,7 @@ from iapt.backbone.load import BackboneConfig, load_backbone
 from iapt.configuration.catalog import entry
 from iapt.errors import AdapterError
 from iapt.trained.adapters import find_run, import_peft, read_saved
+from tests.backbone.quantized_twins import KINDS
 from tests.tiny_runs import tiny_run
 
 CPU = torch.device("cpu")
@@ -144,3 +145,20 @@ def test_methods_of_pefts_that_nobody_here_has_are_named(tmp_path: Path):
     with pytest.raises(AdapterError, match=r"peft_type=LOHA: none of our methods.*ADALORA.*LORA"):
         import_peft(tmp_path, tmp_path / "out", entry("backbone", "tiny_llama"), CPU)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_adapter_of_a_quantised_backbone_loads_on_it_and_on_no_other(kind: str, tmp_path: Path):
+    folder = tiny_run(tmp_path, "method=lora", f"backbone.quantization={kind}")
+    saved = read_saved(folder)
+    assert saved.backbone.quantization == kind
+    assert load_run(folder, device="cpu").generate(["a film"])
+    for file in (folder / "config.json", folder / "adapter" / "adapter_config.json"):
+        changed = json.loads(file.read_text())
+        changed["backbone"]["quantization"] = None
+        file.write_text(json.dumps(changed))
+    with pytest.raises(AdapterError, match=r"other weights, dtype or quantization"):
+        load_run(folder, device="cpu").generate(["a film"])
+    row = json.loads((tmp_path / "results" / "rows" / f"{folder.name}.json").read_text())
+    assert row["backbone"]["quantization"] == kind
+    assert {"int8": "torchao", "nf4": "bitsandbytes"}[kind] in row["versions"]
