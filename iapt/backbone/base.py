@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from iapt.backbone.attention import causal, literal, masked
-from iapt.backbone.cache import State
+from iapt.backbone.cache import FixedState, State
 from iapt.backbone.dims import Dims
 from iapt.backbone.family import Family, Rotary, Site
 from iapt.backbone.quantized import is_quantized
@@ -190,6 +190,7 @@ class Backbone:
         *,
         beams: int = 1,
         room: int = 16,
+        fixed: bool = False,
     ) -> tuple[Tensor, State]:
         """Read whole instructions, each once.
 
@@ -198,12 +199,13 @@ class Backbone:
             attention_mask: (B, T).
             beams: how many continuations of each row will be stepped side by side.
             room: generated tokens to make room for; more is made when it is used up.
+            fixed: steps keep their shapes (`FixedState`), and the room is all there is.
 
         Returns:
             Next-token logits (B, V) and the decoding state.
         """
         mask, order = _to_the_front(input_ids, attention_mask)
-        state = State(mask, mask.sum(1), beams, room)
+        state = (FixedState if fixed else State)(mask, mask.sum(1), beams, room)
         text = self._run(input_ids.gather(1, order), mask, mask, state)
         last = text[torch.arange(len(text), device=text.device), state.lengths - 1]
         return self.family.head(last), state
@@ -225,7 +227,7 @@ class Backbone:
 
             out = self.family.block(layer, h, tables[key], attend, self._act)
             h = self._beside(layer, h, out)
-        state.lengths = state.lengths + 1
+        state.lengths.add_(1)
         return self.family.head(self.family.final_norm(h[:, 0]))
 
     def final_states(self, h: Tensor, mask: Tensor) -> Tensor:

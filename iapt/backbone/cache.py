@@ -14,6 +14,7 @@ from torch import Tensor
 
 from iapt.backbone.attention import merge_heads
 from iapt.backbone.stream import additive
+from iapt.errors import BackboneError
 
 
 @dataclass
@@ -83,21 +84,31 @@ class State:
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         """Attention of one token a beam, q (R,H,1,K), k and v (R,G,1,K) -> (R,1,H*K); stores k and v."""
         n, (groups, _, size) = self.beams, k.shape[1:]
-        end = self.widths[layer] + self.mask.shape[1] + self.fed * n
-        keys, values = self.keys[layer], self.values[layer]
-        keys[:, :, end - n : end] = k.view(-1, n, groups, size).transpose(1, 2)
-        values[:, :, end - n : end] = v.view(-1, n, groups, size).transpose(1, 2)
+        keys, values = self._extended(
+            layer, *(t.view(-1, n, groups, size).transpose(1, 2) for t in (k, v))
+        )
         # A row's beams, and the heads that share a key/value head, are queries beside each other.
         heads = q.view(-1, n, groups, q.shape[1] // groups, size).transpose(1, 2)
         out = torch.nn.functional.scaled_dot_product_attention(
             heads.flatten(2, 3),
-            keys[:, :, :end],
-            values[:, :, :end],
+            keys,
+            values,
             attn_mask=self._sight(layer, heads.shape[3], q.dtype),
             scale=scale,
         )
         out = out.unflatten(2, (n, -1)).transpose(1, 2)  # (B, n, G, H/G, K)
         return merge_heads(out.reshape(len(q), -1, 1, size))
+
+    def _extended(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store this step's k and v (B, G, n, K); return all columns up to them."""
+        end = self.widths[layer] + self.mask.shape[1] + self.fed * self.beams
+        keys, values = self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+        keys[:, :, end - self.beams :], values[:, :, end - self.beams :] = k, v
+        return keys, values
+
+    def _tree(self) -> Tensor:
+        """Which generated columns among those of `_extended` a beam sees, (B, n, columns)."""
+        return self.own[:, :, : self.fed * self.beams]
 
     def _sight(self, layer: int, times: int, dtype: torch.dtype) -> Tensor:
         """Additive mask (B, 1, n * times, columns)."""
@@ -107,7 +118,7 @@ class State:
             if soft is None:
                 soft = self.mask.new_ones(len(self.mask), self.widths[layer])
             front = torch.cat([soft, self.mask], dim=1)[:, None].expand(-1, self.beams, -1)
-            seen = torch.cat([front, self.own[:, :, : self.fed * self.beams]], dim=2)
+            seen = torch.cat([front, self._tree()], dim=2)
             self._sights[key] = additive(seen.repeat_interleave(times, 1)[:, None], dtype)
         return self._sights[key]
 
@@ -115,7 +126,7 @@ class State:
 
     def reorder(self, beams: Tensor) -> None:
         """Let beam j of a row go on from its beam beams[row, j]; (B, n)."""
-        self.own = self.own.gather(1, beams[:, :, None].expand_as(self.own))
+        self.own.copy_(self.own.gather(1, beams[:, :, None].expand_as(self.own)))
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows only."""
@@ -128,6 +139,48 @@ class State:
         self.soft = [t if t is None else kept[id(t)] for t in self.soft]
         if self.rows is not None:
             self.rows = self.rows.take(rows)
+
+
+@dataclass
+class FixedState(State):
+    """A state whose every step has the same shapes at the same addresses, so that a step can be recorded.
+
+    A step reads all columns that there is room for, and which of them exist is a tensor's value.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._new = torch.arange(self.beams, device=self.mask.device) - self.beams
+
+    def advance(self) -> None:
+        """Begin a step: every beam gets a new column.
+
+        Raises:
+            BackboneError: there is no room for one.
+        """
+        self.count()
+        self._new.add_(self.beams)
+        one = torch.eye(self.beams, dtype=torch.bool, device=self.own.device)
+        self.own.index_copy_(2, self._new, one.expand(len(self.own), -1, -1))
+        self._sights.clear()
+
+    def count(self) -> None:
+        """Count a step, also one that was recorded before: what of it is no tensor.
+
+        Raises:
+            BackboneError: there is no room for one.
+        """
+        if self.fed == self.room:
+            raise BackboneError(f"decoding has room for {self.room} tokens; ask for more of it.")
+        self.fed += 1
+
+    def _extended(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        where = self._new + self.widths[layer] + self.mask.shape[1]
+        keys, values = self.keys[layer], self.values[layer]
+        return keys.index_copy_(2, where, k), values.index_copy_(2, where, v)
+
+    def _tree(self) -> Tensor:
+        return self.own
 
 
 def _longer(t: Tensor, columns: int) -> Tensor:

@@ -173,9 +173,12 @@ class SharedBackbone(Backbone):
         *,
         beams: int = 1,
         room: int = 16,
+        fixed: bool = False,
     ) -> tuple[Tensor, State]:
         """As in Backbone; the state remembers whose rows these are."""
-        logits, state = super().prefill(input_ids, attention_mask, beams=beams, room=room)
+        logits, state = super().prefill(
+            input_ids, attention_mask, beams=beams, room=room, fixed=fixed
+        )
         if self._rows is not None:
             state.rows = self._rows.stepping()
             self._rows.forget()

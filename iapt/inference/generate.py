@@ -13,10 +13,11 @@ from torch import Tensor
 
 from iapt.backbone import processes
 from iapt.backbone.base import Backbone
-from iapt.backbone.cache import State
+from iapt.backbone.cache import FixedState, State
 from iapt.data.batches import Budget
 from iapt.errors import BackboneError
-from iapt.inference.search import Rules, search
+from iapt.inference.recorded import Recorded
+from iapt.inference.search import Rules, Steps, search
 
 
 class Continuation:
@@ -41,6 +42,7 @@ def decode_batch(
     eos_token_id: int,
     pad_token_id: int,
     min_new_tokens: int | None = None,
+    recorded: bool = False,
 ) -> Tensor:
     """Decode one padded batch.
 
@@ -53,6 +55,7 @@ def decode_batch(
         eos_token_id: ends an answer.
         pad_token_id: fills behind it.
         min_new_tokens: suppresses the end token before (for timing).
+        recorded: steps keep their shapes, and a GPU replays one that was recorded (`recorded.py`).
 
     Returns:
         (B, N) new tokens, N <= max_new_tokens.
@@ -69,9 +72,16 @@ def decode_batch(
     rules = Rules(num_beams, max_new_tokens, eos_token_id, pad_token_id, min_new_tokens or 0)
     with torch.no_grad():
         logits, state = backbone.prefill(
-            input_ids, attention_mask, beams=num_beams, room=max(1, max_new_tokens - 1)
+            input_ids,
+            attention_mask,
+            beams=num_beams,
+            room=max(1, max_new_tokens - 1),
+            fixed=recorded,
         )
-        return search(logits, Continuation(backbone, state), rules)
+        model: Steps = Continuation(backbone, state)
+        if isinstance(state, FixedState):
+            model = Recorded(backbone, state)
+        return search(logits, model, rules)
 
 
 def decode(

@@ -28,10 +28,12 @@ def prompted(family: str) -> Backbone:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("room", [1, 16])
+@pytest.mark.parametrize(("room", "fixed"), [(1, False), (16, False), (6, True), (16, True)])
 @pytest.mark.parametrize("beams", [1, 3])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_beams_that_change_places_go_on_as_copied_rows(family: str, beams: int, room: int):
+def test_beams_that_change_places_go_on_as_copied_rows(
+    family: str, beams: int, room: int, fixed: bool
+):
     """Random choices among a row's beams, more tokens than there was room for, rows leaving."""
     backbone = prompted(family)
     long_way = Literal(backbone)
@@ -42,7 +44,7 @@ def test_beams_that_change_places_go_on_as_copied_rows(family: str, beams: int, 
         return torch.randint(high, shape, generator=draw)
 
     expected, copied = long_way.prefill(ids, mask)
-    found, state = backbone.prefill(ids, mask, beams=beams, room=room)
+    found, state = backbone.prefill(ids, mask, beams=beams, room=room, fixed=fixed)
     torch.testing.assert_close(found, expected, atol=ATOL, rtol=0)
     rows = torch.arange(len(ROWS))
     copied.reorder_cache(rows.repeat_interleave(beams))

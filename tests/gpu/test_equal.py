@@ -24,7 +24,9 @@ def logits(backbone: Backbone, side: str) -> Tensor:
         return backbone(*(t.to(backbone.device) for t in batch))[mask.to(backbone.device)].cpu()
 
 
-def decoded(backbone: Backbone, beams: int, repeat: int = 1) -> Sequence[Sequence[int]]:
+def decoded(
+    backbone: Backbone, beams: int, repeat: int = 1, recorded: bool = False
+) -> Sequence[Sequence[int]]:
     ids, mask = padded([t.instruction for t in encoded()] * repeat, "left")
     out = decode_batch(
         backbone,
@@ -34,6 +36,7 @@ def decoded(backbone: Backbone, beams: int, repeat: int = 1) -> Sequence[Sequenc
         max_new_tokens=6,
         eos_token_id=EOS,
         pad_token_id=PAD,
+        recorded=recorded,
     )
     return out.tolist()
 
@@ -47,6 +50,7 @@ def test_a_method_gives_the_cpus_logits_and_tokens(device: str, family: str, nam
         torch.testing.assert_close(logits(there, side), logits(here, side), atol=ATOL, rtol=0)
     for beams in (1, 3):
         assert decoded(there, beams) == decoded(here, beams)
+        assert decoded(there, beams, recorded=True) == decoded(here, beams), "replayed graphs"
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -62,8 +66,10 @@ def test_tenants_of_every_method_give_the_cpus_tokens(device: str) -> None:
                 shared.add(f"{name}{seed}", method_on(backbone, name, seed))
         rows = (names * 2)[: 4 * (2 * len(names) // 4)]
         with shared.rows(rows):
-            found.append([decoded(shared, beams, len(rows) // 4) for beams in (1, 3)])
-    assert found[0] == found[1]
+            repeat = len(rows) // 4
+            found.append([decoded(shared, beams, repeat) for beams in (1, 3)])
+            found.append([decoded(shared, beams, repeat, recorded=True) for beams in (1, 3)])
+    assert all(each == found[0] for each in found)
 
 
 @pytest.mark.parametrize("device", DEVICES)
