@@ -5,7 +5,7 @@ that are left, and it composes every cell again to check it.  Hydra finds plugin
 `hydra_plugins` alone, so this file lies here.
 """
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,27 +35,27 @@ class ListSweeper(Sweeper):
 
     launcher: Launcher
     folder: Path
+    engine: str
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Set the launcher up (Hydra calls this)."""
         self.folder = Path(config.hydra.sweep.dir)
+        self.engine = config.hydra.runtime.choices["hydra/launcher"]
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run all cells; `arguments`, the words of the command, are among theirs."""
-        from iapt.grid.manifest import read_manifest  # Hydra imports every plugin for every command
+        from iapt.cli.lost_workers import launch_all  # Hydra imports every plugin for every command
+        from iapt.grid.manifest import Entry, read_manifest
 
-        jobs = [
-            [
-                word for word in cell.words if not re.match(r"\+*hydra[./]", word)
-            ]  # these are the sweep's
-            for cell in read_manifest(self.folder).cells
-        ]
-        returned = self.launcher.launch(jobs, initial_job_idx=0)
-        for job in returned:
-            job.return_value  # noqa: B018  # raises what the job raised
-        return returned
+        def launch(cells: Sequence[Entry]) -> Any:
+            returned = self.launcher.launch([cell.job() for cell in cells], initial_job_idx=0)
+            for job in returned:
+                job.return_value  # noqa: B018  # raises what the job raised
+            return returned
+
+        return launch_all(self.engine, read_manifest(self.folder), launch)

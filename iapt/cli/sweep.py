@@ -6,6 +6,7 @@ grid; a failed run does not stop the others and is listed at the end.
 """
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -170,26 +171,33 @@ def _job(config: "DictConfig") -> None:
     hydra = HydraConfig.get()
     values = plain(config, hydra.runtime.choices)
     manifest = read_manifest(Path(hydra.runtime.cwd) / hydra.sweep.dir)
-    print(
-        f"\n=== {_progress(manifest, hydra.job.num)}: {' '.join(hydra.overrides.task)}", flush=True
-    )
+    engine, number = hydra.runtime.choices["hydra/launcher"], hydra.job.num
+    if manifest.complete:  # else another sweeper chooses the cells, and numbers them
+        number = manifest.number(hydra.overrides.task)
+    print(f"\n=== {_progress(manifest, number)}: {' '.join(hydra.overrides.task)}", flush=True)
     folder = None
+    if engine.startswith(
+        "submitit"
+    ):  # which ignores it, so that a run would be killed without a checkpoint
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         if manifest.complete:
-            folder = manifest.folder(manifest.cells[hydra.job.num])
+            folder = manifest.folder(manifest.cells[number])
         else:
             _add(Path(hydra.runtime.output_dir), hydra.overrides.task, values)
-        if hydra.runtime.choices["hydra/launcher"] == "joblib":
+        if engine == "joblib":
             own_gpu()  # the other launchers share the GPUs out themselves
         from iapt.run import run
 
         run(values, wait=False, since=manifest.created)
     except BusyError as error:
         print(f"skipped: {error}", flush=True)
-    except Interrupted:
+    except Interrupted as error:
         if (manifest.host, manifest.pid) == (socket.gethostname(), os.getpid()):
             raise  # this is the sweep's own process, and not a launcher's
         print("interrupted.", flush=True)
+        if engine.startswith("submitit"):  # a result would say that there is nothing to queue again
+            raise SystemExit(error.exit_code) from error
     except Exception as error:  # noqa: BLE001  # listed at the end; failed.txt has the traceback
         if folder:
             record_failure(folder, error)

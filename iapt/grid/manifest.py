@@ -4,6 +4,7 @@ Paths in it are relative to its folder, so that the folder can be moved and read
 """
 
 import os
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
@@ -48,6 +49,10 @@ class Entry(BaseModel):
     folder: str
     row: str
 
+    def job(self) -> list[str]:
+        """Return the words that are this run's own; those for Hydra itself are the sweep's."""
+        return [word for word in self.words if not re.match(r"\+*hydra[./]", word)]
+
 
 class Manifest(BaseModel):
     """manifest.json in a sweep's folder.
@@ -81,6 +86,10 @@ class Manifest(BaseModel):
     def folder(self, cell: Entry) -> Path:
         """Return the folder of a cell's run."""
         return self._at(cell.folder)
+
+    def number(self, job: Sequence[str]) -> int:
+        """Return the place of the cell that has these words of its own."""
+        return next(k for k, cell in enumerate(self.cells) if cell.job() == list(job))
 
     def row_file(self, cell: Entry) -> Path:
         """Return the file of a cell's row."""

@@ -29,7 +29,7 @@ def needs_plugin(entry: str) -> pytest.MarkDecorator:
 def in_a_process(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
     return subprocess.run(
-        [sys.executable, *words], cwd=folder, env=env, capture_output=True, text=True, timeout=300
+        [sys.executable, *words], cwd=folder, env=env, capture_output=True, text=True, timeout=900
     )
 
 

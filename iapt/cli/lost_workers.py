@@ -1,0 +1,129 @@
+"""When a launcher loses a worker: the other cells of the grid end as they should.
+
+Left to themselves, joblib ends every worker with the one that was killed, and submitit and Ray raise at the first
+lost run, while the others are still queued or at work.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from iapt.grid.manifest import Entry, Manifest
+    from iapt.results.status import State
+
+DYING = 10.0  # seconds, at most, until a process that was killed has given its lock back
+Launch = Callable[["Sequence[Entry]"], Any]
+
+
+def launch_all(engine: str, manifest: "Manifest", launch: Launch) -> Any:
+    """Run all cells of a manifest.
+
+    After joblib has lost a worker, the cells that have not begun go on in new ones.  Then those that ended with it
+    run again, one at a time, so that one which always dies takes no other with it.
+
+    Args:
+        engine: Hydra's name of the launcher.
+        manifest: the cells.
+        launch: lets the launcher run some cells; raises if it loses a worker.
+
+    Returns:
+        What `launch` returned for the cells of its last call.
+    """
+    if engine != "joblib":
+        with _ENGINES.get(engine.partition("_")[0], _as_it_is)():
+            return launch(manifest.cells)
+    left, again, returned = list(manifest.cells), list["Entry"](), None
+    while left:
+        try:
+            returned = launch(left)
+            break
+        except Exception as error:
+            states = _settled(manifest, left)
+            lost = [cell for cell, state in zip(left, states, strict=True) if state == "killed"]
+            if not lost:
+                raise
+            again += lost
+            left = [cell for cell, state in zip(left, states, strict=True) if state == "planned"]
+            _warn(
+                f"{_name(error)}: {len(lost)} runs ended with it and run again, alone, at the end."
+            )
+    for cell in again:
+        try:
+            returned = launch([cell])
+        except Exception as error:
+            if _settled(manifest, [cell]) != ["killed"]:
+                raise
+            _warn(f"{_name(error)}: {cell.run_id} was killed again.")
+    return returned
+
+
+def _settled(manifest: "Manifest", cells: "Sequence[Entry]") -> "list[State]":
+    """Return the states once the workers that joblib kills are dead; what runs on is another sweep's."""
+    from iapt.results.status import standing
+
+    until = time.monotonic() + DYING
+    while True:
+        states = [standing(manifest.folder(c), manifest.row_file(c)).state for c in cells]
+        if "running" not in states or time.monotonic() > until:
+            return states
+        time.sleep(0.2)
+
+
+def _name(error: Exception) -> str:
+    return f"a worker was killed ({type(error).__name__})"
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _as_it_is() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _submitit() -> Iterator[None]:
+    """Let submitit wait for every job before it says that the first one is lost."""
+    submitit: Any = import_module("submitit")
+    original = submitit.AutoExecutor
+
+    class Patient(original):  # type: ignore[misc, valid-type]
+        def map_array(self, *arguments: Any) -> Any:
+            jobs = super().map_array(*arguments)
+            for job in jobs:
+                job.wait()
+            return jobs
+
+    submitit.AutoExecutor = Patient
+    try:
+        yield
+    finally:
+        submitit.AutoExecutor = original
+
+
+@contextmanager
+def _ray() -> Iterator[None]:
+    """Let Ray finish every run before it says that one is lost."""
+    core: Any = import_module("hydra_plugins.hydra_ray_launcher._core")
+    original, runs = core.launch_job_on_ray, list[Any]()
+
+    def recorded(*arguments: Any) -> Any:
+        runs.append(original(*arguments))
+        return runs[-1]
+
+    core.launch_job_on_ray = recorded
+    try:
+        yield
+    except Exception:
+        import_module("ray").wait(runs, num_returns=len(runs))
+        raise
+    finally:
+        core.launch_job_on_ray = original
+
+
+_ENGINES = {"submitit": _submitit, "ray": _ray}
