@@ -20,7 +20,14 @@ from iapt.cli.composing import Composer, check_keys, experiment_grid, grid_of, p
 from iapt.cli.hydra_command import HydraCommand, Line, made_folder, run_hydra
 from iapt.cli.launchers import check_launcher, own_gpu
 from iapt.cli.overrides import groups, prepare, quoted, split_argument
-from iapt.errors import BusyError, IaptError, IncompleteError, without_passwords
+from iapt.errors import (
+    BusyError,
+    ConfigError,
+    IaptError,
+    IncompleteError,
+    closest,
+    without_passwords,
+)
 from iapt.files import write_json
 from iapt.interruption import Interrupted
 
@@ -40,12 +47,14 @@ COMMAND = HydraCommand(
         "iapt-sweep +experiment=table1 method=iapt,lora   # part of an experiment of the paper; needs a GPU",
         "iapt-sweep +experiment=table1 scale=small data=<folder>   # the same on a small model, on a CPU",
         "iapt-sweep task=boolq method=all dry_run=true   # the plan: cells done and left, time, memory, disk",
+        "iapt-sweep task=boolq method=all dry_run=true estimate=measure   # its times from a few steps made now",
         "iapt-sweep task=boolq method=iapt launcher=slurm launcher.partition=gpu   # or joblib, ray",
         "iapt-sweep check                                # how far the latest sweep is; check --help says more",
     ),
 )
 SEEDS = "seed=0,1,2,3,4"
 SWEEPER = "hydra/sweeper"
+ESTIMATES = ("estimate=auto", "estimate=measure")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,6 +76,7 @@ def _sweep(line: Line) -> None:
     from iapt.results.attempt import in_one_line
 
     folders, words = config_dirs(line.words)
+    words, measures = _measures(words)
     known = groups(folders)
     expanded = [_expand(w, known) for w in words]
     prepared = prepare([*(f"--config-dir={folder}" for folder in folders), *expanded])
@@ -80,7 +90,7 @@ def _sweep(line: Line) -> None:
     cells = plan_cells(cells_words, Composer())
     if warning := renamed.warning(cells, grid):
         print(warning, file=sys.stderr)
-    _show(cells)
+    _show(cells, measures=measures)
     if cells[0].plan.config["dry_run"]:
         print("Nothing was started.")
         return
@@ -146,8 +156,21 @@ def _jobs(prepared: Sequence[str], folder: Path) -> list[str]:
     return [*words, f"{SWEEPER}=iapt_list"]
 
 
-def _show(cells: "Sequence[Cell]") -> None:
+def _measures(words: Sequence[str]) -> tuple[list[str], bool]:
+    """Take `estimate=` out of the words, since it is about the plan; say whether it asks to measure."""
+    given = [word for word in words if split_argument(word)[0] == "estimate"]
+    for word in given:
+        if word not in ESTIMATES or len(given) > 1:
+            raise ConfigError(
+                f"{' '.join(given)}: must be one of {', '.join(ESTIMATES)}.{closest(word, ESTIMATES)}"
+            )
+    return [word for word in words if word not in given], given == ["estimate=measure"]
+
+
+def _show(cells: "Sequence[Cell]", *, measures: bool) -> None:
     """Print the plan of the grid."""
+    from iapt.backbone.load import load_tokenizer
+    from iapt.grid.measure import Measurements, check_measurable
     from iapt.grid.show import plan_text
     from iapt.results.row_files import read_rows, row_path
     from iapt.results.status import standing
@@ -156,7 +179,12 @@ def _show(cells: "Sequence[Cell]") -> None:
     out, rows = Path(config["out"]), Path(config["rows"])
     names = [cell.plan.run_id for cell in cells]
     states = [standing(out / name, row_path(rows, name)).state for name in names]
-    print(plan_text(cells, states, read_rows(rows)[0] if rows.is_dir() else ()), flush=True)
+    measure = None
+    if measures:
+        check_measurable(cell.plan for cell in cells)
+        measure = Measurements(load_tokenizer)
+    known = read_rows(rows)[0] if rows.is_dir() else ()
+    print(plan_text(cells, states, known, measure=measure), flush=True)
 
 
 def _job(config: "DictConfig") -> None:

@@ -2,7 +2,7 @@
 
 Rows of the same device, backbone and method are scaled by steps and examples.  Without any, time follows from
 the run's floating-point operations and the speed of a matrix product on this machine, and memory from the
-sizes of weights, activations and caches.  The formula may be several times off.
+sizes of weights, activations and caches.  The formula may be several times off; `measure.py` is better.
 """
 
 import time
@@ -26,7 +26,7 @@ PROCESS_MIB = 500  # Python and its libraries, which count as memory on a CPU
 ROW_BYTES = 400  # of a line of predictions.jsonl beside its output
 TOKEN_BYTES = 5
 
-Source = Literal["rows", "rows of another task", "formula"]
+Source = Literal["rows", "rows of another task", "formula", "measured"]
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ def _by_formula(plan: Plan, work: Workload) -> tuple[float, float, Source]:
     # A token takes 2 operations per weight forward, and as many backward, as no weight gets a gradient.
     learnt = (4 + 2 * hparams.gradient_checkpointing) * plan.passes * work.steps * work.batch_size
     read = 2 * (work.evaluations * work.sizes["dev"] + work.sizes["test"])
-    written = 2 * work.sizes["test"] * beams * plan.task.max_new_tokens
+    answer = work.prompts.answer if work.prompts else plan.task.max_new_tokens
+    written = 2 * work.sizes["test"] * beams * answer
     operations = dims.num_weights * (length * (learnt + read) + written)
     dtype = plan.backbone.torch_dtype(plan.device)
     seconds = operations / (ACHIEVED * product_speed(plan.device, dtype))

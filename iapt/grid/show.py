@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from tabulate import tabulate
@@ -11,6 +11,8 @@ from iapt.errors import DataError
 from iapt.grid.cells import Cell
 from iapt.grid.estimate import Estimate, estimate
 from iapt.grid.workload import Workload, Workloads
+from iapt.plan import Plan
+from iapt.progress import progress
 from iapt.results.row import Row
 
 DONE, FAILED = "finished", "failed"
@@ -18,11 +20,13 @@ HEAD = (
     *("task", "method", "done", "train", "dev", "test", "steps", "trained", "cut"),
     *("time", "memory", "disk"),
 )
-MARKS = {"rows": "", "rows of another task": "*", "formula": "~"}
+MARKS = {"rows": "", "rows of another task": "*", "formula": "~", "measured": "^"}
 LEGEND = {
     "rows": "no mark: from finished runs of the same device, backbone, method and task",
     "rows of another task": "*: from finished runs of another task",
-    "formula": "~: by a formula with the speed of this machine, which may be several times off",
+    "formula": "~: by a formula with the speed of this machine, which may be several times off "
+    "(estimate=measure times a few steps instead)",
+    "measured": "^: time from a few steps measured now, memory by a formula",
 }
 
 
@@ -59,6 +63,7 @@ def plan_text(
     states: Sequence[str],
     rows: Sequence[Row] = (),
     workload: Callable[..., Workload] | None = None,
+    measure: Callable[[Plan, Workload], float] | None = None,
 ) -> str:
     """Return the whole plan: the count, a table of tasks and methods, the sum of what is left.
 
@@ -67,8 +72,9 @@ def plan_text(
         states: the state of each; "finished" and "failed" are counted apart from the others.
         rows: finished runs, from which to estimate.
         workload: plan -> the work of its run; reads prompts by default.
+        measure: times a run that is left to do; by default, rows or a formula say how long it takes.
     """
-    lines = list(_lines(cells, states, rows, workload or Workloads()))
+    lines = list(_lines(cells, states, rows, workload or Workloads(), measure))
     head = [counted(states), ""]
     table = tabulate(
         [_columns(line) for line in lines],
@@ -85,6 +91,7 @@ def _lines(
     states: Sequence[str],
     rows: Sequence[Row],
     workload: Callable[..., Workload],
+    measure: Callable[[Plan, Workload], float] | None,
 ) -> Iterator[Line]:
     def group(pair: tuple[Cell, str]) -> str:
         return pair[0].plan.cell_hash
@@ -92,6 +99,7 @@ def _lines(
     pairs = sorted(zip(cells, states, strict=True), key=group)
     first = {cell.plan.cell_hash: k for k, cell in reversed(list(enumerate(cells)))}
     groups = [(key, list(members)) for key, members in groupby(pairs, group)]
+    bar = progress("measuring", "kind of run", len(groups), hidden=not measure)
     for _, members in sorted(groups, key=lambda found: first[found[0]]):
         alike = [cell for cell, _ in members]
         plan = alike[0].plan
@@ -101,6 +109,9 @@ def _lines(
             work = None
         done = sum(state == DONE for _, state in members)
         needs = estimate(plan, work, rows) if work else None
+        if measure and work and needs and done < len(members):
+            needs = replace(needs, seconds=measure(plan, work), source="measured")
+        bar.update()
         yield Line(_name(alike[0]), alike, done, work, needs)
 
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from iapt.backbone.load import tokenizer_at_hand
+from iapt.data.encode import Encoded
 from iapt.data.source import limited
-from iapt.data.tokens import Tokens
+from iapt.data.template import render
+from iapt.data.tokens import Tokens, encode_all
 from iapt.data.truncation import cuts
 from iapt.evaluation import encode_to_decode
 from iapt.plan import Plan
@@ -24,10 +26,12 @@ class Prompts:
     Attributes:
         length: mean tokens of a prompt after truncation.
         cut: share of the prompts that lose tokens, leaving room for the longest answer.
+        answer: mean tokens of a response of the training set, with its end token.
     """
 
     length: float
     cut: float
+    answer: float
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,21 @@ class Workloads:
         return self._made[key]
 
 
+def sample_to_learn(plan: Plan, split: Split, tokens: Tokens, most: int) -> list[Encoded]:
+    """Return the tokens of a sample of a split, instructions with their responses, where they fit."""
+    examples = limited(plan.examples()[split], most)
+    rendered = [render(e, plan.task.template, tokens.template) for e in examples]
+    found = encode_all(rendered, tokens.tokenizer, tokens.max_length, tokens.bos)
+    return [e for e in found if e.fits] or found
+
+
 def _read(plan: Plan, tokenizer: Any) -> Prompts:
     tokens = Tokens(tokenizer, plan.backbone.template, plan.backbone.bos, plan.max_length)
     examples = [e for part in plan.examples().values() for e in limited(part, SAMPLE)]
     encoded = encode_to_decode(plan.task.template, examples, tokens, plan.task.max_new_tokens)
-    return Prompts(sum(map(len, encoded)) / len(encoded), cuts(encoded) / len(encoded))
+    learnt = sample_to_learn(plan, "train", tokens, SAMPLE)
+    return Prompts(
+        sum(map(len, encoded)) / len(encoded),
+        cuts(encoded) / len(encoded),
+        sum(len(e.response) for e in learnt) / len(learnt),
+    )

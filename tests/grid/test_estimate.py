@@ -21,7 +21,7 @@ WORK = Workload(
     steps=100,
     batch_size=8,
     evaluations=6,
-    prompts=Prompts(length=50, cut=0.0),
+    prompts=Prompts(length=50, cut=0.0, answer=4),
 )
 
 
@@ -90,7 +90,7 @@ def test_the_formula_counts_operations_and_bytes():
     plan = planned("method=lora")
     needs = estimate(plan, WORK)
     weights = plan.backbone.dims.num_weights
-    tokens = 50 * (4 * 100 * 8 + 2 * (6 * 20 + 40)) + 2 * 40 * 3 * plan.task.max_new_tokens
+    tokens = 50 * (4 * 100 * 8 + 2 * (6 * 20 + 40)) + 2 * 40 * 3 * 4
     assert needs.source == "formula"
     assert needs.seconds == pytest.approx(weights * tokens / 0.5e12)
     assert needs.memory_mib > (2 * 4 * weights + 16 * plan.trainable) / 2**20
