@@ -285,7 +285,8 @@ def _cast(bench: Bench, dtype: str) -> Backbone:
     """Return the backbone in another dtype: a model of its own."""
     if dtype == _name_of(bench.backbone):
         return bench.backbone
-    return load_backbone(replace(bench.plan.backbone, dtype=dtype), bench.device).backbone
+    config = replace(bench.plan.backbone, dtype=dtype)  # type: ignore[arg-type]  # one of the key's
+    return load_backbone(config, bench.device).backbone
 
 
 BENCHMARKS: Mapping[str, Callable[[Bench], Report]] = {

@@ -111,7 +111,7 @@ def losses_of_both(backbone: Backbone, method: Method, data: Data) -> tuple[floa
     with torch.no_grad():
         draw = torch.Generator().manual_seed(0)
         for p in method.parameters():
-            p += 0.02 * torch.randn(p.shape, generator=draw).to(p)
+            p.add_(0.02 * torch.randn(p.shape, generator=draw).to(p))
     batch = data.batch(range(len(data.examples))).to(backbone.device)
     backbone.detach()
     method.attach(backbone)

@@ -24,7 +24,7 @@ TOKENS = (256, 512, 1024, 2048)  # of a pass
 class _Counter(TorchDispatchMode):
     """Adds up the operations of products; `FlopCounterMode` follows modules too, which `autograd.grad` forbids."""
 
-    total = 0
+    total: int = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -37,9 +37,10 @@ class _Counter(TorchDispatchMode):
 
 def products_of(run: Callable[[], object]) -> int:
     """Return the floating-point operations of the matrix products in a call: 2 per multiplication."""
-    with _Counter() as counter:
+    counter = _Counter()  # type: ignore[no-untyped-call]
+    with counter:
         run()
-    return counter.total
+    return int(counter.total)
 
 
 def products_of_rows(data: Data, run: Callable[[Sequence[int]], object]) -> int:
