@@ -14,6 +14,7 @@ from iapt.backbone.device import memory_of
 from iapt.backbone.load import family_of, load_backbone, load_tokenizer
 from iapt.data.tokens import Tokens
 from iapt.data.truncation import fitting
+from iapt.errors import ConfigError
 from iapt.evaluation import encode_to_learn
 from iapt.inference import serving
 from iapt.inference.contenders import decoding
@@ -46,7 +47,11 @@ class Bench:
 
     @classmethod
     def load(cls, settings: Mapping[str, Any], plans: Mapping[str, Plan]) -> "Bench":
-        """Load the backbone, or make one of its shape (weights=random)."""
+        """Load the backbone, or make one of its shape (weights=random).
+
+        Raises:
+            ConfigError: the weights were to be random and quantised.
+        """
         plan = next(iter(plans.values()))
         if settings["weights"] == "trained":
             tokenizer = load_tokenizer(plan.backbone)
@@ -56,6 +61,11 @@ class Bench:
         from iapt.backbone.tiny import random_model
 
         config = plan.backbone
+        if config.quantization is not None:
+            raise ConfigError(
+                f"backbone.quantization={config.quantization}: random weights are made in backbone.dtype. "
+                "Leave one of it and weights=random out."
+            )
         # Of the size that the real weights have on a GPU, wherever it is made.
         dtype = torch.bfloat16 if config.dtype == "auto" else config.torch_dtype(plan.device)
         model = random_model(config.dims, dtype, plan.device)

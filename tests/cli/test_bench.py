@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from iapt.benchmarks import Bench
 from iapt.cli.bench import main
+from iapt.errors import ConfigError
 from iapt.inference.learners import PEER_GROUPED, PEER_RANDOM
 
 TINY = ("backbone=tiny_llama", "task=sst2", "device=cpu", "repeats=1", "steps=1", "batch=2")
@@ -78,6 +81,12 @@ def test_decoding_is_timed_bare_with_each_method_and_by_the_peers(tmp_path: Path
     assert report["decode"]["rows"][0]["ratio_to_bare"] == 1
     assert report["decode"]["rows"][0]["num_beams"] == 2
     assert report["train"] == {"rows": []}, "the other half of an earlier measurement stays"
+
+
+def test_random_weights_are_not_measured_in_place_of_quantised_ones():
+    plan = SimpleNamespace(backbone=SimpleNamespace(quantization="int8"))
+    with pytest.raises(ConfigError, match="backbone.quantization=int8: random weights"):
+        Bench.load({"weights": "random"}, {"lora": plan})
 
 
 def test_table_4_has_merged_methods_prefill_and_steps_apart_and_the_limit(tmp_path: Path):
