@@ -85,7 +85,7 @@ def test_decoding_is_timed_bare_with_each_method_and_by_the_peers(tmp_path: Path
 
 def test_random_weights_are_not_measured_in_place_of_quantised_ones():
     plan = SimpleNamespace(backbone=SimpleNamespace(quantization="int8"))
-    with pytest.raises(ConfigError, match="backbone.quantization=int8: random weights"):
+    with pytest.raises(ConfigError, match="quantization=int8: random weights"):
         Bench.load({"weights": "random"}, {"lora": plan})
 
 
