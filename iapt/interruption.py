@@ -47,7 +47,15 @@ class Deferral:
 _deferral: Deferral | None = None
 
 
+AGAIN_SECONDS = 0.01
+
+
 def _on_signal(number: int, frame: FrameType | None) -> None:
+    if _is_unheard(frame):
+        again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+        return
     if _deferral is None or _deferral.signal is not None:  # the second signal ends a long step too
         raise Interrupted(number)
     _deferral.signal = number
@@ -56,6 +64,15 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
         os.write(
             2, f"\n{name}: ends after this step or pass; once more ends it at once.\n".encode()
         )
+
+
+def _is_unheard(frame: FrameType | None) -> bool:
+    """Say whether Python would print and drop an exception here: it collects an object (`__del__`)."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -82,3 +83,17 @@ def test_another_thread_runs_undisturbed():
     thread.start()
     thread.join()
     assert done == [True]
+
+
+def test_a_signal_while_python_collects_an_object_is_not_lost():
+    class Collected:
+        def __del__(self) -> None:
+            send(signal.SIGTERM)
+
+    def collect() -> None:
+        with interruptible():
+            Collected()
+            time.sleep(5)
+
+    with pytest.raises(Interrupted):
+        collect()
