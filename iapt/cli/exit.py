@@ -1,11 +1,13 @@
 """How a command ends: help, version, or its work, with one line for an error and the exit code."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from iapt import __version__
-from iapt.errors import IaptError, without_passwords
+from iapt.errors import ConfigError, IaptError, without_passwords
 from iapt.interruption import Interrupted, interruptible
 
 HELP = {"-h", "--help", "help"}
@@ -19,7 +21,7 @@ def answer(
         return guarded(lambda: print(page(), end=""))
     if "--version" in words:
         return guarded(lambda: print(f"{name} {__version__}"))
-    return guarded(run)
+    return guarded(lambda: _somewhere(run))
 
 
 def guarded(command: Callable[[], None]) -> int:
@@ -29,13 +31,14 @@ def guarded(command: Callable[[], None]) -> int:
         The exit code: 0, 1 for a failure, 2 for a wrong word or setting, 3 if a grid is not
         finished, 128 + its number after a signal (SIGINT 130, SIGTERM 143, SIGHUP 129).
     """
+    if sys.stdout is None:  # closed before the start
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # libraries ask it what it is
     if hasattr(sys.stdout, "reconfigure"):  # a terminal without the character shows a question mark
         sys.stdout.reconfigure(errors="replace")
     try:
         with interruptible():
             command()
-        if sys.stdout is not None:  # None: it was closed before the start
-            sys.stdout.flush()
+        sys.stdout.flush()
     except BrokenPipeError:  # piped into head; keep Python from writing again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except IaptError as error:
@@ -49,8 +52,11 @@ def guarded(command: Callable[[], None]) -> int:
         )
         return error.exit_code if isinstance(error, Interrupted) else 130
     except OSError as error:  # of a name too long for a file, or a working folder that is gone
-        where = f"{str(error.filename)[:200]}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}.", file=sys.stderr)
+        where = str(error.filename)[:200] if error.filename else ""
+        # A file names itself (StorageError); what has no name is the standard output.
+        if not where and error.errno in (errno.ENOSPC, errno.EIO):
+            where = "standard output"
+        print(f"error: {where}{': ' * bool(where)}{error.strerror or error}.", file=sys.stderr)
         return 1
     except Exception as error:
         # Hydra and OmegaConf explain what is wrong with an override or an interpolation.
@@ -59,3 +65,17 @@ def guarded(command: Callable[[], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _somewhere(run: Callable[[], None]) -> None:
+    """Run where there is a working folder; without one torch does not even load.
+
+    Raises:
+        ConfigError: the working folder was deleted.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        gone = os.environ.get("PWD", "the working folder")
+        raise ConfigError(f"{gone}: the working folder was deleted; cd to another.") from error
+    run()

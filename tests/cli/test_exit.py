@@ -1,7 +1,9 @@
+import sys
 from pathlib import Path
 
 import pytest
 
+from iapt.cli.command import Command
 from iapt.cli.exit import guarded
 
 
@@ -17,3 +19,31 @@ def test_what_the_system_refuses_is_one_line(capsys: pytest.CaptureFixture[str])
 def test_a_command_without_an_output_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", None)
     assert guarded(lambda: print("nobody sees this")) == 0
+    sys.stdout.close()
+
+
+def test_a_closed_output_can_be_asked_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    assert guarded(lambda: print(sys.stdout.isatty())) == 0
+    sys.stdout.close()
+
+
+def test_a_full_output_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    def write() -> None:
+        with Path("/dev/full").open("w") as full:
+            full.write("x")
+
+    assert guarded(write) == 1
+    assert capsys.readouterr().err == "error: standard output: No space left on device.\n"
+
+
+def test_a_deleted_working_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    monkeypatch.setenv("PWD", str(gone))
+    gone.rmdir()
+    assert Command("iapt-toy", "", "Play.").main(lambda words: None, []) == 2
+    assert capsys.readouterr().err.startswith(f"error: {gone}: the working folder was deleted")
