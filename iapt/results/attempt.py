@@ -48,10 +48,11 @@ class Attempt:
             clear: remove everything that earlier attempts left, not only their failure.
 
         Raises:
-            StorageError: a file cannot be removed or written.
+            StorageError: a file cannot be removed or written, or something else is in its place.
         """
         if clear:
             _empty(self.folder)
+        _refuse_other_kinds(self.folder)
         (self.folder / TRACEBACK).unlink(missing_ok=True)
         self._remove_partials()
         self._status = new_status("running")
@@ -167,6 +168,16 @@ def _lock(folder: Path, *, wait: bool) -> BaseFileLock:
         lock = acquire(folder, -1)
         assert lock is not None, "there is no end to the wait"
     return lock
+
+
+def _refuse_other_kinds(folder: Path) -> None:
+    """Refuse a folder, a pipe or a link to nowhere where a run writes a file, before long work."""
+    for path in folder.iterdir():
+        if path.suffix and not path.name.startswith(".") and not path.is_file():
+            raise StorageError(f"{path}: not a regular file; remove it.")
+    adapter = folder / "adapter"
+    if (adapter.exists() or adapter.is_symlink()) and not adapter.is_dir():
+        raise StorageError(f"{adapter}: not a folder; remove it.")
 
 
 def _empty(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,25 @@ def test_a_folder_without_permission_is_named(tmp_path: Path):
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     with pytest.raises(StorageError, match="cannot be locked"):
         acquire(tmp_path, 0)
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "predictions.jsonl", "checkpoint.safetensors"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda p: p.symlink_to(p.name)])
+def test_something_else_in_the_place_of_a_file_is_named_before_any_work(
+    make: Callable[[Path], None], name: str, tmp_path: Path
+):
+    make(tmp_path / name)
+    with (
+        pytest.raises(StorageError, match=f"{name}: not a regular file"),
+        attempt(tmp_path, wait=False) as current,
+    ):
+        current.begin(clear=False)
+
+
+def test_a_file_in_the_place_of_the_adapter_is_named(tmp_path: Path):
+    (tmp_path / "adapter").write_text("")
+    with (
+        pytest.raises(StorageError, match="adapter: not a folder"),
+        attempt(tmp_path, wait=False) as current,
+    ):
+        current.begin(clear=False)
