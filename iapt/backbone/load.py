@@ -1,8 +1,8 @@
 """A backbone's configuration, tokenizer and weights; loaded frozen, at a pinned revision."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -250,7 +250,8 @@ def load_backbone(config: BackboneConfig, device: torch.device) -> Loaded:
     if config.quantization:  # the same weights, stored otherwise, are other weights
         digest = hashlib.sha256(f"{prints} {config.quantization}".encode())
         prints = f"sha256:{digest.hexdigest()}"
-    backbone = Backbone(family_of(settled(model.to(device))))
+    with _loading(config):  # sizes that no model has, such as -1 layers
+        backbone = Backbone(family_of(settled(model.to(device))))
     if backbone.dims != config.dims:
         raise BackboneError(
             f"backbone.dims of {config.name} is {config.dims}, but the checkpoint has "
@@ -319,7 +320,7 @@ def _from_pretrained(
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    with _loading(config):
+    with _loading(config), _quiet():
         model, found = transformers.AutoModelForCausalLM.from_pretrained(
             str(folder),
             dtype=dtype,
@@ -334,6 +335,19 @@ def _from_pretrained(
             f"{len(found['missing_keys'])} of its tensors). {LOCAL_COPY}"
         )
     return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the reports of `transformers` off the terminal: what is wrong becomes one line of ours."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _loading(config: BackboneConfig, link: str | None = None) -> AbstractContextManager[None]:
