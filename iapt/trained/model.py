@@ -88,7 +88,9 @@ class TrainedModel:
         Raises:
             ConfigError: a number is out of range.
         """
-        decoding = decoding_with(self.config.decoding, num_beams, max_new_tokens)
+        decoding = decoding_with(
+            self.config.decoding, num_beams, max_new_tokens, self.backbone.dims.vocab_size
+        )
         tokens = replace(self._tokens, template=PLAIN) if rendered else self._tokens
         return decode(
             self.backbone,
@@ -156,7 +158,12 @@ class TrainedModel:
             limit = run["limit"].get(split)
         examples = limited(examples, limit)
         own = self.config.decoding.num_beams if task is None else made.num_beams
-        decoding = decoding_with(self.config.decoding, num_beams or own, made.max_new_tokens)
+        decoding = decoding_with(
+            self.config.decoding,
+            num_beams or own,
+            made.max_new_tokens,
+            self.backbone.dims.vocab_size,
+        )
         encoded = encode_to_decode(made.template, examples, self._tokens, made.max_new_tokens)
         _warn_of_cuts(encoded, self._tokens, made.max_new_tokens, f"{split} prompts")
         evaluation = evaluate(
@@ -251,7 +258,9 @@ def load_run(
     return TrainedModel(saved, loaded, load_tokenizer(config))
 
 
-def decoding_with(default: Decoding, num_beams: int | None, max_new_tokens: int | None) -> Decoding:
+def decoding_with(
+    default: Decoding, num_beams: int | None, max_new_tokens: int | None, vocab_size: int
+) -> Decoding:
     """Return decoding settings with some numbers replaced.
 
     Raises:
@@ -264,6 +273,10 @@ def decoding_with(default: Decoding, num_beams: int | None, max_new_tokens: int 
         )
     except ValidationError as error:
         raise ConfigError("\n".join(faults(error, "", Decoding))) from error
+    if decoding.num_beams > vocab_size:
+        raise ConfigError(
+            f"num_beams={decoding.num_beams}: must be at most {vocab_size}, the tokens that an answer can begin with."
+        )
     if decoding.max_new_tokens >= decoding.max_length:
         raise ConfigError(
             f"max_new_tokens={decoding.max_new_tokens}: must be less than the {decoding.max_length} tokens of "

@@ -26,6 +26,7 @@ class Tenants:
 
     def __init__(self, saved: Mapping[str, Saved], loaded: Loaded) -> None:
         self._shared = SharedBackbone(loaded.backbone)
+        self._vocab_size = loaded.backbone.dims.vocab_size
         first = next(iter(saved.values()))
         tokenizer = load_tokenizer(first.backbone)
         # The bare backbone reads text as it does for the first tenant.
@@ -102,7 +103,7 @@ class Tenants:
             )
         with self._shared.rows(names):
             pass  # refuses an unknown name before decoding
-        decoding = decoding_with(Decoding(), num_beams, max_new_tokens)
+        decoding = decoding_with(Decoding(), num_beams, max_new_tokens, self._vocab_size)
         instructions: list[tuple[int, ...]] = [()] * len(texts)
         for name, tokens in self._tokens.items():
             mine = [i for i, owner in enumerate(names) if owner == name]

@@ -83,6 +83,7 @@ def test_wrong_arguments_of_generate_are_named(runs: dict[str, Path]):
     model = load_run(runs["lora"], device="cpu")
     for options, message in (
         ({"num_beams": 0}, "num_beams=0"),
+        ({"num_beams": 2**31}, "num_beams=2147483648: must be at most 259"),
         ({"max_new_tokens": -1}, "max_new_tokens=-1"),
         ({"max_new_tokens": 5000}, "must be less than the 1024 tokens"),
     ):
