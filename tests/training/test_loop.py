@@ -13,7 +13,8 @@ from iapt.methods.base import Progress
 from iapt.methods.iapt import IAPT
 from iapt.methods.lora import LoRA
 from iapt.methods.searched import Structured
-from iapt.training import loop, state, step
+from iapt.methods.ssp import SSP
+from iapt.training import hparams, loop, state, step
 from iapt.training.loop import train
 from iapt.training.state import History, Run
 from iapt.training.step import weight_parameters
@@ -188,3 +189,30 @@ def test_an_evaluation_that_is_stopped_makes_no_further_pass_and_changes_nothing
     assert run.history.curve == []
     assert run.evaluate() is not None
     assert not run.is_due
+
+
+def test_a_search_has_its_runs_batch_no_patience_and_the_order_that_it_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # The batch follows the size of the training set, of which a search has a part only.
+    monkeypatch.setattr(hparams, "SMALL_TRAINING_SET", 10)
+    run = new_run(
+        lambda backbone: SSP(backbone.dims, budget=600, order=2),
+        batch_size=None,
+        patience=1,
+        max_steps=4,
+    )
+    seen: list[Run] = []
+    part = loop._train
+
+    def seen_train(run: Run, *rest: Any) -> History:
+        seen.append(run)
+        return part(run, *rest)
+
+    monkeypatch.setattr(loop, "_train", seen_train)
+    trained(run, tmp_path)
+    search, training = seen
+    assert training is run
+    assert search.sampler.batch_size == run.sampler.batch_size
+    assert search.hparams.patience > search.total_steps
+    assert search.order == 2
