@@ -79,11 +79,11 @@ def test_nothing_is_said_where_everything_fits(capsys: pytest.CaptureFixture[str
 def test_a_length_that_cuts_most_prompts_is_refused_before_weights_are_loaded(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(run_module, "load_backbone", lambda *_: pytest.fail("loaded a model"))
-    with pytest.raises(ConfigError, match=r"would cut 4 of 6 dev prompts.*give at least") as caught:
-        run(settings("hparams.max_length=125"))
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "load_backbone", lambda *_: pytest.fail("loaded a model"))
+        with pytest.raises(ConfigError, match=r"would cut 4 of 6 dev .*give at least") as caught:
+            run(settings("hparams.max_length=125"))
     advised = str(caught.value).rpartition("give at least ")[2].removesuffix(".")
-    monkeypatch.undo()
     assert run(settings(advised, "out=again", "rows=again")) is not None
 
 
