@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from iapt.backbone.load import BackboneConfig
+from iapt.backbone.config import BackboneConfig
 from iapt.configuration.plugins import Plugins
 from iapt.data.source import limited
 from iapt.entries import build_method

@@ -12,9 +12,9 @@ import torch
 from pydantic import Field, TypeAdapter
 from pydantic import dataclasses as checked_dataclasses
 
+from iapt.backbone.config import BackboneConfig
 from iapt.backbone.device import device_named
 from iapt.backbone.dims import Dims
-from iapt.backbone.load import BackboneConfig
 from iapt.backbone.quantized import check_library
 from iapt.configuration.checking import STRICT, Count, Name, Text, checked, short
 from iapt.configuration.identity import digest, distinctive, run_name, setting_of

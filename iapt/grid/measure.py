@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from iapt.backbone.base import Backbone
-from iapt.backbone.load import BackboneConfig, load_backbone, missing
+from iapt.backbone.config import BackboneConfig
+from iapt.backbone.load import load_backbone, missing
 from iapt.data.encode import Encoded
 from iapt.data.tokens import Tokens
 from iapt.errors import ConfigError

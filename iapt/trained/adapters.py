@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from iapt.backbone.load import BackboneConfig, Loaded, load_backbone
+from iapt.backbone.config import BackboneConfig
+from iapt.backbone.load import Loaded, load_backbone
 from iapt.configuration.building import resolve
 from iapt.configuration.catalog import entry, names
 from iapt.configuration.plugins import Plugins

@@ -10,14 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from iapt.backbone.load import (
-    TINY_VOCAB,
-    BackboneConfig,
-    family_of,
-    fingerprint,
-    load_backbone,
-    load_tokenizer,
-)
+from iapt.backbone.config import TINY_VOCAB, BackboneConfig
+from iapt.backbone.load import family_of, fingerprint, load_backbone, load_tokenizer
 from iapt.backbone.tiny import tiny_tokenizer
 from iapt.cli.overrides import groups
 from iapt.errors import BackboneError, ConfigError

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from transformers.utils import import_utils
 
 from iapt.backbone.base import Backbone
+from iapt.backbone.config import BackboneConfig
 from iapt.backbone.dims import FAMILIES
-from iapt.backbone.load import BackboneConfig, load_backbone
+from iapt.backbone.load import load_backbone
 from iapt.backbone.packed import Linears
 from iapt.backbone.quantized import BYTES, LIBRARY, bytes_of_weights, settled
 from iapt.cli.overrides import groups

@@ -10,7 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from iapt import load_run
-from iapt.backbone.load import BackboneConfig, load_backbone
+from iapt.backbone.config import BackboneConfig
+from iapt.backbone.load import load_backbone
 from iapt.cli.adapter import main
 from iapt.configuration.catalog import entry
 from tests.tiny_runs import tiny_run

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from iapt.backbone.load import BackboneConfig, load_backbone, load_tokenizer
+from iapt.backbone.config import BackboneConfig
+from iapt.backbone.load import load_backbone, load_tokenizer
 from iapt.errors import BackboneError
 from iapt.remote.repository import Entry, Repository, reach
 from tests.hub_content import DIMS, checkpoint, entry, publish_checkpoint

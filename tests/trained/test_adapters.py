@@ -10,7 +10,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from iapt import load_run
-from iapt.backbone.load import BackboneConfig, load_backbone
+from iapt.backbone.config import BackboneConfig
+from iapt.backbone.load import load_backbone
 from iapt.configuration.catalog import entry
 from iapt.errors import AdapterError
 from iapt.trained.adapters import find_run, import_peft, read_saved
