@@ -97,6 +97,7 @@ def test_a_run_fills_every_field_of_its_row(finished: tuple[Path, Row]):
     assert set(empty) <= {
         *("cell.variant", "structure", "judge"),  # no variant, no search, no judge
         "backbone.checkpoint",  # a tiny backbone has random weights
+        "backbone.quantization",  # stored as computed
         "scores.clusters",  # its examples are independent
         *("git.commit", "git.dirty"),  # None outside a checkout
     }
@@ -122,6 +123,7 @@ def test_every_joint_leaves_its_file(finished: tuple[Path, Row]):
         "metrics.jsonl",
         "predictions.jsonl",
         "scores.json",
+        "inspection.json",
         "splits.json",
         "status.json",
     }

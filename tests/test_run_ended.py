@@ -27,7 +27,7 @@ from tests.tiny_runs import SIX_STEPS
 TIMES = {"seconds", "tokens_per_second", "peak_memory_mib", "created"}
 LEFT = {
     *(".lock", "status.json", "config.json", "splits.json", "metrics.jsonl"),
-    *("adapter", "predictions.jsonl", "scores.json"),
+    *("adapter", "inspection.json", "predictions.jsonl", "scores.json"),
 }
 
 

@@ -211,7 +211,7 @@ def test_the_penalty_is_the_mean_distance_from_orthonormal():
 
 
 def test_ranks_fall_to_the_budget_and_only_then_a_checkpoint_may_be_the_best(tmp_path, monkeypatch):
-    def over_budget_is_better(backbone, method, data, budget):
+    def over_budget_is_better(backbone, method, *_):
         return (1.0 if kept(method) > 2 * MATRICES else 2.0), 0.0
 
     monkeypatch.setattr("iapt.training.state.evaluate", over_budget_is_better)
