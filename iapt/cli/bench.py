@@ -129,7 +129,8 @@ def _about(bench: "Bench") -> dict[str, Any]:
 
     left_out = {"what", "out", *(key.name for key in OWN_ENTRIES)}
     return {
-        "settings": {k: v for k, v in bench.settings.items() if k not in left_out},
+        "settings": {k: v for k, v in bench.settings.items() if k not in left_out}
+        | {"data": bench.plan.cell["data"]},  # as in a row: a folder by its name, not by its place
         "device": str(bench.device),
         "dtype": str(bench.backbone.model.dtype).removeprefix("torch."),
         "machine": machine(bench.device),
