@@ -10,7 +10,6 @@ from iapt.cli.sweep import main, words_of_cells
 from iapt.cli.train import main as train
 from iapt.errors import ConfigError
 from iapt.grid.cells import Cell, plan_cells
-from iapt.plan import OUTSIDE
 from iapt.reporting.choose import Scope
 from iapt.reporting.render import Entry
 from iapt.reporting.scale import settle
@@ -18,7 +17,7 @@ from iapt.reporting.spec import FIGURES, SCORE_TABLES, load, load_table
 from iapt.reporting.tables import score_table
 from iapt.results.cells import SEEDS, collect
 from iapt.results.row import Row
-from tests.results.example_rows import raw_row
+from tests.results.example_rows import row_of_cell
 
 NAMES = (*SCORE_TABLES, *FIGURES)
 SCORES = {"acc": 50.0, "f1-em": 50.0, "rouge-l": 50.0, "rouge-l-turn-1": 50.0, "gpt-4": 50.0}
@@ -52,18 +51,11 @@ def cells(*words: str) -> list[Cell]:
 
 def row_of(cell: Cell) -> Row:
     """A row of the cell's run, with invented scores."""
-    plan = cell.plan
-    raw = raw_row(backbone=plan.backbone.name) | {
-        "run_id": plan.run_id,
-        "cell": plan.cell,
-        "config": {key: value for key, value in plan.config.items() if key not in OUTSIDE},
-        "config_hash": plan.config_hash,
-        "cell_hash": plan.cell_hash,
-        "setting_hash": plan.setting_hash,
-        "params": {"trained": plan.trainable},
-        "scores": {"metric": "acc", "value": 50.0, "n": 9, "n_unparsed": 0, "details": SCORES},
-    }
-    return Row.model_validate(raw, strict=False)
+    return row_of_cell(
+        cell,
+        params={"trained": cell.plan.trainable},
+        scores={"metric": "acc", "value": 50.0, "n": 9, "n_unparsed": 0, "details": SCORES},
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

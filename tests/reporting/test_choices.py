@@ -11,13 +11,12 @@ from iapt.cli.composing import Composer
 from iapt.cli.overrides import prepare
 from iapt.cli.sweep import words_of_cells
 from iapt.grid.cells import Cell, plan_cells
-from iapt.plan import OUTSIDE
 from iapt.reporting.choices import NAME, choices, choices_document
 from iapt.reporting.render import Document, Entry, Grid, markdown
 from iapt.reporting.spec import load
 from iapt.results.cells import collect
 from iapt.results.row import Row
-from tests.results.example_rows import raw_row
+from tests.results.example_rows import row_of_cell
 
 
 @cache
@@ -26,19 +25,12 @@ def planned() -> list[Cell]:
 
 
 def row_of(cell: Cell, loss: float, accuracy: float) -> Row:
-    plan = cell.plan
-    raw = raw_row(backbone=plan.backbone.name) | {
-        "run_id": plan.run_id,
-        "cell": plan.cell,
-        "config": {key: value for key, value in plan.config.items() if key not in OUTSIDE},
-        "config_hash": plan.config_hash,
-        "cell_hash": plan.cell_hash,
-        "setting_hash": plan.setting_hash,
-        "steps": plan.hparams.max_steps,
-        "dev": {"best_loss": loss, "best_accuracy": accuracy},
-        "data": {"sizes": {"dev": 200}},
-    }
-    return Row.model_validate(raw, strict=False)
+    return row_of_cell(
+        cell,
+        steps=cell.plan.hparams.max_steps,
+        dev={"best_loss": loss, "best_accuracy": accuracy},
+        data={"sizes": {"dev": 200}},
+    )
 
 
 def invented(*, without: str = "") -> list[Row]:

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from iapt.grid.cells import Cell
+from iapt.plan import OUTSIDE
 from iapt.results.row import Row
 from iapt.results.row_files import write_row
 
@@ -97,3 +99,17 @@ def store(folder: Path, raws: list[dict[str, Any]]) -> Path:
     for raw in raws:
         write_row(folder, parse(raw))
     return folder
+
+
+def row_of_cell(cell: Cell, **values: Any) -> Row:
+    """A row of a planned cell's run; `values` are its numbers."""
+    plan = cell.plan
+    raw = raw_row(backbone=plan.backbone.name) | {
+        "run_id": plan.run_id,
+        "cell": plan.cell,
+        "config": {key: value for key, value in plan.config.items() if key not in OUTSIDE},
+        "config_hash": plan.config_hash,
+        "cell_hash": plan.cell_hash,
+        "setting_hash": plan.setting_hash,
+    }
+    return Row.model_validate(raw | values, strict=False)

@@ -94,9 +94,8 @@ def test_weights_and_their_optimizer_come_back_as_they_were():
     assert all(p.grad is not None for p in method.arch_parameters())
 
 
-def test_the_weights_are_moved_by_a_hundredth_both_ways_for_the_difference(monkeypatch):
-    """eps is 0.01 over the norm of the slopes, so that the moves have the norm 0.01."""
-    backbone, method, optimizer = subject()
+def noted_moves(method, monkeypatch):
+    """A list that gets, at each architecture step, how far the weights are from where they are now."""
     weights = weight_parameters(method)
     before = torch.cat([w.detach().flatten() for w in weights])
     moves = []
@@ -106,6 +105,13 @@ def test_the_weights_are_moved_by_a_hundredth_both_ways_for_the_difference(monke
         return arch_step(*arguments)
 
     monkeypatch.setattr(second_order, "arch_step", noted)
+    return moves
+
+
+def test_the_weights_are_moved_by_a_hundredth_both_ways_for_the_difference(monkeypatch):
+    """eps is 0.01 over the norm of the slopes, so that the moves have the norm 0.01."""
+    backbone, method, optimizer = subject()
+    moves = noted_moves(method, monkeypatch)
     unrolled_arch_step(backbone, method, (data(1), ALL), (data(0), ALL), optimizer, 10**6)
     _, there, back = moves  # the first is at the weights one step ahead
     assert float(there.norm()) == pytest.approx(0.01, rel=1e-3)
@@ -116,12 +122,7 @@ def test_a_slope_that_vanishes_moves_the_weights_by_less(monkeypatch):
     """A norm of 1e-6 is doubled by the 1e-6 that keeps eps finite."""
     backbone, method, optimizer = subject()
     weights = weight_parameters(method)
-    before = torch.cat([w.detach().flatten() for w in weights])
-    moves = []
-
-    def noted(*arguments):
-        moves.append(torch.cat([w.detach().flatten() for w in weights]) - before)
-        return arch_step(*arguments)
+    moves = noted_moves(method, monkeypatch)
 
     def faint(backbone, method, *batch):
         loss = weight_step(backbone, method, *batch)
@@ -130,7 +131,6 @@ def test_a_slope_that_vanishes_moves_the_weights_by_less(monkeypatch):
             w.grad = None if w.grad is None else w.grad * (1e-6 / norm)
         return loss
 
-    monkeypatch.setattr(second_order, "arch_step", noted)
     monkeypatch.setattr(second_order, "weight_step", faint)
     unrolled_arch_step(backbone, method, (data(1), ALL), (data(0), ALL), optimizer, 10**6)
     assert float(moves[1].norm()) == pytest.approx(0.005, rel=1e-3)
