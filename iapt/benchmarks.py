@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from iapt.backbone.base import Backbone
-from iapt.backbone.device import memory_of
+from iapt.backbone.device import bytes_of, memory_of
 from iapt.backbone.load import family_of, load_backbone, load_tokenizer
 from iapt.data.tokens import Tokens
 from iapt.data.truncation import fitting
@@ -132,8 +132,7 @@ def decode(bench: Bench) -> Report:
 
 def table4(bench: Bench) -> Report:
     """Measure decoding as in Appendix G, and what reading the weights alone takes."""
-    size = sum(p.numel() * p.element_size() for p in bench.backbone.model.parameters())
-    merged = size <= SHARE_FOR_A_COPY * memory_of(bench.device)
+    merged = bytes_of(bench.backbone.model) <= SHARE_FOR_A_COPY * memory_of(bench.device)
     if not merged:
         print("merged methods are left out: the backbone's weights do not fit into memory twice")
     seconds, read = reading_seconds(bench.backbone.model)
@@ -188,7 +187,7 @@ def tenants(bench: Bench) -> Report:
     settings, backbone = bench.settings, bench.backbone
     plans = {name: plan.method for name, plan in bench.plans.items()}
     sizes, counts = sorted(set(settings["pools"])), sorted(set(settings["tenants"]))
-    per_tenant = {name: serving.bytes_of(make()) for name, make in plans.items()}
+    per_tenant = {name: bytes_of(make()) for name, make in plans.items()}
     if bench.device.type == "cuda":
         free = torch.cuda.mem_get_info(bench.device)[0]
     else:
@@ -256,7 +255,7 @@ def train(bench: Bench) -> Report:
     """Measure optimizer steps on the same rows, in every dtype, beside Trainer and peft."""
     settings, data = bench.settings, _rows(bench)
     methods = {name: (plan.method, plan.hparams) for name, plan in bench.plans.items()}
-    backbones = {_name_of(bench.backbone): bench.backbone} | {
+    backbones = {bench.backbone.dtype_name: bench.backbone} | {
         dtype: _cast(bench, dtype) for dtype in settings["dtypes"] if dtype != "auto"
     }
     contest = Contest(backbones, methods, data, settings["batch"])
@@ -287,13 +286,9 @@ def _rows(bench: Bench) -> Data:
     return Data(found.encoded, tokenizer.pad_token_id, tokenizer.eos_token_id)
 
 
-def _name_of(backbone: Backbone) -> str:
-    return str(backbone.model.dtype).removeprefix("torch.")
-
-
 def _cast(bench: Bench, dtype: str) -> Backbone:
     """Return the backbone in another dtype: a model of its own."""
-    if dtype == _name_of(bench.backbone):
+    if dtype == bench.backbone.dtype_name:
         return bench.backbone
     config = replace(bench.plan.backbone, dtype=dtype)  # type: ignore[arg-type]  # one of the key's
     return load_backbone(config, bench.device).backbone

@@ -70,6 +70,11 @@ class Backbone:
         return next(self.model.parameters()).device
 
     @property
+    def dtype_name(self) -> str:
+        """Name of the weights' dtype, such as "float32"."""
+        return str(self.model.dtype).removeprefix("torch.")
+
+    @property
     def quantized(self) -> bool:
         """Whether the weights of its maps are stored in 8 or 4 bits, and cannot be changed."""
         return is_quantized(self.model)

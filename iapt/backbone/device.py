@@ -3,6 +3,7 @@
 import os
 
 import torch
+from torch import nn
 
 from iapt.backbone import processes
 from iapt.errors import ConfigError, closest
@@ -29,6 +30,11 @@ def device_named(name: str) -> torch.device:
     if processes.count() > 1 and name != "cpu":
         return _own_gpu(name)
     return torch.device(name)
+
+
+def bytes_of(module: nn.Module) -> int:
+    """Return the bytes of a module's parameters."""
+    return sum(p.numel() * p.element_size() for p in module.parameters())
 
 
 def memory_of(device: torch.device) -> int:

@@ -14,11 +14,7 @@ from iapt.backbone.base import Backbone
 from iapt.backbone.config import BackboneConfig
 from iapt.backbone.embedded import digests, embedded_folder, embedded_missing
 from iapt.backbone.family import Family
-from iapt.backbone.quantized import (
-    loading_options,
-    reloaded,
-    settled,
-)
+from iapt.backbone.quantized import loading_options, reloaded, settled
 from iapt.checksums import remembered_sha256
 from iapt.errors import BackboneError, ConfigError, closest
 from iapt.remote.repository import Repository
@@ -48,7 +44,7 @@ class Loaded:
     @property
     def dtype(self) -> str:
         """Name of the frozen weights' dtype, such as "float32"."""
-        return str(self.backbone.model.dtype).removeprefix("torch.")
+        return self.backbone.dtype_name
 
 
 def family_of(model: Any) -> Family:

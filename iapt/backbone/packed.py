@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from iapt.backbone.device import memory_of
+from iapt.backbone.device import bytes_of, memory_of
 
 LARGEST_SHARE = 0.25  # of the machine's memory, for the packed copy
 ROWS_HINT = 16  # oneDNN chooses the layout for so many rows
@@ -129,8 +129,7 @@ def _affordable(model: nn.Module) -> bool:
         torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     ):
         return False
-    size = sum(p.numel() * p.element_size() for p in model.parameters())
-    return size <= LARGEST_SHARE * memory_of(torch.device("cpu"))
+    return bytes_of(model) <= LARGEST_SHARE * memory_of(torch.device("cpu"))
 
 
 def _out_by_in(module: nn.Module) -> Tensor:

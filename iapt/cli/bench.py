@@ -132,7 +132,7 @@ def _about(bench: "Bench") -> dict[str, Any]:
         "settings": {k: v for k, v in bench.settings.items() if k not in left_out}
         | {"data": bench.plan.cell["data"]},  # as in a row: a folder by its name, not by its place
         "device": str(bench.device),
-        "dtype": str(bench.backbone.model.dtype).removeprefix("torch."),
+        "dtype": bench.backbone.dtype_name,
         "machine": machine(bench.device),
         "threads": torch.get_num_threads(),
         "git": git_state(),

@@ -7,7 +7,7 @@ lost run, while the others are still queued or at work.
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ def launch_all(engine: str, manifest: "Manifest", launch: Launch) -> Any:
         What `launch` returned for the cells of its last call.
     """
     if engine != "joblib":
-        with _ENGINES.get(engine.partition("_")[0], _as_it_is)():
+        with _ENGINES.get(engine.partition("_")[0], nullcontext)():
             return launch(manifest.cells)
     left, again, returned = list(manifest.cells), list["Entry"](), None
     while left:
@@ -79,11 +79,6 @@ def _name(error: Exception) -> str:
 
 def _warn(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _as_it_is() -> Iterator[None]:
-    yield
 
 
 @contextmanager

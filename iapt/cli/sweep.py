@@ -204,9 +204,8 @@ def _job(config: "DictConfig") -> None:
         number = manifest.number(hydra.overrides.task)
     print(f"\n=== {_progress(manifest, number)}: {' '.join(hydra.overrides.task)}", flush=True)
     folder = None
-    if engine.startswith(
-        "submitit"
-    ):  # which ignores it, so that a run would be killed without a checkpoint
+    queued = engine.startswith("submitit")
+    if queued:  # submitit ignores the signal, so that a run would be killed without a checkpoint
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         if manifest.complete:
@@ -224,7 +223,7 @@ def _job(config: "DictConfig") -> None:
         if (manifest.host, manifest.pid) == (socket.gethostname(), os.getpid()):
             raise  # this is the sweep's own process, and not a launcher's
         print("interrupted.", flush=True)
-        if engine.startswith("submitit"):  # a result would say that there is nothing to queue again
+        if queued:  # a result would say that there is nothing to queue again
             raise SystemExit(error.exit_code) from error
     except Exception as error:  # noqa: BLE001  # listed at the end; failed.txt has the traceback
         if folder:

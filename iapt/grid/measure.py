@@ -20,6 +20,7 @@ from iapt.data.encode import Encoded
 from iapt.data.tokens import Tokens
 from iapt.errors import ConfigError
 from iapt.grid.workload import Prompts, Workload, sample_to_learn
+from iapt.inference.efficiency import timed
 from iapt.inference.generate import decode_batch
 from iapt.plan import Plan
 from iapt.training.state import Run
@@ -120,15 +121,15 @@ def _rows(plan: Plan, prompts: Prompts, length: float) -> int:
 def _training(run: Run, plan: Plan, work: Workload, prompts: Prompts) -> float:
     run.one_step()
     before = run.history.trained_tokens
-    seconds = _timed(plan.device, lambda: [run.one_step() for _ in range(STEPS)])
+    seconds, _ = timed(lambda: [run.one_step() for _ in range(STEPS)], plan.device)
     per_token = seconds / (run.history.trained_tokens - before)
     tokens = work.steps * work.batch_size * (prompts.length + prompts.answer)
     return per_token * tokens * plan.passes
 
 
 def _evaluating(run: Run, plan: Plan, work: Workload, prompts: Prompts) -> float:
-    seconds = _timed(
-        plan.device, lambda: evaluate(run.backbone, run.method, run.dev, run.eval_budget)
+    seconds, _ = timed(
+        lambda: evaluate(run.backbone, run.method, run.dev, run.eval_budget), plan.device
     )
     tokens = work.evaluations * work.sizes["dev"] * (prompts.length + prompts.answer)
     return seconds / sum(run.dev.sizes) * tokens
@@ -161,15 +162,7 @@ def _decoding(run: Run, plan: Plan, work: Workload, prompts: Prompts, tokenizer:
 
     decode(2)
     more = min(NEW_TOKENS, most)
-    reading = _timed(plan.device, partial(decode, 1))
-    both = _timed(plan.device, partial(decode, more))
+    reading, _ = timed(partial(decode, 1), plan.device)
+    both, _ = timed(partial(decode, more), plan.device)
     step = max(0.0, both - reading) / max(1, more - 1)
     return (reading + step * (prompts.answer - 1)) * work.sizes["test"] / rows
-
-
-def _timed(device: torch.device, work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started

@@ -16,6 +16,7 @@ from statistics import median, quantiles
 
 import torch
 
+from iapt.backbone.device import bytes_of
 from iapt.provenance import peak_memory_mib, reset_peak_memory
 
 
@@ -142,8 +143,7 @@ def peak_with_weights(
     before = peak_memory_mib(device)
     found = run()
     added = peak_memory_mib(device) - before
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    return found, added + weights / 2**20
+    return found, added + bytes_of(model) / 2**20
 
 
 @torch.no_grad()

@@ -4,8 +4,8 @@ Counted are the products of linear maps, the backbone's and a method's, in the f
 pass; attention's own products are left out, and so is everything elementwise.
 """
 
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from iapt.backbone.base import Backbone
+from iapt.inference.efficiency import timed
 from iapt.training.step import Data
 
 ATEN = torch.ops.aten
@@ -86,18 +87,8 @@ def peak_rate(backbone: Backbone, repeats: int = 3) -> float:
             inner, outer = backbone.dims.in_out(site)
             x, g = like.new_ones(tokens, inner), like.new_ones(tokens, outer)
             weight = like.new_ones(outer, inner)
-            seconds += min(_seconds(lambda: F.linear(x, weight), like) for _ in range(repeats))  # noqa: B023
-            seconds += min(_seconds(lambda: g @ weight, like) for _ in range(repeats))  # noqa: B023
+            for product in (partial(F.linear, x, weight), partial(torch.matmul, g, weight)):
+                seconds += min(timed(product, like.device)[0] for _ in range(repeats))
             operations += 4 * tokens * inner * outer
         best = max(best, operations / seconds)
     return best
-
-
-def _seconds(product: Callable[[], object], like: torch.Tensor) -> float:
-    if like.is_cuda:
-        torch.cuda.synchronize(like.device)
-    started = time.perf_counter()
-    product()
-    if like.is_cuda:
-        torch.cuda.synchronize(like.device)
-    return time.perf_counter() - started

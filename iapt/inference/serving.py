@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from iapt.backbone.base import Backbone
+from iapt.backbone.device import bytes_of
 from iapt.backbone.tenants import SharedBackbone
 from iapt.errors import ConfigError
 from iapt.inference.efficiency import Turn
@@ -41,11 +42,6 @@ def drawn(popularity: str, rows: int, pool: int, seed: int = 0) -> list[int] | N
         return draw.sample(range(pool), rows) if rows <= pool else None
     weights = None if popularity == "uniform" else [1 / (k + 1) for k in range(pool)]
     return draw.choices(range(pool), weights, k=rows)
-
-
-def bytes_of(method: Method) -> int:
-    """Return the bytes of a method's parameters: what a tenant takes."""
-    return sum(p.numel() * p.element_size() for p in method.parameters())
 
 
 class Pool:

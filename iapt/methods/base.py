@@ -2,8 +2,7 @@
 
 An ability that only some methods have is a class of its own, and callers test for it with `isinstance`,
 never by name: `searched.Searched` (and its bases `Structured`, `Reshaped`), `merge.Mergeable`,
-`peft_format.PeftCompatible`,
-`inspected.Inspectable`, `Started`, `Measured`.
+`peft_format.PeftCompatible`, `inspected.Inspectable`, `Started`, `Measured`.
 """
 
 from collections.abc import Callable, Sequence

@@ -24,12 +24,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every piece of measured work takes one second; returns what was done."""
     done: list[str] = []
 
-    def timed(device: torch.device, work: Any) -> float:
+    def timed(work: Any, device: torch.device) -> tuple[float, float]:
         work()
         done.append("timed")
-        return 1.0
+        return 1.0, 0.0
 
-    monkeypatch.setattr(measure, "_timed", timed)
+    monkeypatch.setattr(measure, "timed", timed)
     return done
 
 
