@@ -93,7 +93,7 @@ pages: $(READY) ## the tables of README.md, DEVIATIONS.md and docs/evidence.md, 
 report: $(READY) ## one HTML page: tables, curves, predictions
 	$(BIN)/iapt-report $(if $(wildcard runs),runs=runs) $(ARGS)
 
-bench: $(READY) ## speed and memory of decoding, many tenants and training, in half an hour
+bench: $(READY) ## speed and memory of decoding, many tenants and training
 	$(BIN)/iapt-bench what=table4,decode,tenants,train $(ARGS)
 
 clean: ## remove caches and builds; keeps .venv, runs/ and results/

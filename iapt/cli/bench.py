@@ -61,7 +61,7 @@ COMMAND = Command(
         Key("out", "the folder for BACKBONE.json", "results/bench"),
         *OWN_ENTRIES,
     ],
-    notes="Everything, in half an hour on two cores: make bench\n"
+    notes="Everything: make bench\n"
     "The paper's Table 4 (a GPU): iapt-bench what=table4 backbone=llama2_7b\n"
     "The same without its weights: iapt-bench what=table4 backbone=llama2_7b weights=random repeats=2\n"
     "Many tenants: iapt-bench what=tenants tenants=1,2,4,8,16,32 pools=1,10,100,1000 repeats=3\n"
