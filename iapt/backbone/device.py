@@ -1,6 +1,8 @@
 """The device of a run: a CPU or a CUDA GPU."""
 
+import ctypes
 import os
+from contextlib import suppress
 
 import torch
 from torch import nn
@@ -9,6 +11,9 @@ from iapt.backbone import processes
 from iapt.errors import ConfigError, closest
 
 DEVICES = ("auto", "cpu", "cuda")
+# glibc's mallopt: what is freed goes back to the system above TRIM bytes; above MMAP bytes, at once.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+TRIM, MMAP = 2**31 - 4096, 32 * 2**20  # the most that it takes
 
 
 def device_named(name: str) -> torch.device:
@@ -42,6 +47,17 @@ def memory_of(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def keep_freed_memory() -> None:
+    """Let the process keep the memory that tensors on the CPU free, for the next ones.
+
+    By default glibc returns it to the system and asks for it again in every step, page by page.
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, MMAP)
+        mallopt(M_TRIM_THRESHOLD, TRIM)
 
 
 def _own_gpu(name: str) -> torch.device:

@@ -12,6 +12,7 @@ import torch
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.config import BackboneConfig
+from iapt.backbone.device import keep_freed_memory
 from iapt.backbone.embedded import digests, embedded_folder, embedded_missing
 from iapt.backbone.family import Family
 from iapt.backbone.quantized import loading_options, reloaded, settled
@@ -148,6 +149,8 @@ def load_backbone(config: BackboneConfig, device: torch.device) -> Loaded:
         BackboneError: the checkpoint cannot be had, or its sizes are not the configured ones.
         ConfigError: the library that quantises is missing.
     """
+    if device.type == "cpu":
+        keep_freed_memory()
     dtype = config.torch_dtype(device)
     options = loading_options(config.quantization, dtype, device)
     if config.kind == "tiny":
