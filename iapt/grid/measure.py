@@ -21,7 +21,7 @@ from iapt.data.tokens import Tokens
 from iapt.errors import ConfigError
 from iapt.grid.workload import Prompts, Workload, sample_to_learn
 from iapt.inference.efficiency import timed
-from iapt.inference.generate import decode_batch
+from iapt.inference.generate import decode_batch, tokens_kept
 from iapt.plan import Plan
 from iapt.training.state import Run
 from iapt.training.step import Data, evaluate
@@ -137,7 +137,7 @@ def _evaluating(run: Run, plan: Plan, work: Workload, prompts: Prompts) -> float
 
 def _decoding(run: Run, plan: Plan, work: Workload, prompts: Prompts, tokenizer: Any) -> float:
     beams, most = plan.hparams.num_beams or plan.task.num_beams, plan.task.max_new_tokens
-    fitting = int(plan.hparams.eval_batch_tokens / ((prompts.length + most) * beams))
+    fitting = int(plan.hparams.eval_batch_tokens / tokens_kept(round(prompts.length), most, beams))
     rows = max(1, min(fitting, len(run.dev.examples), work.sizes["test"]))
     instructions = [e.instruction for e in run.dev.examples[:rows]]
     room = plan.max_length - most + 1  # as long as prompts are cut to

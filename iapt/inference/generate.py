@@ -84,6 +84,11 @@ def decode_batch(
         return search(logits, model, rules)
 
 
+def tokens_kept(instruction: int, max_new_tokens: int, num_beams: int) -> int:
+    """Return the most tokens that a row keeps: its instruction once, and an answer per beam."""
+    return instruction + max_new_tokens * num_beams
+
+
 def decode(
     backbone: Backbone,
     instructions: Sequence[Sequence[int]],
@@ -97,8 +102,8 @@ def decode(
 ) -> list[str]:
     """Decode instructions (token ids, no padding) into texts, in the order given.
 
-    Instructions are grouped by length so that one batch, beams and answers included, holds at most
-    `batch_tokens` tokens; the grouping changes nothing in the texts but rounding.  The processes of a run
+    Instructions are grouped by length so that one batch keeps at most `batch_tokens` tokens, the answers of
+    all beams included; the grouping changes nothing in the texts but rounding.  The processes of a run
     share the groups, and each returns all texts.
 
     Args:
@@ -114,7 +119,7 @@ def decode(
     backbone.train(False)
     device = backbone.device
     texts: dict[int, str] = {}
-    sizes = [(len(ids) + max_new_tokens) * num_beams for ids in instructions]
+    sizes = [tokens_kept(len(ids), max_new_tokens, num_beams) for ids in instructions]
 
     def run(group: list[int]) -> None:
         width = max(len(instructions[i]) for i in group)

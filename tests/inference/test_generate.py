@@ -222,7 +222,7 @@ def test_every_beam_and_the_longest_answer_count_against_a_batchs_budget(beams: 
     backbone = shared_backbone("gpt2")
     backbone.detach()
     texts = [rows()[0][:4] for _ in range(4)]
-    row = (4 + NEW) * beams
+    row = 4 + NEW * beams  # the beams share the instruction
     for budget, batches in ((2 * row, [2, 2]), (2 * row - 1, [1] * 4)):
         done: list[int] = []
         decode(
