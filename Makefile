@@ -87,7 +87,7 @@ claims: $(READY) ## what the rows say of the paper's claims, at its scale and, a
 params rates open_choices ledger: $(READY) ## parameters; learning rates tried; what makes IAPT learn; other papers
 	$(BIN)/iapt-table $@ $(ARGS)
 
-pages: $(READY) ## the tables of README.md, DEVIATIONS.md and docs/evidence.md, and the picture, from the committed rows
+pages: $(READY) ## the tables and pictures of README.md, DEVIATIONS.md and docs/, from the committed rows
 	$(BIN)/python -m scripts.fill_pages
 
 report: $(READY) ## one HTML page: tables, curves, predictions
