@@ -53,7 +53,7 @@ class AdapterDrop(Houlsby, Stackable):
         if not 0 <= drop_layers < dims.num_layers:
             raise ConfigError(
                 f"method.drop_layers={drop_layers}: must be from 0 to {dims.num_layers - 1}, "
-                f"one less than the backbone's blocks."
+                f"one less than the number of blocks."
             )
         self.drop_layers, self.robust = drop_layers, robust
         super().__init__(dims, bottleneck_dim, init_std, bias)

@@ -1,6 +1,6 @@
 """The interface of a method: one required verb, `attach`, and four optional hooks.
 
-An ability that only some methods have is a class of its own, and callers test for it with `isinstance`,
+Each ability that only some methods have is a separate class, and callers test for it with `isinstance`,
 never by name: `searched.Searched` (and its bases `Structured`, `Reshaped`), `merge.Mergeable`,
 `peft_format.PeftCompatible`, `inspected.Inspectable`, `Started`, `Measured`.
 """
@@ -30,7 +30,7 @@ class Method(nn.Module):
 
     Attributes:
         neutral: whether the freshly attached method leaves every logit unchanged.
-        soft_tokens: positions that it takes from a sequence.
+        soft_tokens: the number of positions that it takes up in a sequence.
         instruction_aware: whether its effect depends on the whole instruction.
         decodes: whether its parameters are used in decoding steps; False if their results are in the
             cache by then. A submodule that is unused in decoding sets the same attribute.

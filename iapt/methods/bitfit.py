@@ -4,9 +4,9 @@
 
 The original trains the biases a model has.  LLaMA has none, so each of a block's seven projections
 gets one, written as a latent of width 8 times a learned projection: 8 * 32 * 42,496 = 10,878,976 on
-LLaMA-2 7B, latents apart.  GPT-2's and GPT-NeoX's own biases stay frozen and q, k and v are three
-projections there too (on GPT-2, which rotates nothing, a bias on k cancels in the softmax: trained and
-counted, and inert).  Start: z ~ N(0, 1), V = 0, so the bias is zero.
+LLaMA-2 7B, not counting latents.  GPT-2's and GPT-NeoX's own biases stay frozen, and q, k and v are three
+projections there too (GPT-2 has no rotary embedding, so a bias on k cancels in the softmax: it is trained
+and counted, but has no effect).  Start: z ~ N(0, 1), V = 0, so the bias is zero.
 
 Symbols: r -> latent_dim.
 """

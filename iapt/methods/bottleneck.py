@@ -1,4 +1,4 @@
-"""The bottleneck map of which all adapters consist.
+"""The bottleneck map that all adapters use.
 
     f(x) = phi(x W_d + b_d) W_u + b_u       W_d in R^{d x m},  W_u in R^{m x d}
 

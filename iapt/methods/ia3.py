@@ -9,7 +9,7 @@
 The original rescales keys, values and the inner feed-forward state; the paper rescales query, key
 and "Up".  Where the feed-forward part has no gate, the inner state itself is rescaled, which is the
 original's definition and equals scaling `up` where there is a gate (the product commutes).
-16 * 32 * (4096 + 4096 + 11008) = 9,830,400 on LLaMA-2 7B, latents apart.  None of T-Few's losses.
+16 * 32 * (4096 + 4096 + 11008) = 9,830,400 on LLaMA-2 7B, latents apart.  T-Few's losses are not used.
 
 Symbols: r -> latent_dim.
 """
@@ -49,7 +49,7 @@ class IA3(Mergeable, PeftCompatible, Stackable):
     Args:
         dims: sizes of the backbone.
         latent_dim: r.
-        sites: which of q, k, v and the inner state (up, or act without a gate) to rescale; None is all
+        sites: which of q, k, v and the inner state (up, or act without a gate) to rescale; None means all
             but v.
     """
 
@@ -68,7 +68,7 @@ class IA3(Mergeable, PeftCompatible, Stackable):
         for site in self.sites:
             if site not in widths:
                 raise ConfigError(
-                    f"method.sites={list(self.sites)}: {site!r} is none of {', '.join(widths)}."
+                    f"method.sites={list(self.sites)}: {site!r} is not one of {', '.join(widths)}."
                     f"{closest(str(site), widths)}"
                 )
         self.blocks = PerSite(

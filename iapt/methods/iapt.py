@@ -136,7 +136,7 @@ class IAPT(Stackable):
         super().__init__()
         if first_block >= dims.num_layers:
             raise ConfigError(
-                f"method.first_block={first_block}: must be less than {dims.num_layers}, the blocks of this backbone."
+                f"method.first_block={first_block}: must be less than {dims.num_layers}, the number of blocks."
             )
         lower, upper = _halves(activation)
         one_of("pooler", pooler, Pooler)
@@ -183,7 +183,7 @@ class IAPT(Stackable):
         ids = encode(self.base_text)
         if len(ids) < 2:
             raise ConfigError(
-                f"method.extension_base_text={self.base_text!r}: needs two tokens or more; write a sentence."
+                f"method.extension_base_text={self.base_text!r}: needs at least two tokens; write a sentence."
             )
         means: list[list[Tensor]] = [[] for _ in self.generators]
 
@@ -251,7 +251,7 @@ class IAPT(Stackable):
         ]
 
     def attention(self, read: Callable[[], object]) -> dict[str, Tensor]:
-        """Return the poolers' weights over a prompt, averaged over the soft tokens: of all blocks, and of some."""
+        """Return the poolers' weights over a prompt, averaged over soft tokens: for all blocks, and for some."""
         seen: dict[int, Tensor] = {}
         hooks = [
             pooler.register_forward_hook(
@@ -281,6 +281,6 @@ def _halves(activation: str | Sequence[str]) -> tuple[str, str]:
         one_of("activation", name, Activation)
     if len(names) != 2:
         raise ConfigError(
-            f"method.activation={activation!r}: one name, or two (lower and upper half of the blocks)."
+            f"method.activation={activation!r}: give one name, or two (lower and upper half of the blocks)."
         )
     return names[0], names[1]

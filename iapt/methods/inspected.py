@@ -10,7 +10,7 @@ from iapt.results.inspection import Functions
 
 @runtime_checkable
 class Inspectable(Protocol):
-    """A method with something to show; a test or a run asks an attached, trained one."""
+    """A method that can show what it learned, once it is attached and trained."""
 
     def functions(self) -> Sequence[Functions]:
         """Return the functions that it learned; empty without any."""

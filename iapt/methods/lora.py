@@ -80,7 +80,7 @@ class LoRA(Mergeable, PeftCompatible, Stackable):
         rank: r.
         alpha: numerator of the scaling alpha / r.
         dropout: on the input of A, in training.
-        sites: the projections it acts on; None is all of them.
+        sites: the projections it acts on; None means all of them.
     """
 
     neutral = True
@@ -99,7 +99,7 @@ class LoRA(Mergeable, PeftCompatible, Stackable):
         for site in sites or ():
             if site not in dims.linears:
                 raise ConfigError(
-                    f"method.sites={list(sites or ())}: {site!r} is none of {', '.join(dims.linears)}."
+                    f"method.sites={list(sites or ())}: {site!r} is not one of {', '.join(dims.linears)}."
                     f"{closest(str(site), dims.linears)}"
                 )
         self.rank, self.alpha = rank, alpha

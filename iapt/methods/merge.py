@@ -2,9 +2,9 @@
 
     x W + b  becomes  x W' + b'        (W', b') = fold(W, b), W stored or seen as in x out
 
-A method says what it makes of one map; where the map is a slice of a fused module (q, k, v of
-GPT-2 and GPT-NeoX) or stored transposed, this file sees to it.  The original tensors are kept on
-the side, so that undoing restores every bit, in any dtype.
+A method says how it changes one map; this file handles maps that are a slice of a fused module (q, k, v of
+GPT-2 and GPT-NeoX) or stored transposed.  The original tensors are kept, so undoing a merge restores every
+bit, in any dtype.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Original:
 
 @dataclass
 class Merged:
-    """Where a method is merged, and what lay there."""
+    """Where a method is merged, and the tensors it replaced."""
 
     backbone: Backbone
     originals: list[Original] = field(default_factory=list)
@@ -62,8 +62,8 @@ def merge(method: Method, backbone: Backbone) -> None:
     able, name = mergeable(method), type(method).__name__
     if backbone.quantized:
         raise AdapterError(
-            f"{name} cannot be merged: the backbone's weights are quantised (backbone.quantization), and would have "
-            "to be rounded anew. Keep it attached."
+            f"{name} cannot be merged: the backbone's weights are quantised (backbone.quantization), and the "
+            "result would have to be rounded again. Keep it attached."
         )
     if able.merged:
         if able.merged.backbone is not backbone:
@@ -83,7 +83,7 @@ def merge(method: Method, backbone: Backbone) -> None:
 
 
 def unmerge(method: Method, backbone: Backbone) -> None:
-    """Give the backbone its own weights back, bit for bit, and attach the method again.
+    """Restore the backbone's own weights, bit for bit, and attach the method again.
 
     Raises:
         AdapterError: it cannot be folded in the first place, or is merged elsewhere.
@@ -107,7 +107,7 @@ def mergeable(method: Method) -> Mergeable:
     """
     if not isinstance(method, Mergeable):
         raise AdapterError(
-            f"{type(method).__name__} cannot be merged: what it does is no change of the backbone's weights. "
+            f"{type(method).__name__} cannot be merged: it does not act by changing the backbone's weights. "
             "Keep it attached."
         )
     return method

@@ -1,7 +1,7 @@
 """Adapters in the peft library's folder format: adapter_config.json and adapter_model.safetensors.
 
 A method that peft also has is `PeftCompatible`: it states its `peft_type` and translates both ways.  The
-others have no counterpart, and a message says so.  peft itself is not needed.
+others have no counterpart and are refused.  peft itself is not needed.
 
 The name of a tensor is "base_model.model." and its module's path in the Hugging Face model.  A path is
 found by looking up the module on which the backbone acts, so no family is named here.
@@ -146,7 +146,7 @@ def number(config: Mapping[str, Any], key: str, least: float) -> float:
     value = config.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1e9:
         raise AdapterError(
-            f"{config['peft_type']}: {key}={value!r}: must be a number from {least:g}."
+            f"{config['peft_type']}: {key}={value!r}: must be a number >= {least:g}."
         )
     return value
 

@@ -96,7 +96,7 @@ class PromptVectors(Reshaped):
 
 
 def refuse_learned_positions(dims: Dims) -> None:
-    """Refuse learned positions: peft's prompt shifts those of the text, and ours does not.
+    """Refuse learned positions: peft's prompt shifts those of the text, ours does not.
 
     Raises:
         AdapterError: the backbone has learned positions.

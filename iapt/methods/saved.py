@@ -180,7 +180,7 @@ def check_digest(config: AdapterConfig, tensors: Mapping[str, Tensor], folder: P
     if config.digest and config.digest != _digest(tensors):
         raise AdapterError(
             f"{folder / TENSORS} has changed since {CONFIG} was written. Train the run again (force=true), or "
-            f'set digest to "" in {CONFIG} if the change is yours.'
+            f'set digest to "" in {CONFIG} if you made the change.'
         )
 
 

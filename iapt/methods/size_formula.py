@@ -3,7 +3,7 @@
     size: L * rank * in_out          on LLaMA-2 7B  32 * 4 * 78,080 = 9,994,240
 
 The rule is that of the paper's column "Tunable Params": weight matrices without latents and biases, and
-methods that prune by what they keep.  A formula is parsed, never run: numbers, names, + - * / ( ) and
+methods that prune count what they keep.  A formula is parsed, never run: numbers, names, + - * / ( ) and
 `ceil`.
 """
 
@@ -26,7 +26,7 @@ _OPERATIONS: dict[type[ast.operator], Any] = {
 
 
 def vocabulary(dims: Dims) -> dict[str, float]:
-    """What a formula may name of a backbone.
+    """Return the sizes of a backbone that a formula may name.
 
     Returns:
         L blocks, d width of the stream, f of the feed-forward state, q of queries, kv of keys (and of values),

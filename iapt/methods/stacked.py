@@ -52,7 +52,7 @@ class Stackable(Method):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """As `F.linear`; with a weight (B, out, in) each row of x (B, T, in) has its own map."""
+    """Apply `F.linear`; with a weight (B, out, in) each row of x (B, T, in) has its own map."""
     if weight.dim() == 2:
         return F.linear(x, weight, bias)
     y = x @ weight.mT

@@ -253,7 +253,9 @@ def test_without_a_base_text_there_is_no_bias_and_nothing_to_start():
 
 def test_a_base_text_of_one_token_is_refused_by_name():
     method = IAPT(tiny_dims("llama"), extension_base_text="x")
-    with pytest.raises(ConfigError, match=r"method\.extension_base_text='x': needs two tokens"):
+    with pytest.raises(
+        ConfigError, match=r"method\.extension_base_text='x': needs at least two tokens"
+    ):
         method.start(shared_backbone("llama"), lambda text: [3])
 
 
