@@ -23,7 +23,7 @@ Key = tuple[str, str]  # learner, dtype
 class Contest:
     """Learners on the same rows and backbone, in one or more dtypes.
 
-    The peer of all of them is Trainer as people run it: in the first dtype, with random batches.  The peer of a
+    The peer of all of them is Trainer as it is usually run: in the first dtype, with random batches.  The peer of a
     dtype has that dtype and batches of similar length.
 
     Args:

@@ -36,7 +36,7 @@ class Spread:
         """5th and 95th percentile."""
         if len(self.values) == 1:
             return self.values[0], self.values[0]
-        cut = quantiles(self.values, n=20, method="inclusive")  # within what was seen
+        cut = quantiles(self.values, n=20, method="inclusive")  # within the observed range
         return cut[0], cut[-1]
 
     def over(self, other: "Spread") -> "Spread":
@@ -50,7 +50,7 @@ class Timing:
 
     Attributes:
         whole: wall seconds of each repeat.
-        first: wall seconds to the first token, each; empty if not taken apart.
+        first: wall seconds to the first token of each repeat; empty if not measured.
         tokens: new tokens of an answer.
         peak_mib: peak memory while timing: allocated on the CUDA device, or the process's resident set.
     """
@@ -88,7 +88,7 @@ def measure_in_turn(
 
     Args:
         contenders: name -> a function that returns a context; the context yields a function that decodes
-            so many new tokens.  Entering and leaving it (attaching a method, wrapping a model) is not timed.
+            a given number of new tokens.  Entering and leaving it (attaching a method, wrapping a model) is not timed.
         device: the device of the work.
         repeats: timed calls of each.
         warmup: untimed calls of each before its first timed one.
@@ -133,11 +133,11 @@ def peak_with_weights(
 ) -> tuple[float, float]:
     """Return what a call returns, and the memory that it and the model's weights take at its peak (MiB).
 
-    What else the process holds does not count, so that several things can be measured in one process: on a
-    CPU, memory that was freed goes back to the system first.
+    Other memory of the process does not count, so several things can be measured in one process: on a
+    CPU, freed memory is first returned to the system.
     """
     gc.collect()
-    with suppress(OSError, AttributeError):  # another C library than glibc's
+    with suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
     reset_peak_memory(device)
     before = peak_memory_mib(device)
@@ -151,13 +151,13 @@ def reading_seconds(model: torch.nn.Module, repeats: int = 5) -> tuple[float, in
     """Return the seconds that one read of a model's matrices takes (the best of some), and their bytes.
 
     A decoding step reads every matrix once, whatever the number of beams, except an embedding table that
-    is not the head's too: this is what memory alone allows.
+    is not the head's too: this is the limit that memory alone sets.
     """
     matrices = [p for p in model.parameters() if p.dim() > 1]
     table = model.get_input_embeddings().weight  # type: ignore[operator]
     if model.get_output_embeddings().weight is not table:  # type: ignore[operator]
         matrices = [p for p in matrices if p is not table]
-    # Whole words are added: no kernel does less work for so many bytes.
+    # Whole words are added: no kernel does less work for the same number of bytes.
     words = [p.contiguous().view(torch.uint8).flatten() for p in matrices]
     words = [w[: len(w) // 8 * 8].view(torch.int64) for w in words]
     device = matrices[0].device

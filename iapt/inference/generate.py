@@ -21,7 +21,7 @@ from iapt.inference.search import Rules, Steps, search
 
 
 class Continuation:
-    """A backbone that goes on from a decoding state: what a search steps."""
+    """A backbone that continues from a decoding state, one step of a search at a time."""
 
     def __init__(self, backbone: Backbone, state: State) -> None:
         self._backbone, self._state = backbone, state
@@ -53,8 +53,8 @@ def decode_batch(
         num_beams: 1 is greedy search.
         max_new_tokens: longest answer, end token included.
         eos_token_id: ends an answer.
-        pad_token_id: fills behind it.
-        min_new_tokens: suppresses the end token before (for timing).
+        pad_token_id: fills the places after it.
+        min_new_tokens: the end token is suppressed before this length (for timing).
         recorded: steps keep their shapes, and a GPU replays one that was recorded (`recorded.py`).
 
     Returns:
@@ -66,7 +66,7 @@ def decode_batch(
     positions = int(attention_mask.sum(1).max()) + max_new_tokens - 1  # the last token is not fed
     if positions > backbone.dims.max_positions:
         raise BackboneError(
-            f"an instruction and max_new_tokens={max_new_tokens} need {positions} positions, the backbone has "
+            f"an instruction and max_new_tokens={max_new_tokens} need {positions} positions, but the backbone has "
             f"{backbone.dims.max_positions}; cut the instruction or lower task.max_new_tokens."
         )
     rules = Rules(num_beams, max_new_tokens, eos_token_id, pad_token_id, min_new_tokens or 0)
@@ -103,7 +103,7 @@ def decode(
     """Decode instructions (token ids, no padding) into texts, in the order given.
 
     Instructions are grouped by length so that one batch keeps at most `batch_tokens` tokens, the answers of
-    all beams included; the grouping changes nothing in the texts but rounding.  The processes of a run
+    all beams included; the grouping changes the texts only through rounding.  The processes of a run
     share the groups, and each returns all texts.
 
     Args:

@@ -46,7 +46,7 @@ Made = tuple[Callable[[], Method], HParams]
 def learners(
     backbone: Backbone, methods: Mapping[str, Made], data: Data, batch_size: int
 ) -> dict[str, Learner]:
-    """Return our methods by name, a method's Θ steps apart from its own.
+    """Return our methods by name, with a method's Θ steps as a separate entry.
 
     A method that searches is timed after its search.
 
@@ -72,7 +72,7 @@ def peers(backbone: Backbone, data: Data, batch_size: int, *, grouped: bool) -> 
         backbone: whose weights it uses.
         data: the rows.
         batch_size: rows of an optimizer step; a batch is padded to its longest row.
-        grouped: rows of similar length share a batch, as in our own steps; otherwise, chance decides.
+        grouped: rows of similar length share a batch, as in our own steps; otherwise, batches are random.
     """
     if grouped:
         sampler = Sampler(data.sizes, batch_size, SEED)

@@ -1,7 +1,7 @@
-"""Matrix products of a training step: how many there are, and how fast this machine makes them.
+"""Matrix products of a training step: how many there are, and how fast this machine computes them.
 
-Counted are the products of linear maps, the backbone's and a method's, in the forward and the backward
-pass; attention's own products are left out, and so is everything elementwise.
+The count covers the products of linear maps, the backbone's and a method's, in the forward and the backward
+pass. It leaves out attention's own products and everything elementwise.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ def products_of_rows(data: Data, run: Callable[[Sequence[int]], object]) -> int:
     """Return the operations that all rows of a data set need, each without padding.
 
     For linear maps they are a constant, plus a multiple of the tokens, plus one of the response tokens (for
-    the language-model head).  So a few short rows tell, exactly, what every row needs.
+    the language-model head).  So a few short rows determine exactly what every row needs.
 
     Args:
         data: the rows.
@@ -73,7 +73,7 @@ def products_of_rows(data: Data, run: Callable[[Sequence[int]], object]) -> int:
 def peak_rate(backbone: Backbone, repeats: int = 3) -> float:
     """Return the operations per second of the products of a block's frozen maps, at their best size.
 
-    Each map is applied to so many tokens as in a forward pass (x W^T), and transposed as in a backward pass (g W).
+    Each map is applied as in a forward pass (x W^T), and transposed as in a backward pass (g W).
 
     Args:
         backbone: its shapes, dtype and device count.

@@ -13,7 +13,7 @@ from iapt.backbone.cache import FixedState
 
 
 class Recorded:
-    """A backbone that goes on from a fixed state: what a search steps.
+    """A backbone that continues from a fixed state, one step of a search at a time.
 
     Args:
         backbone: with the method attached; nothing may be attached or detached until the search ends.
@@ -45,12 +45,12 @@ class Recorded:
         return self._logits
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these rows only; a step of another size is recorded anew."""
+        """Continue with these rows only; a step of a new size is recorded again."""
         self._state.keep(rows)
         self._graph, self._warm = None, False
 
     def _aside(self, tokens: Tensor) -> Tensor:
-        """Run a step on a stream of its own, as one must before recording."""
+        """Run a step on a separate stream, as CUDA requires before recording."""
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):

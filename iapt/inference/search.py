@@ -15,20 +15,20 @@ import torch
 from torch import Tensor
 
 NOTHING = -1.0e9  # a score that no answer has
-SHRINK = 0.75  # leave settled rows behind when no more than this share of the batch is left
+SHRINK = 0.75  # drop settled rows when no more than this share of the batch is left
 
 
 class Steps(Protocol):
-    """A model that goes on from what it has read, for B rows with n beams each."""
+    """A model that continues from what it has read, for B rows with n beams each."""
 
     def step(self, tokens: Tensor) -> Tensor:
         """Feed a token per beam (B * n,); return next-token logits (B * n, V)."""
 
     def reorder(self, beams: Tensor) -> None:
-        """Let beam j of a row go on from its beam beams[row, j]; (B, n)."""
+        """Let beam j of a row continue from its beam beams[row, j]; (B, n)."""
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these rows only."""
+        """Continue with these rows only."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Rules:
         num_beams: n; 1 is greedy search.
         max_new_tokens: longest answer, end token included.
         eos_token_id: ends an answer.
-        pad_token_id: fills behind it.
-        min_new_tokens: the end token is suppressed before.
+        pad_token_id: fills the places after it.
+        min_new_tokens: the end token is suppressed before this length.
     """
 
     num_beams: int
@@ -50,7 +50,7 @@ class Rules:
     min_new_tokens: int = 0
 
     def hold_back(self, scores: Tensor, length: int) -> Tensor:
-        """Suppress the end token of answers that would get this length."""
+        """Suppress the end token for answers that would have this length."""
         if length <= self.min_new_tokens and self.eos_token_id < scores.shape[-1]:
             scores[..., self.eos_token_id] = -torch.inf
         return scores
@@ -61,7 +61,7 @@ def search(logits: Tensor, model: Steps, rules: Rules) -> Tensor:
 
     Args:
         logits: (B, V), of the first new token.
-        model: goes on from there.
+        model: continues from there.
         rules: beams and lengths.
 
     Returns:
@@ -150,7 +150,7 @@ def _empty(logits: Tensor, rules: Rules) -> tuple[Tensor, Tensor]:
 
 
 def _left(open_: Tensor) -> Tensor:
-    """Indices of the rows to go on with: all, until so many are settled that it pays to leave them."""
+    """Indices of the rows to continue with: all, until enough are settled that dropping them pays."""
     left = open_.nonzero()[:, 0]
     few = len(left) <= SHRINK * len(open_)
     return left if few or not len(left) else torch.arange(len(open_), device=open_.device)

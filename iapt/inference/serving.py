@@ -1,4 +1,4 @@
-"""What `iapt-bench what=tenants` times: batches whose rows have adapters of their own, ours and peft's."""
+"""What `iapt-bench what=tenants` times: batches whose rows have different adapters, ours and peft's."""
 
 import random
 import warnings
@@ -29,11 +29,11 @@ def drawn(popularity: str, rows: int, pool: int, seed: int = 0) -> list[int] | N
         popularity: "identical" (one tenant has all rows), "distinct" (every row has another), "uniform"
             (any tenant for any row), or "zipf" (tenant k is 1 / k as popular as the first).
         rows: of the batch.
-        pool: tenants there are.
+        pool: number of tenants.
         seed: of the draw.
 
     Returns:
-        Numbers below `pool`; None if so many tenants cannot be distinct.
+        Numbers below `pool`; None if "distinct" needs more tenants than there are.
     """
     draw = random.Random(f"{seed}/{popularity}/{rows}/{pool}")
     if popularity == "identical":
@@ -50,7 +50,7 @@ class Pool:
     Args:
         backbone: bare.
         make: makes a method.
-        size: tenants.
+        size: number of tenants.
 
     Attributes:
         bytes_per_tenant: of a tenant's parameters.
@@ -103,7 +103,7 @@ class PeftMixture:
             setattr(parent, name, layer if theirs else layer.base_layer)
 
     def close(self) -> None:
-        """Leave the backbone as it was."""
+        """Restore the backbone."""
         self._put(theirs=True)
         self._stack.__exit__(None, None, None)
 

@@ -85,7 +85,7 @@ _TYPOGRAPHY = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "�
 
 
 def unfold(text: str) -> str:
-    """Give each row and paragraph of HTML a line of its own."""
+    """Give each row and paragraph of HTML its own line."""
     return _BREAK.sub("\n", text.replace("\r\n", "\n")) if "<" in text or "\r" in text else text
 
 

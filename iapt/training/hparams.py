@@ -42,7 +42,7 @@ class HParams:
         eval_batch_tokens: most padded tokens in one pass of evaluation and decoding, beams included.
         eval_every: optimizer steps between evaluations; one epoch if that is shorter.
         patience: stop after this many evaluations without a lower dev loss.
-        max_length: longest sequence in tokens; None is 2048, or the backbone's positions less the soft
+        max_length: longest sequence in tokens; None is 2048, or the backbone's positions minus the soft
             tokens if that is smaller.
         on_long: what to do with a training or dev row whose response leaves no room for its instruction:
             "error", or "skip" to leave it out and count it.
@@ -87,14 +87,14 @@ class HParams:
         return self.batch_size or (16 if num_examples < SMALL_TRAINING_SET else 128)
 
     def max_length_for(self, positions: int) -> int:
-        """Return the longest sequence on a backbone with this number of positions beside soft tokens.
+        """Return the longest sequence on a backbone with this number of positions besides soft tokens.
 
         Raises:
             ConfigError: `max_length` is larger than that.
         """
         if self.max_length is not None and self.max_length > positions:
             raise ConfigError(
-                f"hparams.max_length={self.max_length}: the backbone has {positions} positions beside the method's "
+                f"hparams.max_length={self.max_length}: the backbone has {positions} positions besides the method's "
                 f"soft tokens; use at most {positions}, or null for the largest that fits."
             )
         return self.max_length or min(PAPER_MAX_LENGTH, positions)

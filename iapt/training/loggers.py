@@ -66,7 +66,7 @@ class Files:
     def finish(self, ok: bool) -> None:
         """Close the file."""
         if self._file:
-            with suppress(OSError):  # a full disk, which `log` has told
+            with suppress(OSError):  # a full disk, which `log` has reported
                 self._file.close()
 
 
@@ -82,9 +82,9 @@ class Wandb(Files):
 
     Args:
         project: wandb project.
-        mode: "auto" (default: online where wandb knows an account, else offline; `WANDB_MODE` decides
-            before), "offline", "online" or "disabled".
-        predictions: the most predictions in the table; 0 is no table.
+        mode: "auto" (default: online where wandb knows an account, else offline; `WANDB_MODE` takes
+            precedence), "offline", "online" or "disabled".
+        predictions: the most predictions in the table; 0 for none.
         adapter: keep the trained adapter as an artefact.
     """
 
@@ -169,10 +169,10 @@ class Wandb(Files):
 
 
 def account() -> bool:
-    """Say whether wandb knows an account on this machine; reads no key out."""
+    """Say whether wandb knows an account on this machine; the key is not read."""
     host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
     if os.environ.get("WANDB_API_KEY"):
         return True
-    with suppress(OSError, NetrcParseError):  # there need not be a file
+    with suppress(OSError, NetrcParseError):  # the file may be missing
         return netrc(os.environ.get("NETRC")).authenticators(host) is not None
     return False

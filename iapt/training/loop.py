@@ -51,7 +51,7 @@ def train(
 
     Raises:
         TrainingError: a loss is not finite, or the checkpoint is not this run's.
-        Interrupted: a signal came; the checkpoint has the step that was running.
+        Interrupted: a signal arrived; the checkpoint includes the step that was running.
     """
     method = run.method
     if isinstance(method, Searched) and method.search and not checkpoint.exists():
@@ -68,7 +68,7 @@ def train(
 
 
 class Silent:
-    """Logs nothing: a search, whose steps would be the run's again, and all processes but the first."""
+    """Logs nothing: for a search, whose steps would look like the run's, and for all processes but the first."""
 
     def log(self, values: dict[str, float], step: int) -> None:
         """Forget the values."""

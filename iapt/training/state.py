@@ -75,7 +75,7 @@ class Run:
         self.prepare()
 
     def prepare(self) -> None:
-        """Make samplers and optimizers for the method's present parameters, and start at step 0."""
+        """Make samplers and optimizers for the method's current parameters, and start at step 0."""
         method, hparams, seed = self.method, self.hparams, self.seed
         train, outer = self.full_train, self.dev
         arch = method.arch_parameters()
@@ -146,13 +146,13 @@ class Run:
 
     @property
     def is_due(self) -> bool:
-        """Whether the present step still needs its evaluation."""
+        """Whether the current step still needs its evaluation."""
         h = self.history
         measured = bool(h.curve) and h.curve[-1]["step"] == h.step
         return not measured and (h.step % self.eval_every == 0 or h.step == self.total_steps)
 
     def evaluate(self, stopped: Callable[[], bool] = lambda: False) -> dict[str, float] | None:
-        """Evaluate on dev, keep the best state, count patience; changes nothing and is None if `stopped`."""
+        """Evaluate on dev, keep the best state, count patience; if `stopped`, changes nothing and returns None."""
         h = self.history
         processes.check_same(self.method.state_dict())
         found = evaluate(self.backbone, self.method, self.dev, self.eval_budget, stopped)
@@ -176,12 +176,12 @@ class Run:
         return point
 
     def _ready(self) -> bool:
-        """Say whether the method's present state may become the best."""
+        """Say whether the method's current state may become the best."""
         progress = Progress(self.history.step, self.total_steps)
         return not isinstance(self.method, Structured) or self.method.ready(progress)
 
     def save(self, path: Path, identity: str) -> None:
-        """Write the checkpoint, which all processes would write alike: the first one does."""
+        """Write the checkpoint, from the first process only: all would write the same."""
         if not processes.first():
             return
         tensors = {f"method.{k}": v for k, v in self.method.state_dict().items()}
