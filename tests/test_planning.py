@@ -99,9 +99,9 @@ WRONG: list[tuple[tuple[str, ...], dict[str, Any], str]] = [
     (
         ("data._target_=os.system", "+data.command=x"),
         {},
-        r"data\._target_='os\.system': must lie in iapt",
+        r"data\._target_='os\.system': must be in iapt",
     ),
-    (("task._target_=builtins.dict",), {}, r"task\._target_='builtins\.dict': must lie in iapt"),
+    (("task._target_=builtins.dict",), {}, r"task\._target_='builtins\.dict': must be in iapt"),
     (("method._target_=iapt.cli.train.main",), {}, r"method\._target_=.*is not a class"),
     (
         ("logger=wandb", "logger.mode=foo"),
@@ -178,7 +178,9 @@ def test_without_a_number_a_setting_is_missing_by_name():
 def test_a_folder_of_data_whose_name_no_run_can_bear_is_refused(tmp_path: Path):
     folder = tmp_path / ("x" * 200)
     shutil.copytree(Sample().path / "sst2", folder / "sst2")
-    with pytest.raises(ConfigError, match=r"has \d+ bytes of at most 200; give shorter names"):
+    with pytest.raises(
+        ConfigError, match=r"has \d+ bytes, at most 200 are allowed; give shorter names"
+    ):
         make_plan(config("data=folder", f"data.path={folder}"))
     odd = folder.rename(tmp_path / "a\nb")
     with pytest.raises(ConfigError, match=r"data\.path: the folder's name"):

@@ -69,7 +69,7 @@ def test_without_plugins_nothing_of_it_is_imported(
     monkeypatch.syspath_prepend(outside)
     assert train.main([f"--config-dir={outside}", "method=head_gain", "task=sst2", *SHORT]) == 2
     said = capsys.readouterr().err
-    assert "method._target_='my_methods.HeadGain': must lie in iapt or in a module that" in said
+    assert "method._target_='my_methods.HeadGain': must be in iapt or in a module that" in said
 
 
 def test_a_sweep_takes_them_beside_ours(outside: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,6 +1,6 @@
 """From an entry of the configuration to an object: resolves `_target_` safely and calls it with checked values.
 
-No file can make this package import a module: a target must lie in `iapt` or in a module that the user
+No file can make this package import a module: a target must be in `iapt` or in a module that the user
 names with `plugins=`; any other target is refused before an import.
 """
 
@@ -37,7 +37,7 @@ def build(
         entry: `_target_` and arguments by name; other keys that begin and end with `_` are ignored.
         where: the name of the entry for messages, such as "method".
         kind: what the target must be: a base class, or a protocol whose methods it must have.
-        plugins: modules beside `iapt` that targets may lie in.
+        plugins: further modules, besides `iapt`, that may contain targets.
         names: keys that describe the entry, passed on only if the target takes them.
         extra: arguments from outside the configuration, passed on only if the target takes them.
 
@@ -73,7 +73,7 @@ def resolve(target: object, where: str, kind: type[Any], plugins: Plugins) -> ty
         raise ConfigError(f"{said}: must be the dotted name of a class, module.Class.")
     if not (target.startswith("iapt.") or plugins.hold(target)):
         raise ConfigError(
-            f"{said}: must lie in iapt or in a module that plugins= names ({plugins or 'none'}); "
+            f"{said}: must be in iapt or in a module that plugins= names ({plugins or 'none'}); "
             "nothing was imported."
         )
     module_name, _, name = target.rpartition(".")

@@ -1,7 +1,7 @@
 """Validation with pydantic, and error messages in our words: field, value, what is allowed, nearest match.
 
-Values are checked strictly, as JSON, because configurations, rows and saved files hold nothing else.  A
-list may become a tuple, but no text becomes a number, true is not 1, and every number is finite.
+Values are checked strictly, as JSON, because configurations, rows and saved files contain nothing else.  A
+list may become a tuple, but text never becomes a number, true is not 1, and every number is finite.
 """
 
 import json
@@ -51,7 +51,7 @@ _ALLOWED = {
     "float": "a number",
     "int": "a whole number",
     "int_from_float": "a whole number",
-    "int_parsing_size": "a whole number of sane size",
+    "int_parsing_size": "a whole number of reasonable size",
     "invalid-json-value": "a value that JSON can hold",
     "list": "a list",
     "mapping": "a mapping",
@@ -188,7 +188,7 @@ def _schema_of(model: "type[Any] | TypeAdapter[Any] | None") -> Schema:
 
 
 class _Lenient(GenerateJsonSchema):
-    """Describes JSON values, and passes over everything else, such as an instance of a class."""
+    """Describes JSON values, and skips everything else, such as an instance of a class."""
 
     def handle_invalid_for_json_schema(self, schema: CoreSchema, error_info: str) -> dict[str, Any]:
         return {"allowed": "another value"}
@@ -221,7 +221,7 @@ def _inner(part: Schema, step: Step, schema: Schema) -> Schema | None:
 
 
 def _members(part: Schema, schema: Schema) -> list[Schema]:
-    """Return the schema itself, or its one member beside null; a wider union has no fields."""
+    """Return the schema itself, or its only member other than null; a wider union has no fields."""
     members = [_resolved(p, schema) for p in part.get("anyOf", ()) if p.get("type") != "null"]
     return [part] if not members else members if len(members) == 1 else []
 

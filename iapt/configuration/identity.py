@@ -1,4 +1,4 @@
-"""A run's name, and the hashes that make two runs the same, of one cell, or comparable."""
+"""A run's name, and the hashes that say whether two runs are the same, in one cell, or comparable."""
 
 import hashlib
 import json
@@ -8,15 +8,15 @@ from typing import Any
 from iapt.configuration.checking import short
 from iapt.errors import ConfigError
 
-# Settings that came after the first rows, with the value at which they change nothing.  At that value they are no
-# part of the identity, so that a run keeps its name, and a sweep does not run finished cells again.
+# Settings added after the first rows, with the value at which they change nothing.  At that value they are not
+# part of the identity, so a run keeps its name, and a sweep does not run finished cells again.
 NEUTRAL = {
     ("method", "first_block"): 0,
     ("method", "extension_base_text"): None,
     ("hparams", "on_long"): "error",
     ("backbone", "quantization"): None,
 }
-# Manifests record it.  Raise it when a change of the code gives the same words another hash on purpose.
+# Manifests record it.  Raise it when the code is changed to give the same words another hash on purpose.
 VERSION = 1
 LONGEST_NAME = 200  # bytes; file systems allow 255, and temporary files have longer names
 
@@ -46,7 +46,7 @@ def run_name(cell: Mapping[str, Any], config_hash: str) -> str:
         )
     if len(run_id.encode()) > LONGEST_NAME:
         raise ConfigError(
-            f"run {short(run_id)}: its name has {len(run_id.encode())} bytes of at most {LONGEST_NAME}; give "
+            f"run {short(run_id)}: its name has {len(run_id.encode())} bytes, at most {LONGEST_NAME} are allowed; give "
             "shorter names to task, backbone, method, hparams or the data folder."
         )
     return run_id

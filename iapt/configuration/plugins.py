@@ -1,6 +1,6 @@
 """The user's own modules, which hold methods, tasks, sources or loggers: `plugins=my_methods`.
 
-Finding a module does not import it.  It is imported when a `_target_` lies in it, with its folder and the
+Finding a module does not import it.  It is imported when it contains a `_target_`, with its folder and the
 current folder on the module search path during that import only.
 """
 
@@ -53,7 +53,7 @@ class Plugins:
         return bool(self.files)
 
     def hold(self, target: str) -> bool:
-        """Say whether a dotted name lies in one of the modules."""
+        """Say whether a dotted name is in one of the modules."""
         return target.partition(".")[0] in self.files
 
     def load(self, module: str) -> ModuleType:
@@ -82,7 +82,7 @@ class Plugins:
             ) from error
 
     def used_by(self, *targets: object) -> dict[str, str]:
-        """Return the modules that the targets lie in, with their digests."""
+        """Return the modules that contain the targets, with their digests."""
         return {
             name: self.digest(name)
             for name in self.files
@@ -123,7 +123,7 @@ def _find(word: str, folders: Sequence[Path]) -> tuple[str, Path]:
     near = [p.stem for folder in folders for p in folder.glob("*.py")]
     where = ", ".join(dict.fromkeys(str(f) for f in folders))
     raise ConfigError(
-        f"plugins={word}: no such module in {where} or among the installed.{closest(word, near)}"
+        f"plugins={word}: no such module in {where} or among the installed ones.{closest(word, near)}"
     )
 
 
@@ -141,7 +141,7 @@ def _make_way(name: str, file: Path, digest: str) -> None:
             del sys.modules[key]
     elif Path(there.__file__ or "").resolve() != file.resolve():
         raise ConfigError(
-            f"plugins={name}: {file} has the name of another module, {there.__file__ or 'built in'}; "
+            f"plugins={name}: {file} has the same name as another module, {there.__file__ or 'built in'}; "
             "rename it."
         )
     _LOADED[name] = (file, digest)

@@ -31,8 +31,8 @@ def by_length(sizes: Sequence[int], budget: int) -> list[list[int]]:
 class Sampler:
     """An endless, resumable stream of optimizer batches (lists of example indices).
 
-    Every epoch visits each example once, in an order drawn from (seed, epoch) alone; a remainder
-    smaller than a batch is a smaller batch.  `position` counts batches drawn and is all the state.
+    Every epoch visits each example once, in an order drawn from (seed, epoch) alone; the last batch of an
+    epoch may be smaller.  `position`, the number of batches drawn, is the only state.
 
     Args:
         sizes: length of each example in tokens.
@@ -99,8 +99,8 @@ class Budget:
     ) -> None:
         """Call `run` once for every example, in micro-batches of similar length.
 
-        Out of memory, the micro-batch that failed and all that follow are made again, smaller; `run` must have
-        changed nothing until then.
+        If memory runs out, the micro-batch that failed and all later ones are formed again, smaller; `run` must
+        have changed nothing until then.
 
         Args:
             batch: indices of examples.
@@ -123,8 +123,8 @@ class Budget:
                 )
             self.tokens = min(self.tokens, rows * longest) // 2
             self._say(
-                f"Out of GPU memory with {rows} examples of up to {longest} tokens; going on with {self._name}="
-                f"{self.tokens}. Optimizer steps keep their examples, and results differ by rounding only."
+                f"Out of GPU memory with {rows} examples of up to {longest} tokens; continuing with {self._name}="
+                f"{self.tokens}. Optimizer steps keep their examples, and results differ only by rounding."
             )
             waiting = micro_batches([i for group in waiting for i in group], sizes, self.tokens)
 

@@ -2,7 +2,7 @@
 
     [BOS] instruction-tokens | response-tokens EOS
 
-At the border `|`, training starts to count loss and decoding starts to generate; the two sides are
+At the boundary `|`, training starts to count loss and decoding starts to generate; the two sides are
 tokenised separately, so the same tokens precede an answer in training and in decoding.
 """
 
@@ -73,7 +73,7 @@ def encode(item: Rendered, tokenizer: Any, max_length: int, bos: bool) -> Encode
 
     If it is longer than `max_length`, its longest field loses tokens from the middle; if several fields are
     long, they are cut to the same length.  Both templates and both ends of every field remain, and the
-    response is never cut.  (LongBench, Bai et al. 2023, cuts the middle too.)
+    response is never cut.  (LongBench, Bai et al. 2023, also cuts the middle.)
 
     Args:
         item: the rendered texts.

@@ -29,7 +29,7 @@ TRUE = ("1", "ON", "YES", "TRUE")  # the values that huggingface_hub takes for t
 KINDS = ("hub", *sorted(READERS))
 # The files of a repository that `datasets` reads to find a configuration's files.
 DESCRIPTIONS = ("README.md", "dataset_infos.json", ".huggingface.yaml")
-BY_HAND = "If it stays so, bring the files by hand and use data=<folder>."
+BY_HAND = "If this persists, copy the files by hand and use data=<folder>."
 
 
 class Hub(Folder):
@@ -48,7 +48,7 @@ class Hub(Folder):
         return (self.path / dataset / MANIFEST).is_file()
 
     def fetch(self, dataset: str, release: Mapping[str, Any] | None) -> None:
-        """Fetch the pinned release into `<root>/<dataset>`, unless it is there and intact.
+        """Fetch the pinned release into `<root>/<dataset>`, unless it is present and intact.
 
         Args:
             dataset: folder name below the root.
@@ -71,7 +71,7 @@ class Hub(Folder):
         folder = self.path / dataset
         if not folder.is_dir():
             raise DataError(
-                f"{dataset} is not in {self.path}. iapt-data fetch task=<a task on it> brings it there."
+                f"{dataset} is not in {self.path}. Fetch it with iapt-data fetch task=<a task that uses it>."
             )
         return folder
 
@@ -224,5 +224,5 @@ def _read(release: Mapping[str, Any], work: Path) -> dict[str, Rows]:
         url = f"{release['base']}/{file['name']}"
         with as_ours(DataError, f"cannot fetch {url}", BY_HAND):
             files[key] = download(url, str(file["blob"]), work / str(number))
-    with as_ours(DataError, f"{release['base']} is no {release['kind']} release", BY_HAND):
+    with as_ours(DataError, f"{release['base']} is not a {release['kind']} release", BY_HAND):
         return READERS[release["kind"]](files)

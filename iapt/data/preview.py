@@ -1,4 +1,4 @@
-"""What a task's prompts look like as tokens, before any time is spent on training."""
+"""Shows a task's prompts as tokens, before any time is spent on training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ RESPONSE_BORDER = " ‖ "
 
 
 def preview(task: Task, source: Source, tokens: Tokens, split: Split, n: int) -> str:
-    """Return the first n prompts of a split with their token borders, and its lengths.
+    """Return the first n prompts of a split with their token boundaries, and its lengths.
 
     Args:
         task: whose examples to show.

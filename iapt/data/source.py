@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Turn a folder or file that the system does not let us look at into one line."""
+    """Report a folder or file that the system does not let us read in one line."""
     try:
         yield
     except OSError as error:
@@ -94,7 +94,7 @@ class Folder:
 
     def _folder(self, dataset: str) -> Path:
         if not self.path.is_dir():
-            wrong = "is no folder" if self.path.exists() else "does not exist"
+            wrong = "is not a folder" if self.path.exists() else "does not exist"
             raise DataError(
                 f"data folder {self.path} {wrong}. Give one with <data set>/train.jsonl and so on, or use "
                 "data=sample (part of the package) or data=hub."
@@ -116,7 +116,9 @@ class _OneFolder(Folder):
     def _folder(self, dataset: str) -> Path:
         if not self.path.is_dir():
             wrong = (
-                "is no folder" if self.path.exists() else f"does not exist (seen from {Path.cwd()})"
+                "is not a folder"
+                if self.path.exists()
+                else f"does not exist (seen from {Path.cwd()})"
             )
             raise DataError(
                 f"task.folder={self.name} {wrong}. Give the folder "
@@ -126,7 +128,7 @@ class _OneFolder(Folder):
 
 
 class Sample(Folder):
-    """The package's small generated data sets, for trying things out, not for results."""
+    """The package's small generated data sets, meant for trying things out, not for results."""
 
     def __init__(self) -> None:
         super().__init__(Path(__file__).parent / "sample", name="sample")
@@ -136,7 +138,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Read a JSON Lines file: values as written, None for a field that other rows have.
 
     Our own parser names the line of an error, and keeps the text "2020-01-01", which the reader of
-    `datasets` takes for a time; `datasets` then makes typed columns.
+    `datasets` takes for a date; `datasets` then makes typed columns.
 
     Raises:
         DataError: the file is empty or not JSON Lines (naming the line), or a field has several types.

@@ -73,7 +73,7 @@ def _read(path: Path) -> list[Encoded] | None:
     try:
         return _unpack(read_sealed(path)[0])
     except DataError:
-        note(f"{path} is damaged; its tokens are made again.")
+        note(f"{path} is damaged; its tokens are computed again.")
         return None
 
 
@@ -83,7 +83,7 @@ def _keep(path: Path, examples: Sequence[Encoded]) -> None:
         write_sealed(path, _pack(examples), None)
     except StorageError as error:
         reason = getattr(error.__cause__, "strerror", None) or error
-        note(f"tokens are not kept in {path.parent} ({reason}); every run makes them again.")
+        note(f"tokens cannot be cached in {path.parent} ({reason}); every run computes them again.")
 
 
 def _key(rendered: Sequence[Rendered], tokenizer: Any, max_length: int, bos: bool) -> str:

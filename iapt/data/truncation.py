@@ -1,4 +1,4 @@
-"""Examples that are longer than a backbone can read: told, counted, left out or refused.
+"""Examples that are longer than a backbone can read: reported, counted, left out or refused.
 
 A prompt that is too long is cut (`encode`).  A response never is: its row is an error or is left out.  A length
 that cuts most prompts of a split is a mistake, and is refused before weights are loaded.
@@ -48,7 +48,7 @@ def fitting(
         advice = "" if skip else ", or leave such rows out of training: hparams.on_long=skip"
         raise DataError(
             f"{place(left_out[0])}: a response of {len(response):,} tokens leaves no room for its instruction in "
-            f"hparams.max_length={max_length} ({len(left_out):,} of {len(fit):,} rows of this split are as long). "
+            f"hparams.max_length={max_length} ({len(left_out):,} of {len(fit):,} rows of this split are too long). "
             f"Raise it as far as the backbone's positions allow{advice}."
         )
     return Fitting(
@@ -89,7 +89,7 @@ def check_most_fit(
         encoded: the tokens of each split; "test" has instructions alone.
         max_length: the most tokens of instruction and response together.
         max_new_tokens: the length of the longest answer, for which the test split leaves room.
-        positions: the most tokens that the backbone can read beside a method's soft tokens.
+        positions: the most tokens that the backbone can read besides a method's soft tokens.
 
     Raises:
         ConfigError: naming the numbers, and the smallest length that would cut fewer than half.

@@ -37,7 +37,7 @@ from iapt.plan import Plan
 from iapt.provenance import versions
 from iapt.training.hparams import PAPER_MAX_LENGTH
 
-SMALL = 10_000_000  # parameters that fit any machine
+SMALL = 10_000_000  # a number of parameters that fits any machine
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Saved:
             raise AdapterError(
                 f"{self.folder}: trained on {self.backbone.name} with backbone_fingerprint="
                 f"{self.config.backbone_fingerprint} (revision {self.config.revision}), "
-                f"the loaded one has {loaded.fingerprint} (revision {loaded.revision}): other weights, dtype or "
-                "quantization."
+                f"but the loaded one has {loaded.fingerprint} (revision {loaded.revision}): its weights, dtype or "
+                "quantization differ."
             )
 
     def tokens(self, tokenizer: Any) -> Tokens:
@@ -171,7 +171,7 @@ def import_peft(
         The saved adapter's configuration.
 
     Raises:
-        AdapterError: none of our methods computes the same; the message gives the reason.
+        AdapterError: none of our methods computes the same function; the message gives the reason.
     """
     peft_config, tensors = read_peft(folder)
     kind, numbers = _method_for(peft_config["peft_type"])
@@ -209,7 +209,7 @@ def _build(config: AdapterConfig, backbone: BackboneConfig, plugins: Plugins) ->
 
 
 def _method_for(peft_type: str) -> tuple[type[PeftCompatible], dict[str, Any]]:
-    """Return the method that peft calls by this name, and its entry of configs/method/."""
+    """Return the method that has this name in peft, and its entry of configs/method/."""
     known: dict[str, tuple[type[PeftCompatible], dict[str, Any]]] = {}
     for name in names("method"):
         numbers = entry("method", name)
@@ -218,7 +218,7 @@ def _method_for(peft_type: str) -> tuple[type[PeftCompatible], dict[str, Any]]:
             known |= {word: (kind, numbers) for word in kind.peft_types if word not in known}
     if peft_type not in known:
         raise AdapterError(
-            f"peft_type={peft_type}: none of our methods computes the same; allowed are {', '.join(known)}."
+            f"peft_type={peft_type}: none of our methods computes the same function; allowed are {', '.join(known)}."
             f"{closest(peft_type, known)}"
         )
     return known[peft_type]
@@ -242,7 +242,7 @@ def _agree(config: AdapterConfig, run: Any, folder: Path) -> None:
         other = run.get(group)
         other = other if isinstance(other, dict) else {}
         wrong += [
-            f"{group}.{key}: the adapter has {own.get(key)!r}, the run's config.json {other.get(key)!r}"
+            f"{group}.{key}: the adapter has {own.get(key)!r}, the run's config.json has {other.get(key)!r}"
             for key in sorted(own.keys() | other.keys())
             if own.get(key) != other.get(key) and (group, key) != ("backbone", "dtype")
         ]

@@ -1,4 +1,4 @@
-"""Look into a trained method: what it learned, and where it looks in some prompts."""
+"""Show what a trained method learned, and which tokens of some prompts it attends to."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ def inspect(
         method: the method, in evaluation mode.
         backbone: with the method attached.
         tokenizer: turns tokens back into text.
-        prompts: the tokens of each; the first few that are not too long are looked at.
+        prompts: the tokens of each; the first few that are not too long are used.
 
     Returns:
         What there is to show; None if the method has nothing.

@@ -141,8 +141,8 @@ class TrainedModel:
             task: an entry of configs/task/ or the path of such a YAML file; the run's by default.
             data: "sample", "hub" or a folder of rows; the run's by default.
             split: "train", "dev" or "test".
-            limit: the most examples.  By default the run's limit for its own task and data, so that
-                its score comes out again, and all examples of other tasks and data.
+            limit: the most examples.  By default the run's limit for its own task and data, which
+                reproduces its score, and all examples of other tasks and data.
             num_beams: beam size; by default the run's for its own task, and the task's for another.
 
         Raises:
@@ -179,7 +179,7 @@ class TrainedModel:
         return evaluation
 
     def inspect(self, texts: Sequence[str]) -> Inspection | None:
-        """Look into the method: functions that it learned, and its attention over texts in the chat template.
+        """Show what the method learned: functions, and its attention over texts in the chat template.
 
         Returns:
             What there is to show; None if the method has nothing.
@@ -275,7 +275,8 @@ def decoding_with(
         raise ConfigError("\n".join(faults(error, "", Decoding))) from error
     if decoding.num_beams > vocab_size:
         raise ConfigError(
-            f"num_beams={decoding.num_beams}: must be at most {vocab_size}, the tokens that an answer can begin with."
+            f"num_beams={decoding.num_beams}: must be at most {vocab_size}, the number of tokens that an "
+            "answer can begin with."
         )
     if decoding.max_new_tokens >= decoding.max_length:
         raise ConfigError(

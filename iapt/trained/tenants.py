@@ -63,7 +63,7 @@ class Tenants:
             if one.config.backbone_fingerprint != first.config.backbone_fingerprint:
                 raise AdapterError(
                     f"tenant {name!r} was trained on {_backbone(one)}, {leader!r} on {_backbone(first)}; tenants "
-                    "share one backbone."
+                    "must share one backbone."
                 )
         loaded = load_backbone(first.backbone, device_named(device))
         first.check(loaded)
@@ -99,7 +99,7 @@ class Tenants:
         """
         if len(names) != len(texts):
             raise ConfigError(
-                f"names: {len(names)} for {len(texts)} texts; give one each, None for the bare backbone."
+                f"names: {len(names)} for {len(texts)} texts; give one for each, None for the bare backbone."
             )
         with self._shared.rows(names):
             pass  # refuses an unknown name before decoding

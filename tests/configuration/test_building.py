@@ -129,7 +129,7 @@ def test_a_target_from_elsewhere_is_refused_before_an_import(
     with pytest.raises(ConfigError) as caught:
         build({"_target_": target}, "data", Source, plugins)
     assert str(caught.value) == (
-        f"data._target_='{target}': must lie in iapt or in a module that plugins= names (toys); "
+        f"data._target_='{target}': must be in iapt or in a module that plugins= names (toys); "
         "nothing was imported."
     )
 

@@ -87,7 +87,9 @@ def test_an_edited_module_and_another_of_the_same_name_are_read_anew(tmp_path: P
 
 def test_no_plugin_stands_in_front_of_another_module(tmp_path: Path):
     file = module(tmp_path, "", "json")
-    with pytest.raises(ConfigError, match=r"has the name of another module, .*json.*rename it"):
+    with pytest.raises(
+        ConfigError, match=r"has the same name as another module, .*json.*rename it"
+    ):
         Plugins.find(str(file)).load("json")
     assert sys.modules["json"].__file__ != str(file)
 

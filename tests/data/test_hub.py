@@ -114,5 +114,5 @@ def test_releases_that_cannot_be_fetched_are_named(tmp_path, release):
 
 
 def test_a_data_set_that_was_never_fetched_says_how_to_fetch_it(tmp_path):
-    with pytest.raises(DataError, match=r"toy is not in .*hub. iapt-data fetch"):
+    with pytest.raises(DataError, match=r"toy is not in .*hub. Fetch it with iapt-data fetch"):
         Hub(tmp_path / "hub").file("toy", "test")

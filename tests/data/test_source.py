@@ -95,7 +95,7 @@ def test_a_folder_in_the_place_of_a_file_is_no_file(tmp_path):
     assert Folder(tmp_path).fingerprint("toy") == before
     with pytest.raises(DataError, match=r"has no test.jsonl; it has train\."):
         Folder(tmp_path).rows("toy", "test")
-    with pytest.raises(DataError, match=r"train.jsonl is no folder"):
+    with pytest.raises(DataError, match=r"train.jsonl is not a folder"):
         Folder(tmp_path / "toy" / "train.jsonl").rows("toy", "train")
 
 
@@ -104,9 +104,9 @@ def test_a_pipe_in_the_place_of_a_file_or_a_folder_is_not_waited_for(tmp_path):
     with pytest.raises(DataError, match=r"has no train.jsonl; it has test\."):
         Folder(tmp_path).rows("toy", "train")
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DataError, match=r"data folder .*pipe is no folder"):
+    with pytest.raises(DataError, match=r"data folder .*pipe is not a folder"):
         Folder(tmp_path / "pipe").fingerprint("toy")
-    with pytest.raises(DataError, match=r"task.folder=.*pipe is no folder"):
+    with pytest.raises(DataError, match=r"task.folder=.*pipe is not a folder"):
         Folder(tmp_path).at(str(tmp_path / "pipe")).rows("toy", "train")
 
 

@@ -107,7 +107,7 @@ def test_a_damaged_file_is_made_again_and_told(
     DAMAGES[damage](file)
     assert encode_all(TEXTS, TOKENIZER, 50, True, tmp_path) == expected
     assert file.read_bytes() == whole
-    assert capsys.readouterr().err == f"note: {file} is damaged; its tokens are made again.\n"
+    assert capsys.readouterr().err == f"note: {file} is damaged; its tokens are computed again.\n"
 
 
 def test_a_folder_in_the_files_place_is_left_alone(
@@ -119,7 +119,7 @@ def test_a_folder_in_the_files_place_is_left_alone(
     (file / "mine").mkdir(parents=True)
     assert encode_all(TEXTS, TOKENIZER, 50, True, tmp_path) == expected
     assert (file / "mine").is_dir()
-    assert f"tokens are not kept in {tmp_path} (" in capsys.readouterr().err
+    assert f"tokens cannot be cached in {tmp_path} (" in capsys.readouterr().err
     assert os.listdir(tmp_path) == [file.name], "a temporary file was left"
 
 

@@ -31,7 +31,7 @@ def test_a_response_that_does_not_fit_is_named_by_file_and_line():
         fitting(examples(4), encoded(1, 0, 3, 0), 9, place, skip=False)
     assert str(caught.value) == (
         "rows.jsonl, line 1: a response of 2 tokens leaves no room for its instruction in hparams.max_length=9 "
-        "(2 of 4 rows of this split are as long). Raise it as far as the backbone's positions allow, or leave "
+        "(2 of 4 rows of this split are too long). Raise it as far as the backbone's positions allow, or leave "
         "such rows out of training: hparams.on_long=skip."
     )
 

@@ -128,7 +128,7 @@ def test_what_cannot_be_scored_is_named(runs: dict[str, Path], tmp_path: Path):
         model.score(data=tmp_path)
     evil = tmp_path / "evil.yaml"
     evil.write_text("_target_: os.system\ncommand: exit 3\n")
-    with pytest.raises(ConfigError, match=r"os.system.*(must be in|must lie in)"):
+    with pytest.raises(ConfigError, match=r"os.system.*must be in"):
         model.score(str(evil))
     alone = load_run(runs["lora"] / "adapter", device="cpu")
     with pytest.raises(ConfigError, match="name a task"):
@@ -193,7 +193,7 @@ def test_a_run_whose_files_disagree_is_refused_and_what_differs_is_named(copy: P
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(AdapterError) as caught:
         load_run(copy, device="cpu")
-    assert "method.rank: the adapter has 4, the run's config.json 8" in str(caught.value)
+    assert "method.rank: the adapter has 4, the run's config.json has 8" in str(caught.value)
     assert "backbone.template: the adapter has '[INST] {query}[/INST]'" in str(caught.value)
 
 

@@ -71,7 +71,7 @@ def test_a_step_that_ran_out_of_memory_leaves_the_gradient_of_the_whole_batch(la
     assert tried[0] == 44, "four examples of up to eleven tokens"
     assert budget.tokens == 11
     assert said[0].startswith(
-        "Out of GPU memory with 4 examples of up to 11 tokens; going on with hparams.batch_tokens=22."
+        "Out of GPU memory with 4 examples of up to 11 tokens; continuing with hparams.batch_tokens=22."
     )
     assert len(said) == 2
 
