@@ -14,7 +14,7 @@ from iapt.errors import AdapterError, ConfigError
 if TYPE_CHECKING:
     from iapt.trained.model import TrainedModel
 
-DEVICE = Key("device", "cpu, cuda or cuda:N; auto takes a GPU if there is one", "auto")
+DEVICE = Key("device", "cpu, cuda or cuda:N; auto uses a GPU if there is one", "auto")
 CHECKPOINT = Key("checkpoint", "the backbone's folder or hub id, if it has moved", shown="PATH")
 LOADING = (DEVICE, CHECKPOINT, *OWN_ENTRIES)
 RUN = "RUN is a run's folder, the start of its name if only one run matches, or a saved adapter's folder."
@@ -221,7 +221,7 @@ def _command(verb: str, usage: str, purpose: str, count: int | None, *keys: Key)
     return Command(f"iapt-adapter {verb}", usage, purpose, None, at_least, count, keys, RUN)
 
 
-PROMPTS = 20  # of which the first that are short enough are looked at
+PROMPTS = 20  # the first ones that are short enough are used
 BARE = Key("bare", "use the frozen backbone alone, for comparison", False, boolean)
 BEAMS = Key("num_beams", "beam size", None, whole(1), "the run's")
 
@@ -231,14 +231,14 @@ COMMANDS = Commands(
     "with the peft library.",
     {
         "show": (
-            _command("show", "RUN", "what was trained, its score, its tensors, what it can do", 1, *OWN_ENTRIES),
+            _command("show", "RUN", "Show what was trained, its score, its tensors, what it can do.", 1, *OWN_ENTRIES),
             _show,
         ),
         "generate": (
             _command(
                 "generate",
                 'RUN ["TEXT" ...] [key=value ...]',
-                "an answer to each text, placed in the chat template",
+                "Print an answer to each text, placed in the chat template.",
                 None,
                 Key("file", "texts, one per line; without texts and file, stdin", shown="FILE"),
                 BEAMS,
@@ -253,7 +253,7 @@ COMMANDS = Commands(
             _command(
                 "evaluate",
                 "RUN [key=value ...]",
-                "the score on a split, a task or a folder, without training; writes no row",
+                "Score a split, a task or a folder, without training; writes no row.",
                 1,
                 Key("task", "an entry of configs/task/ or a YAML file", None, str, "the run's"),
                 Key("data", "sample, hub or a folder of rows", None, str, "the run's"),
@@ -270,26 +270,26 @@ COMMANDS = Commands(
             _command(
                 "inspect",
                 'RUN ["TEXT" ...]',
-                "inspection.json in a run's folder, for the report: learned functions, and attention over the texts "
-                "(by default its first test prompts)",
+                "Write inspection.json to a run's folder, for the report: learned functions, and attention over the "
+                "texts (by default its first test prompts).",
                 None,
                 *LOADING,
             ),
             _inspect,
         ),
         "merge": (
-            _command("merge", "RUN OUT", "a Hugging Face folder with the adapter folded in", 2, *LOADING),
+            _command("merge", "RUN OUT", "Write a Hugging Face folder with the adapter folded in.", 2, *LOADING),
             _merge,
         ),
         "export": (
-            _command("export", "RUN OUT", "a folder that the peft library can load", 2, *LOADING),
+            _command("export", "RUN OUT", "Write a folder that the peft library can load.", 2, *LOADING),
             _export,
         ),
         "import": (
             _command(
                 "import",
                 "PEFT_FOLDER OUT backbone=NAME",
-                "a saved adapter in our format, from one that peft trained",
+                "Convert an adapter that peft trained to a saved adapter in our format.",
                 2,
                 Key("backbone", "an entry of configs/backbone/, or a YAML file", shown="NAME"),
                 CHECKPOINT,

@@ -2,7 +2,7 @@
 
 decode   bare, each method, transformers' `generate` bare and over a peft LoRA
 table4   the same on Appendix G's instruction, with merged methods, and the limit that memory sets
-tenants  batches whose rows have adapters of their own, beside peft's mixed batch
+tenants  batches whose rows have different adapters, beside peft's mixed batch
 train    optimizer steps of each method beside transformers' Trainer over a peft LoRA, on the same rows; their
          share of the rate at which the machine multiplies matrices of these shapes; memory
 
@@ -32,11 +32,11 @@ ALL = ("table4", "decode", "tenants", "train")
 COMMAND = Command(
     name="iapt-bench",
     usage="[key=value ...]",
-    purpose="Measure the speed and memory of decoding and training, ours and other libraries', as ratios.",
+    purpose="Compare the speed and memory of decoding and training with those of other libraries.",
     at_most=0,
     keys=[
-        Key("what", "decode: tokens per second; table4: the same as in Appendix G; tenants: rows with adapters "
-            "of their own; train: seconds per step", ("decode", "train"),
+        Key("what", "decode: tokens per second; table4: the same as in Appendix G; tenants: rows with "
+            "different adapters; train: seconds per step", ("decode", "train"),
             some_of(*ALL)),
         Key("backbone", "an entry of configs/backbone/", "smollm2_135m"),
         Key("task", "an entry of configs/task/, whose rows train the methods", "boolq"),
@@ -47,14 +47,14 @@ COMMAND = Command(
         Key("instruction_tokens", "length of the instruction (Appendix G); tenants have 64", 274, whole(1)),
         Key("new_tokens", "length of the answer (Appendix G); tenants have 16", 32, whole(1)),
         Key("tenants", "tenants: rows of a batch", (1, 4, 16), numbers(1)),
-        Key("pools", "tenants: how many there are to draw from", (1, 100), numbers(1)),
+        Key("pools", "tenants: number of adapters to draw from", (1, 100), numbers(1)),
         Key("popularity", f"tenants: {', '.join(POPULARITIES)}", ("identical", "distinct"),
             some_of(*POPULARITIES)),
-        Key("weights", "random makes weights of the backbone's shape in memory, for speed alone (decode, table4)",
+        Key("weights", "random makes weights of the backbone's shape in memory, to measure speed only (decode, table4)",
             "trained", one_of("trained", "random")),
         Key("batch", "train: examples per step", 16, whole(1)),
         Key("steps", "train: steps per repeat", 2, whole(1)),
-        Key("dtypes", f"train: {', '.join(DTYPES)}, beside the backbone's own", ("auto",), some_of("auto", *DTYPES)),
+        Key("dtypes", f"train: {', '.join(DTYPES)}, besides the backbone's own", ("auto",), some_of("auto", *DTYPES)),
         Key("repeats", "timed repeats", 3, whole(1)),
         Key("warmup", "repeats before timing starts", 1, whole()),
         Key("device", "auto, cpu, cuda or cuda:N", "auto"),
@@ -79,7 +79,7 @@ def _bench(words: Words) -> None:
     if settings["methods"] == ("all",):
         settings["methods"] = tuple(groups(words.folders)["method"])
     if settings["weights"] == "random" and {"tenants", "train"} & set(settings["what"]):
-        raise ConfigError("weights=random: works with what=decode and what=table4 only.")
+        raise ConfigError("weights=random: works only with what=decode and what=table4.")
     chosen = [f"{key}={settings[key]}" for key in ("backbone", "task", "data", "device")]
     wanted = {what: _methods(what, words, settings) for what in settings["what"]}
     every = tuple(dict.fromkeys(name for names in wanted.values() for name in names))
@@ -130,7 +130,7 @@ def _about(bench: "Bench") -> dict[str, Any]:
     left_out = {"what", "out", *(key.name for key in OWN_ENTRIES)}
     return {
         "settings": {k: v for k, v in bench.settings.items() if k not in left_out}
-        | {"data": bench.plan.cell["data"]},  # as in a row: a folder by its name, not by its place
+        | {"data": bench.plan.cell["data"]},  # as in a row: a folder by its name, not its path
         "device": str(bench.device),
         "dtype": bench.backbone.dtype_name,
         "machine": machine(bench.device),

@@ -1,4 +1,4 @@
-"""`iapt-sweep check`: how far a sweep is, from its manifest and what lies on the disk."""
+"""`iapt-sweep check`: the state of a sweep, from its manifest and the files on the disk."""
 
 import json
 from pathlib import Path
@@ -12,9 +12,9 @@ COMMAND = Command(
     "Show the state of every cell of a sweep: finished, running, interrupted, failed, killed or planned. "
     "Works while the sweep runs and after it was killed, on any machine that sees its folders.",
     at_most=1,
-    keys=(Key("out", "where FOLDER is looked for if it is `latest`, as it is by default", "runs"),),
+    keys=(Key("out", "where to look for FOLDER if it is `latest`, the default", "runs"),),
     flags={"--json": "print all of it as JSON"},
-    notes="FOLDER is that of a sweep, such as runs/sweeps/20260131-090000-000000-7.\n"
+    notes="FOLDER is the folder of a sweep, such as runs/sweeps/20260131-090000-000000-7.\n"
     "The exit code is 0 if all cells are finished, 3 if some are not, 1 if FOLDER cannot be read.",
 )
 

@@ -1,4 +1,4 @@
-"""The checks of `iapt-doctor`: each looks at one thing of this machine and changes nothing."""
+"""The checks of `iapt-doctor`: each examines one part of this machine and changes nothing."""
 
 import os
 import shutil
@@ -24,9 +24,9 @@ class Finding:
     """What one check found.
 
     Attributes:
-        name: what was looked at.
+        name: what was examined.
         state: "good", "absent" (and optional), or "bad": a run would fail.
-        text: what is there.
+        text: what was found.
         todo: what to do about it, or nothing.
     """
 
@@ -72,7 +72,7 @@ def _torch(config: Mapping[str, Any]) -> Iterator[Finding]:
         driver = shutil.which("nvidia-smi") is not None
         todo = "install a torch built for CUDA, see pytorch.org" if not torch.version.cuda else ""
         if driver and torch.version.cuda:
-            todo = "torch's CUDA and the driver do not go together: compare nvidia-smi with torch's build"
+            todo = "torch's CUDA and the driver do not match: compare nvidia-smi with torch's build"
         yield Finding("gpu", "absent", "torch sees none", todo if driver else "")
     try:
         yield Finding("device", "good", f"{device_named(str(config['device']))}")
@@ -121,7 +121,7 @@ def _backbone(config: Mapping[str, Any], network: bool) -> Iterator[Finding]:
     if network:
         try:
             check_access(backbone)
-            yield Finding("hub", "good", f"{backbone.name} can be had")
+            yield Finding("hub", "good", f"{backbone.name} is accessible")
         except IaptError as error:
             yield Finding("hub", "bad", str(error))
     try:
@@ -134,7 +134,7 @@ def _backbone(config: Mapping[str, Any], network: bool) -> Iterator[Finding]:
     room = memory_of(device) / 2**30
     whose = "the GPU" if device.type == "cuda" else "this machine"
     text = f"the weights alone take {size:.1f} GiB of {whose}'s {room:.0f}"
-    todo = "take a smaller backbone or a larger card" if size > room else ""
+    todo = "use a smaller backbone or a larger card" if size > room else ""
     yield Finding("memory", "bad" if size > room else "good", text, todo)
 
 
@@ -159,7 +159,7 @@ def _data(config: Mapping[str, Any]) -> Iterator[Finding]:
                         "data", "bad", f"{folder}: {'; '.join(faults)}", "delete it and fetch again"
                     )
                 else:
-                    yield Finding("data", "good", f"{dataset}: there and whole")
+                    yield Finding("data", "good", f"{dataset}: present and intact")
         else:
             count = len(task.examples("train", source))
             yield Finding(
@@ -171,7 +171,7 @@ def _data(config: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _released() -> Finding:
-    """Say which of the released data sets lie where data=hub looks."""
+    """Say which of the released data sets are in the folder of data=hub."""
     from iapt.data.hub import Hub
     from iapt.entries import build_row_task
 
@@ -182,7 +182,7 @@ def _released() -> Finding:
     there = sorted(name for name in releases if hub.available(name))
     text = f"{len(there)} of {len(releases)} released data sets in {hub.path}"
     if len(there) == len(releases):
-        return Finding("hub data", "good", text, "iapt-data verify reads them through")
+        return Finding("hub data", "good", text, "iapt-data verify checks their content")
     return Finding("hub data", "absent", text, "iapt-data fetch task=all")
 
 
@@ -192,9 +192,9 @@ def _folders(config: Mapping[str, Any]) -> Iterator[Finding]:
         there = next(p for p in (place, *place.absolute().parents) if p.is_dir())
         if not os.access(there, os.W_OK | os.X_OK):
             todo = (
-                "give another one"
+                "choose another folder"
                 if name != "cache"
-                else "set IAPT_CACHE to a folder that can be written"
+                else "set IAPT_CACHE to a writable folder"
             )
             yield Finding(name, "bad", f"{place}: {there} cannot be written", todo)
             continue
@@ -227,4 +227,6 @@ def _slurm() -> Finding:
     there = shutil.which("sbatch")
     if there:
         return Finding("slurm", "good", there)
-    return Finding("slurm", "absent", "no sbatch here, so launcher=slurm only from a login node")
+    return Finding(
+        "slurm", "absent", "no sbatch here, so launcher=slurm works only from a login node"
+    )

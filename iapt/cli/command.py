@@ -27,7 +27,7 @@ class Key:
         name: the key.
         about: what it does, for `--help`.
         default: the value when the word is absent.
-        read: text -> value; raises ValueError saying what is allowed ("a whole number from 1").
+        read: text -> value; raises ValueError saying what is allowed ("a whole number >= 1").
         shown: the value in `--help`, such as `FOLDER`; the default value unless given.
     """
 
@@ -85,7 +85,7 @@ class Command:
         purpose: one or two sentences.
         names: the allowed words without `=`, and what each does; None allows any (folders, texts).
         at_least: the fewest such words.
-        at_most: the most such words; None is no limit.
+        at_most: the most such words; None for no limit.
         keys: its `key=value` words.
         notes: further paragraphs of `--help`, such as examples.
         takes_others: any other word belongs to `iapt-train` and is passed on.
@@ -137,9 +137,7 @@ class Command:
             elif self.takes_others and key not in keys:
                 others.append(argument)
             elif argument.startswith("-"):
-                raise ConfigError(
-                    f"{argument}: no such flag; {self.name} --help lists what there is."
-                )
+                raise ConfigError(f"{argument}: no such flag; {self.name} --help lists the flags.")
             elif not equals or (key not in keys and not self.names and not key.isidentifier()):
                 names.append(self._name(argument))
             elif key not in keys:
@@ -150,7 +148,7 @@ class Command:
             elif key in given:
                 raise ConfigError(f"{key}: given twice ({argument} is the second); give it once.")
             elif not text:
-                raise ConfigError(f"{key}=: no value; write {key}=VALUE, or leave the word out.")
+                raise ConfigError(f"{key}=: no value; write {key}=VALUE, or omit it.")
             else:
                 try:
                     given[key] = keys[key].read(text)
@@ -202,7 +200,12 @@ class Commands:
         """The page that `--help` prints."""
         lines = [f"Usage: {self.name} COMMAND ...", "", *textwrap.wrap(self.purpose, 100), ""]
         rows = [(f"{verb} {command.usage}", command.purpose) for verb, (command, _) in self.verbs.items()]  # fmt: skip
-        lines += ["Commands:", *_columns(rows), "", f"`{self.name} COMMAND --help` says more."]
+        lines += [
+            "Commands:",
+            *_columns(rows),
+            "",
+            f"`{self.name} COMMAND --help` explains a command.",
+        ]
         return "\n".join(lines) + "\n"
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
@@ -242,9 +245,9 @@ def config_dirs(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     return list(dict.fromkeys(f for f in folders if f != CONFIG_DIR)), rest
 
 
-# How every command takes entries of your own: a command declares these two keys.
+# Every command that takes the user's own entries declares these two keys.
 OWN_ENTRIES = (
-    Key(FLAG, "a folder with entries of your own, such as method/NAME.yaml", (), shown="FOLDER"),
+    Key(FLAG, "a folder with your own entries, such as method/NAME.yaml", (), shown="FOLDER"),
     Key("plugins", "the modules that these entries name", (), some_of(), "a,b"),
 )
 

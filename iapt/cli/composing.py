@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 NUMBER = r"(0|[1-9]\d{0,8})"  # as Hydra and everyone else reads it
-GRID = "grid"  # the key under which an experiment lists its cells; no part of a run
+GRID = "grid"  # the key under which an experiment lists its cells; not part of a run
 
 
 def from_words(words: Sequence[str]) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def grid_of(prepared: Sequence[str]) -> dict[str, list[str]]:
     """Return one word per value of each key: `seed=0,1` -> {"seed": ["seed=0", "seed=1"]}.
 
     Raises:
-        ConfigError: Hydra cannot read a word, or it is a range without values or with more than a grid may have.
+        ConfigError: Hydra cannot read a word, or it is an empty range, or a longer one than a grid may have.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import RangeSweep

@@ -14,8 +14,8 @@ from iapt.tasks.base import SPLITS
 PREVIEW = Command(
     name="iapt-data preview",
     usage="task=TASK [key=value ...]",
-    purpose="Print the first prompts of a split with their token borders, and the lengths of the whole split. "
-    "Takes every word of iapt-train too: data=FOLDER, backbone=NAME, task.template=...",
+    purpose="Print the first prompts of a split with their token boundaries, and the lengths of the whole split. "
+    "Also takes every argument of iapt-train: data=FOLDER, backbone=NAME, task.template=...",
     takes_others=True,
     keys=[
         Key("n", "prompts to print", 3, whole(1)),
@@ -27,7 +27,7 @@ FETCH = Command(
     name="iapt-data fetch",
     usage="task=TASK[,TASK ...] [out=FOLDER]",
     purpose="Download the releases pinned in configs/task/ to FOLDER/<data set>/ with a SHA-256 manifest. "
-    "Data sets that are there and intact stay as they are.",
+    "Data sets that are present and intact are left alone.",
     at_most=0,
     keys=[
         Key(
@@ -35,15 +35,15 @@ FETCH = Command(
             "comma-separated tasks, or all for every data set with a release",
             shown="TASK",
         ),
-        Key("out", "the folder; default: where data=hub looks", shown="FOLDER"),
+        Key("out", "the folder; default: the folder of data=hub", shown="FOLDER"),
         *OWN_ENTRIES,
     ],
 )
 VERIFY = Command(
     name="iapt-data verify",
     usage="[FOLDER]",
-    purpose="Compare every data set in FOLDER with its manifest; needs no network. Without FOLDER: where data=hub "
-    "looks.",
+    purpose="Compare every data set in FOLDER with its manifest; needs no network. Without FOLDER: the "
+    "folder of data=hub.",
     at_most=1,
 )
 
@@ -120,7 +120,9 @@ def _verify(words: Words) -> None:
         bad += bool(faults)
         print(f"{folder.name}: {'; '.join(faults) or 'intact'}")
     if bad:
-        raise DataError(f"{bad} of {len(folders)} data sets in {root} are not as fetched.")
+        raise DataError(
+            f"{bad} of {len(folders)} data sets in {root} do not match their manifests."
+        )
 
 
 COMMANDS = Commands(

@@ -1,4 +1,4 @@
-"""`iapt-doctor`: what this machine can do, line by line, and what to do where it cannot."""
+"""`iapt-doctor`: what this machine can do, line by line, and how to provide what is missing."""
 
 import json
 import sys
@@ -11,20 +11,20 @@ MARKS = {"good": "✓", "absent": "-", "bad": "✗"}
 COMMAND = Command(
     name="iapt-doctor",
     usage="[key=value ...]",
-    purpose="Say what this machine can do and what to do where it cannot. Takes the words of iapt-train, and then "
+    purpose="Show what this machine can do, and how to provide what is missing. With arguments of iapt-train, also "
     "says whether that run could start here: iapt-doctor experiment=paper. Downloads and writes nothing.",
     keys=OWN_ENTRIES,
     takes_others=True,
     flags={
         "--json": "print all of it as JSON",
-        "--network": "also ask the hub whether the backbone can be had",
+        "--network": "also ask the hub whether the backbone is accessible",
     },
-    notes="The marks: ✓ there, - absent and optional, ✗ in the way. The exit code is 1 if anything is in the way.",
+    notes="Marks: ✓ present, - absent but optional, ✗ a problem. The exit code is 1 if there is a problem.",
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code (1 if something is in the way)."""
+    """Run the command; returns the exit code (1 if there is a problem)."""
     # Without words it examines the default run.
     return COMMAND.main(_examine, list(sys.argv[1:] if arguments is None else arguments))
 

@@ -28,7 +28,7 @@ def guarded(command: Callable[[], None]) -> int:
     """Run a command; an `IaptError` becomes one message without a traceback.
 
     Returns:
-        The exit code: 0, 1 for a failure, 2 for a wrong word or setting, 3 if a grid is not
+        The exit code: 0, 1 for a failure, 2 for a wrong argument or setting, 3 if a grid is not
         finished, 128 + its number after a signal (SIGINT 130, SIGTERM 143, SIGHUP 129).
     """
     if sys.stdout is None:  # closed before the start
@@ -53,7 +53,7 @@ def guarded(command: Callable[[], None]) -> int:
         return error.exit_code if isinstance(error, Interrupted) else 130
     except OSError as error:  # of a name too long for a file, or a working folder that is gone
         where = str(error.filename)[:200] if error.filename else ""
-        # A file names itself (StorageError); what has no name is the standard output.
+        # For a file, the error is a StorageError with its name; one without a name is the standard output's.
         if not where and error.errno in (errno.ENOSPC, errno.EIO):
             where = "standard output"
         print(f"error: {where}{': ' * bool(where)}{error.strerror or error}.", file=sys.stderr)
@@ -68,7 +68,7 @@ def guarded(command: Callable[[], None]) -> int:
 
 
 def _somewhere(run: Callable[[], None]) -> None:
-    """Run where there is a working folder; without one torch does not even load.
+    """Run if the working folder exists; without one, not even torch loads.
 
     Raises:
         ConfigError: the working folder was deleted.

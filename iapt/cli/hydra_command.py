@@ -86,7 +86,7 @@ class HydraCommand:
                     if group == "launcher" and needs(entry):
                         about += f" Needs {needs(entry)}."
                     lines += hanging(f"    {entry:<18} ", about, WIDTH)
-        lines += ["", "Hyperparameters (hparams.KEY=VALUE; shown are the paper's values):"]
+        lines += ["", "Hyperparameters (hparams.KEY=VALUE; the values shown are the paper's):"]
         for key, value, about in _numbers():
             lines += hanging(f"  {f'{key}={value}':<30} ", about, WIDTH)
         return "\n".join(
@@ -94,7 +94,7 @@ class HydraCommand:
         )
 
 
-_OTHERS = """Other words:
+_OTHERS = """Other arguments:
   seed=3  limit.train=200  device=cpu  data=<folder>     seed, fewer examples, device, your own rows
   method.rank=8  task.num_beams=1                        any value of an entry
   out=<folder>  rows=<folder>                            where runs and their result rows go
@@ -105,8 +105,8 @@ Flags:
   --info [defaults|searchpath|...]                       show how it was composed
   --version  --help
 Exit codes:
-  0 finished; 1 failed; 2 a wrong word; 3 a grid without failures that is not finished
-  130, 143, 129 after SIGINT, SIGTERM, SIGHUP: with a checkpoint; the same command goes on""".splitlines()
+  0 finished; 1 failed; 2 a wrong argument; 3 a grid without failures that is not finished
+  130, 143, 129 after SIGINT, SIGTERM, SIGHUP: a checkpoint was written; repeat the command to resume""".splitlines()
 
 
 def refuse_processes(name: str) -> None:
@@ -156,7 +156,7 @@ def flags_and_words(words: Sequence[str]) -> Line:
             )
         shows += [flag, value] if allowed != () else [flag]
     if shows and not {"--cfg", "--info"} & set(shows):
-        raise ConfigError(f"{shows[0]}: goes with --cfg, as in --cfg job {' '.join(shows)}.")
+        raise ConfigError(f"{shows[0]}: works only with --cfg, as in --cfg job {' '.join(shows)}.")
     return Line(rest, shows)
 
 

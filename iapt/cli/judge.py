@@ -36,18 +36,18 @@ COMMAND = Command(
             "comes from $OPENAI_API_KEY; neither it nor a password in the address is written anywhere"),
         Key("temperature", "null leaves it to the endpoint", 0.0, or_null(number())),
         Key("max_tokens", "the longest reply; null leaves it to the endpoint", 1024, or_null(whole())),
-        Key("retries", "after 429, 5xx or a cut connection, waiting longer each time", 6, whole()),
+        Key("retries", "repeats after 429, 5xx or a cut connection, waiting longer each time", 6, whole()),
         Key("timeout", "seconds for one request", 120.0, number()),
         Key("usd_per_million_input", "price of prompt tokens, for the cost in the report", None, or_null(number())),
         Key("usd_per_million_output", "price of reply tokens", None, or_null(number())),
         Key("case", "Table 9's query; default: the paper's own, else the largest difference", "", shown="ID"),
         Key("names", "names for the systems; default: the runs' methods", None, some_of(), "A,B"),
         Key("rows", "the folder whose rows of the two runs get the judge's score, so that `make table3` finds it; "
-            "none changes no row", "results/rows", or_null(str)),
+            "none leaves the rows unchanged", "results/rows", or_null(str)),
         Key("out", "the folder for RUN_A--vs--RUN_B/", "results/judge"),
         Key("cache", "the folder of replies; default: judge/ in $IAPT_CACHE or ~/.cache/iapt", None, shown="FOLDER"),
     ],
-    notes="The cache keeps every reply: after a crash, or to add swap=true, repeat the command and pay for nothing "
+    notes="The cache keeps every reply: after a crash, or to add swap=true, repeat the command; no reply is paid for "
     "twice.",
 )  # fmt: skip
 

@@ -1,6 +1,6 @@
-"""How `iapt-sweep` starts its runs: the entries of `launcher=`, what they need, and whose GPU is whose.
+"""How `iapt-sweep` starts its runs: the entries of `launcher=`, what they need, and which worker gets which GPU.
 
-Every engine is a launcher plugin of Hydra's; the files of configs/launcher give each the fields that one
+Every engine is a Hydra launcher plugin; the files in configs/launcher give each the fields that a user
 sets.  Nothing heavy is imported at the top, because `--help` must answer at once.
 """
 
@@ -35,7 +35,9 @@ def check_launcher(grid: Mapping[str, Sequence[str]]) -> None:
     """
     words = grid.get("launcher", [])
     if len(words) > 1:
-        raise ConfigError(f"launcher={','.join(w.split('=')[1] for w in words)}: a sweep has one.")
+        raise ConfigError(
+            f"launcher={','.join(w.split('=')[1] for w in words)}: a sweep takes one."
+        )
     for word in words:
         lacking = needs(word.split("=")[1])
         if lacking:
@@ -51,7 +53,7 @@ def refuse_launcher(words: Sequence[str]) -> None:
     for word in words:
         if word.partition("=")[0].split(".")[0] in ("launcher", "hydra/launcher"):
             raise ConfigError(
-                f"{word}: iapt-sweep has launchers, iapt-train starts its one run itself."
+                f"{word}: only iapt-sweep takes a launcher; iapt-train starts its single run itself."
             )
 
 
@@ -64,7 +66,7 @@ def needs(entry: str) -> str:
 
 
 def installed(plugin: str) -> bool:
-    """Say whether a plugin of Hydra's is installed."""
+    """Say whether a Hydra plugin is installed."""
     try:
         return find_spec(f"hydra_plugins.{plugin}") is not None
     except ImportError:
@@ -75,13 +77,13 @@ def own_gpu(folder: Path | None = None) -> str | None:
     """Take a GPU that no other worker on this machine has, for as long as this process lives.
 
     The others become invisible to it, so it must not have used CUDA yet. With more workers than GPUs, it
-    waits for one; a killed worker's is free at once.
+    waits for one; a killed worker's GPU is free at once.
 
     Args:
-        folder: where the locks lie; default: this machine's folder for temporary files.
+        folder: the folder for the locks; default: this machine's folder for temporary files.
 
     Returns:
-        The GPU's name as in CUDA_VISIBLE_DEVICES; None on a machine without.
+        The GPU's name as in CUDA_VISIBLE_DEVICES; None on a machine without GPUs.
     """
     if _own:
         return os.environ["CUDA_VISIBLE_DEVICES"]
@@ -110,7 +112,7 @@ def own_gpu(folder: Path | None = None) -> str | None:
             return name
         if not said:
             print(
-                f"All {len(names)} GPUs have a run; waiting for one (launcher.workers={len(names)} would do)."
+                f"All {len(names)} GPUs are in use; waiting for one (launcher.workers={len(names)} is enough)."
             )
             said = True
         time.sleep(1)

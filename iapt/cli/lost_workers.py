@@ -1,4 +1,4 @@
-"""When a launcher loses a worker: the other cells of the grid end as they should.
+"""When a launcher loses a worker: the other cells of the grid still finish.
 
 Left to themselves, joblib ends every worker with the one that was killed, and submitit and Ray raise at the first
 lost run, while the others are still queued or at work.
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from iapt.grid.manifest import Entry, Manifest
     from iapt.results.status import State
 
-DYING = 10.0  # seconds, at most, until a process that was killed has given its lock back
+DYING = 10.0  # seconds, at most, until a killed process has released its lock
 Launch = Callable[["Sequence[Entry]"], Any]
 
 
 def launch_all(engine: str, manifest: "Manifest", launch: Launch) -> Any:
     """Run all cells of a manifest.
 
-    After joblib has lost a worker, the cells that have not begun go on in new ones.  Then those that ended with it
-    run again, one at a time, so that one which always dies takes no other with it.
+    After joblib has lost a worker, the cells that have not started run in new workers.  Then those that ended with
+    it run again, one at a time, so that a cell which always dies takes no other with it.
 
     Args:
         engine: Hydra's name of the launcher.
@@ -49,7 +49,7 @@ def launch_all(engine: str, manifest: "Manifest", launch: Launch) -> Any:
             again += lost
             left = [cell for cell, state in zip(left, states, strict=True) if state == "planned"]
             _warn(
-                f"{_name(error)}: {len(lost)} runs ended with it and run again, alone, at the end."
+                f"{_name(error)}: {len(lost)} runs ended with it; they are repeated one at a time at the end."
             )
     for cell in again:
         try:
@@ -62,7 +62,7 @@ def launch_all(engine: str, manifest: "Manifest", launch: Launch) -> Any:
 
 
 def _settled(manifest: "Manifest", cells: "Sequence[Entry]") -> "list[State]":
-    """Return the states once the workers that joblib kills are dead; what runs on is another sweep's."""
+    """Return the states once the workers that joblib kills are dead; runs that continue belong to another sweep."""
     from iapt.results.status import standing
 
     until = time.monotonic() + DYING

@@ -83,7 +83,7 @@ def prepare(words: Sequence[str]) -> list[str]:
             raise ConfigError(f"{word}: no such flag; --help lists the flags.")
         if word.startswith("~"):
             raise ConfigError(
-                f"{word}: a run needs every setting; leave this word out to get the default of {key}, or "
+                f"{word}: a run needs every setting; omit this argument to get the default of {key}, or "
                 f"give {key}=VALUE."
             )
         if value is None:
@@ -135,7 +135,7 @@ def add_entries(folders: Sequence[Path]) -> dict[str, list[str]]:
         ConfigError: as `groups`; also for a file that is not a YAML mapping.
     """
     known = groups(folders)
-    # A search path of Hydra's would turn every other subfolder into a group too.
+    # A Hydra search path would turn every other subfolder into a group too.
     for folder in folders:
         for group in known:
             for file in sorted((folder / group).glob("*.yaml")):
@@ -167,7 +167,7 @@ def plugin_files(names: Sequence[str], folders: Sequence[Path] = ()) -> list[str
 
 
 def quoted(text: str) -> str:
-    """Return a text as Hydra's grammar takes it, in quotes where needed."""
+    """Return a text as Hydra's grammar accepts it, quoted if needed."""
     if re.fullmatch(r"[\w./:+-]+", text, re.ASCII):
         return text
     # A backslash escapes only a quote, so it is doubled only before one.
@@ -213,7 +213,7 @@ def _register(group: str, file: Path, given: str | None = None) -> None:
     except YAMLError as error:
         raise ConfigError(f"{group}={shown}: not YAML ({' '.join(str(error).split())}).") from error
     if not OmegaConf.is_dict(node):
-        raise ConfigError(f"{group}={shown}: must hold key: value lines.")
+        raise ConfigError(f"{group}={shown}: must contain key: value lines.")
     package = re.search(r"^#\s*@package\s+(\S+)", text, re.MULTILINE)
     ConfigStore.instance().store(
         group=group, name=file.stem, node=node, package=package[1] if package else None
@@ -223,8 +223,8 @@ def _register(group: str, file: Path, given: str | None = None) -> None:
 def _refuse_taken(group: str, file: Path, known: Sequence[str]) -> None:
     if file.stem in known:
         raise ConfigError(
-            f"{file}: there is already a {group} {file.stem!r}; rename the file, so that result rows keep the "
-            "two apart."
+            f"{file}: there is already a {group} {file.stem!r}; rename the file, so that result rows can tell "
+            "the two apart."
         )
 
 

@@ -10,18 +10,18 @@ Read = Callable[[str], Any]
 
 
 def whole(least: int = 0) -> Read:
-    """Return a reader of whole numbers from `least`."""
+    """Return a reader of whole numbers >= `least`."""
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < least:
-            raise ValueError(f"a whole number from {least}")
+            raise ValueError(f"a whole number >= {least}")
         return int(text)
 
     return read
 
 
 def number(least: float = 0.0) -> Read:
-    """Return a reader of finite numbers from `least`."""
+    """Return a reader of finite numbers >= `least`."""
 
     def read(text: str) -> float:
         try:
@@ -29,7 +29,7 @@ def number(least: float = 0.0) -> Read:
         except ValueError:
             value = math.nan
         if not (math.isfinite(value) and value >= least):
-            raise ValueError(f"a number from {least:g}")
+            raise ValueError(f"a number >= {least:g}")
         return value
 
     return read
@@ -63,13 +63,13 @@ def some_of(*allowed: str) -> Read:
 
 
 def numbers(least: int = 0) -> Read:
-    """Return a reader of comma-separated whole numbers from `least`."""
+    """Return a reader of comma-separated whole numbers >= `least`."""
 
     def read(text: str) -> tuple[int, ...]:
         try:
             return tuple(map(whole(least), text.split(",")))
         except ValueError as error:
-            raise ValueError(f"whole numbers from {least}, separated by commas") from error
+            raise ValueError(f"whole numbers >= {least}, separated by commas") from error
 
     return read
 

@@ -12,8 +12,8 @@ from iapt.errors import ConfigError
 COMMAND = Command(
     "iapt-report",
     "[key=value ...]",
-    "Write one HTML file (no script, no external file) with every cell of all result rows, what methods reach "
-    "and cost, the dev curves, the test examples over methods and seeds and, with runs=FOLDER, their texts, "
+    "Write one HTML file (no script, no external file) with every cell of all result rows, the scores and "
+    "costs of methods, the dev curves, the test examples across methods and seeds and, with runs=FOLDER, their texts, "
     "sample predictions and the failed runs.",
     names={},
     at_most=0,

@@ -1,7 +1,7 @@
 """`iapt-sweep`: a grid of runs over seeds 0-4, through Hydra's multirun and any of its launchers.
 
 The sweep plans every cell and writes its manifest before it runs the first.  It skips finished cells and
-those at which another process works, so repeating the command fills the gaps, and two sweeps share a
+those on which another process works, so repeating the command fills the gaps, and two sweeps can share a
 grid; a failed run does not stop the others and is listed at the end.
 """
 
@@ -47,9 +47,9 @@ COMMAND = HydraCommand(
         "iapt-sweep +experiment=table1 method=iapt,lora   # part of an experiment of the paper; needs a GPU",
         "iapt-sweep +experiment=table1 scale=small data=<folder>   # the same on a small model, on a CPU",
         "iapt-sweep task=boolq method=all dry_run=true   # the plan: cells done and left, time, memory, disk",
-        "iapt-sweep task=boolq method=all dry_run=true estimate=measure   # its times from a few steps made now",
+        "iapt-sweep task=boolq method=all dry_run=true estimate=measure   # with times from a few steps run now",
         "iapt-sweep task=boolq method=iapt launcher=slurm launcher.partition=gpu   # or joblib, ray",
-        "iapt-sweep check                                # how far the latest sweep is; check --help says more",
+        "iapt-sweep check                                # the state of the latest sweep; see check --help",
     ),
 )
 SEEDS = "seed=0,1,2,3,4"
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code.
 
     It is 0 if all runs are finished, 1 if some failed, 3 if none failed but some are not finished (killed,
-    or at work in another process), 2 for a wrong word, and 128 + its number after a signal.
+    or running in another process), 2 for a wrong argument, and 128 + its number after a signal.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["check"]:
@@ -97,11 +97,11 @@ def _sweep(line: Line) -> None:
     cells[0].plan.check_folders()
     folder = _folder(prepared)
     write_manifest(folder, line.words, cells, complete=SWEEPER not in grid)
-    print(f"{len(cells)} runs in {folder}; `iapt-sweep check {folder}` shows how far they are.")
+    print(f"{len(cells)} runs in {folder}; `iapt-sweep check {folder}` shows their state.")
     try:
         run_hydra(_job, ["--multirun", *_jobs(prepared, folder)])
     except Exception as error:
-        # A launcher ends with an error of its own when one of its workers was killed.
+        # A launcher raises its own error when one of its workers was killed.
         if isinstance(error, IaptError) or _module(error) in ("hydra", "omegaconf"):
             raise
         print(f"warning: the launcher stopped: {in_one_line(error)}", file=sys.stderr)
@@ -117,7 +117,7 @@ def _report(folder: Path) -> "list[CellState]":
     from iapt.grid.states import counted, described, states_of
 
     states = states_of(read_manifest(folder))
-    # What still runs when a sweep ends is another's, which the sweep skipped.
+    # A run that continues when a sweep ends belongs to another, so this sweep skipped it.
     print("\n".join(["", counted(states, "skipped"), *described(states, "skipped")]), flush=True)
     return states
 

@@ -34,7 +34,7 @@ NAMES = {
     "rates": "learning rates tried: each method's score at each rate, and its best rate by dev loss",
     "open_choices": "what makes IAPT learn: its choices and extensions one by one, dev loss and accuracy over seeds",
     "summary": "every cell of all rows, one section per setting",
-    "paired": "every two methods of a setting against each other: difference, wins and losses over seeds and items, "
+    "paired": "every pair of methods in a setting: difference, wins and losses over seeds and items, "
     "p, and the smallest detectable difference",
     "ledger": "what other papers print for the same methods, and where they disagree. Needs no rows",
     "claims": "each claim of the paper: reproduced, contradicted, undecided or not run",
@@ -54,18 +54,18 @@ COMMAND = Command(
         Key("scale", "the rows to show: paper (the default), or small: the same tables and claims from rows of "
             "the small model, without the paper's values", "paper", one_of("paper", "small")),
         Key("setting", "the setting to show (start of its hash) if the rows have several", "", shown="HASH"),
-        Key("backbone", "rows of another backbone than the scale's"),
-        Key("hparams", "of another preset"),
-        Key("data", "of other data"),
+        Key("backbone", "rows of a backbone other than the scale's"),
+        Key("hparams", "rows of another preset"),
+        Key("data", "rows of other data"),
         Key("detect", "paired only: a difference in points; the list says how many seeds or items would find it",
             1.0, number(0.01)),
         *(replace(key, about=f"params only: {key.about}") for key in OWN_ENTRIES),
     ),
     notes="Tables 1 to 8 and the figures show our median beside the paper's value, what is missing and the\n"
     "command that runs it. They use only rows of the paper's own setting: hparams=paper, data=hub, no\n"
-    "limit, the table's backbone. Methods that the paper does not have come last.\n\n"
-    "At another scale they keep the layout without the paper's values, from the one setting with the most\n"
-    "cells, and a line says what that leaves out:\n\n"
+    "limit, the table's backbone. Methods that are not in the paper come last.\n\n"
+    "At another scale they keep the layout without the paper's values, for the one setting with the most\n"
+    "cells, and a line says what that leaves out. For example:\n\n"
     "  iapt-table table1 claims scale=small\n"
     "  iapt-table claims scale=small hparams=quick data=sample",
 )  # fmt: skip
@@ -87,7 +87,7 @@ def _run(words: Words) -> None:
             f"{', '.join(LAYOUT)}, and summary shows every setting"
         )
     if "params" not in names and words.given.intersection(key.name for key in OWN_ENTRIES):
-        raise ConfigError("--config-dir and plugins= work with params only; rows need neither.")
+        raise ConfigError("--config-dir and plugins= work only with params; rows need neither.")
 
     from iapt.results.cells import collect
 

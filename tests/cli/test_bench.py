@@ -21,13 +21,13 @@ TINY = ("backbone=tiny_llama", "task=sst2", "device=cpu", "repeats=1", "steps=1"
         ("what=dec", "Did you mean 'decode'"),
         ("methods=lorra", "Did you mean 'lora'"),
         ("task=bolq", "Did you mean 'boolq'"),
-        ("steps=0", "steps=0: must be a whole number from 1"),
-        ("warmup=-1", "warmup=-1: must be a whole number from 0"),
+        ("steps=0", "steps=0: must be a whole number >= 1"),
+        ("warmup=-1", "warmup=-1: must be a whole number >= 0"),
         ("method=lora", "Did you mean 'methods'"),
         ("data=", "data=: no value"),
-        ("tenants=1,x", "tenants=1,x: must be whole numbers from 1, separated by commas"),
+        ("tenants=1,x", "tenants=1,x: must be whole numbers >= 1, separated by commas"),
         ("popularity=zip", "Did you mean 'zipf'"),
-        ("weights=random", "weights=random: works with what=decode and what=table4 only"),
+        ("weights=random", "weights=random: works only with what=decode and what=table4"),
     ],
 )
 def test_a_wrong_word_is_named_before_anything_is_loaded(

@@ -37,10 +37,10 @@ def test_words_become_names_and_typed_values() -> None:
 @pytest.mark.parametrize(
     ("word", "wrong"),
     [
-        ("n=0", "n=0: must be a whole number from 1."),
-        ("n=two", "n=two: must be a whole number from 1."),
+        ("n=0", "n=0: must be a whole number >= 1."),
+        ("n=two", "n=two: must be a whole number >= 1."),
         ("n=", "n=: no value"),
-        ("price=nan", "price=nan: must be a number from 0."),
+        ("price=nan", "price=nan: must be a number >= 0."),
         ("loud=yes", "loud=yes: must be true or false."),
         ("kind=be", "kind=be: must be one of a, bee. Did you mean 'bee'?"),
         ("beams=1,9", "beams=1,9: must be one of 1, 2, 3."),

@@ -66,7 +66,7 @@ def test_each_command_has_its_page(capsys):
     [
         (["previw"], "Did you mean 'preview'"),
         (["preview", "task=boolqq"], "there is no such task"),
-        (["preview", "task=boolq", "n=0"], "n=0: must be a whole number from 1"),
+        (["preview", "task=boolq", "n=0"], "n=0: must be a whole number >= 1"),
         (["preview", "task=boolq", "split=tset"], "Did you mean 'test'"),
         (["preview", "task=boolq", "task.template=x"], "has no {field}"),
         (["fetch"], "name the tasks, such as iapt-data fetch task=boolq"),

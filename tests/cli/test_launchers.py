@@ -58,7 +58,7 @@ def test_every_launcher_but_the_first_is_a_plugin():
 
 def test_a_sweep_has_one_launcher(capsys: pytest.CaptureFixture[str]):
     assert main([*TINY, "launcher=local,joblib"]) == 2
-    assert "launcher=local,joblib: a sweep has one" in capsys.readouterr().err
+    assert "launcher=local,joblib: a sweep takes one" in capsys.readouterr().err
 
 
 @needs_plugin("slurm")

@@ -102,7 +102,7 @@ def test_a_file_is_an_entry(outside: Path):
     [
         (["method=nothing.yaml"], r"method=nothing\.yaml: cannot be read"),
         (["method=bad.yaml"], r"method=bad\.yaml: not YAML .*line 1"),
-        (["method=list.yaml"], r"method=list\.yaml: must hold key: value lines"),
+        (["method=list.yaml"], r"method=list\.yaml: must contain key: value lines"),
         (["method=lora.yaml"], r"lora\.yaml: there is already a method 'lora'; rename the file"),
         (["method=./mine"], r"method=\./mine: there is no such method.*The name of a file ends in \.yaml"),
         (["--config-dir", "nothing"], r"--config-dir .*nothing: is not a folder with some of"),
@@ -209,7 +209,7 @@ def test_hydras_flags_that_show_something_are_taken(words: str, shows: list[str]
         ("--cfg", r"--cfg : allowed are job"),
         ("--package", r"--package : allowed are a key"),
         ("--info tree", r"--info tree: allowed are all, config, .*"),
-        ("--resolve a=1", r"--resolve: goes with --cfg"),
+        ("--resolve a=1", r"--resolve: works only with --cfg"),
     ],
 )
 def test_any_other_flag_is_refused_by_name(words: str, message: str):

@@ -250,7 +250,7 @@ def test_the_report_is_one_file(
     [
         (["table1"], "got 1 of [key=value ...]"),
         (["run=x"], "Did you mean 'runs'?"),
-        (["samples=-1"], "must be a whole number from 0"),
+        (["samples=-1"], "must be a whole number >= 0"),
         (["runs=/no/such/folder"], "no such folder"),
     ],
 )
