@@ -3,7 +3,7 @@
     model = iapt.load_run("runs/...")                    # what a run trained
     tenants = iapt.Tenants.load({"anna": "runs/..."})    # many adapters over one backbone
     iapt.rows("results/rows"), iapt.predictions("runs/...")    # data frames
-    iapt.pairs("results/rows")                           # every two methods compared
+    iapt.pairs("results/rows")                           # every pair of methods compared
 
 Each name is imported when it is first used, so that importing the package costs nothing.
 """

@@ -64,9 +64,9 @@ class Bench:
         if config.quantization is not None:
             raise ConfigError(
                 f"backbone.quantization={config.quantization}: random weights are made in backbone.dtype. "
-                "Leave one of it and weights=random out."
+                "Omit it or weights=random."
             )
-        # Of the size that the real weights have on a GPU, wherever it is made.
+        # As large as the real weights are on a GPU, whatever device it is made on.
         dtype = torch.bfloat16 if config.dtype == "auto" else config.torch_dtype(plan.device)
         model = random_model(config.dims, dtype, plan.device)
         model.config._attn_implementation = config.attn
@@ -96,13 +96,13 @@ class Bench:
         return self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
 
     def of(self, methods: Sequence[str], settings: Mapping[str, Any]) -> "Bench":
-        """Return the part for these methods, with some settings of its own."""
+        """Return the bench with these methods only, and with some settings replaced."""
         plans = {name: self.plans[name] for name in methods}
         own = {**self.settings, **settings, "methods": tuple(methods)}
         return replace(self, plans=plans, settings=own)
 
     def filler(self, rows: int) -> Tensor:
-        """Instructions (rows, instruction_tokens) of no meaning."""
+        """Meaningless instructions (rows, instruction_tokens)."""
         size = self.settings["instruction_tokens"]
         if self.tokenizer is None:
             draw = torch.Generator().manual_seed(0)
@@ -115,7 +115,7 @@ class Bench:
         return ids.to(self.backbone.device)
 
     def appendix_g(self) -> Tensor:
-        """Appendix G's instruction (1, T) as this backbone reads it; without a tokenizer, one as long."""
+        """Appendix G's instruction (1, T) as this backbone reads it; without a tokenizer, one of the same length."""
         if self.tokenizer is None:
             return self.filler(1)
         text = self.plan.backbone.template.format_map({"query": APPENDIX_G})
@@ -131,7 +131,7 @@ def decode(bench: Bench) -> Report:
 
 
 def table4(bench: Bench) -> Report:
-    """Measure decoding as in Appendix G, and what reading the weights alone takes."""
+    """Measure decoding as in Appendix G, and how long it takes just to read the weights."""
     merged = bytes_of(bench.backbone.model) <= SHARE_FOR_A_COPY * memory_of(bench.device)
     if not merged:
         print("merged methods are left out: the backbone's weights do not fit into memory twice")
@@ -183,7 +183,7 @@ def _row(name: str, timing: Timing, bare: Timing) -> Report:
 
 
 def tenants(bench: Bench) -> Report:
-    """Measure batches whose rows have adapters of their own."""
+    """Measure batches whose rows have different adapters."""
     settings, backbone = bench.settings, bench.backbone
     plans = {name: plan.method for name, plan in bench.plans.items()}
     sizes, counts = sorted(set(settings["pools"])), sorted(set(settings["tenants"]))
@@ -287,7 +287,7 @@ def _rows(bench: Bench) -> Data:
 
 
 def _cast(bench: Bench, dtype: str) -> Backbone:
-    """Return the backbone in another dtype: a model of its own."""
+    """Return the backbone in another dtype, as a separate model."""
     if dtype == bench.backbone.dtype_name:
         return bench.backbone
     config = replace(bench.plan.backbone, dtype=dtype)  # type: ignore[arg-type]  # one of the key's

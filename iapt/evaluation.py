@@ -49,7 +49,7 @@ class Evaluation:
         outputs: the model's output for each.
         parsed: the answer found in each output, or None.
         scores: the scores over all examples.
-        items: the score of each example, whose mean is the score of all; empty for a metric that is no mean.
+        items: the score of each example, whose mean is the score of all; empty for a metric that is not a mean.
         clusters: a number for each example, the same for those that are not independent.
         further: the tokens of the further turns' prompts, which may have been cut.
     """
@@ -224,7 +224,7 @@ def item_scores(
         value: the score of all of them together.
 
     Returns:
-        Scores whose mean is `value`; empty if the task's metric is no mean over examples (BLEU).
+        Scores whose mean is `value`; empty if the task's metric is not a mean over examples (BLEU).
     """
     try:
         items = tuple(

@@ -1,4 +1,4 @@
-"""Signals that end a run in good order: an interrupt, and what schedulers send before they kill.
+"""Signals that end a run cleanly: an interrupt, and what schedulers send before they kill.
 
 SIGINT, SIGTERM and SIGHUP raise `Interrupted` inside `interruptible`, at once, or inside `deferred` when
 the block asks for them: training does so after each step and each pass of an evaluation, and saves its state.
@@ -33,13 +33,13 @@ class Deferral:
     """A signal held back by `deferred`.
 
     Attributes:
-        signal: the first signal that came, or None.
+        signal: the first signal that arrived, or None.
     """
 
     signal: int | None = None
 
     def check(self) -> None:
-        """Raise `Interrupted` if a signal came."""
+        """Raise `Interrupted` if a signal arrived."""
         if self.signal is not None:
             raise Interrupted(self.signal)
 
@@ -62,7 +62,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     name = signal.Signals(number).name
     with suppress(OSError):  # print is not safe inside a handler
         os.write(
-            2, f"\n{name}: ends after this step or pass; once more ends it at once.\n".encode()
+            2, f"\n{name}: stopping after this step or pass; repeat it to stop at once.\n".encode()
         )
 
 

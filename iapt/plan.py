@@ -28,7 +28,7 @@ class Plan:
 
     Attributes:
         max_length: the most tokens of an instruction with its response.
-        positions: the most tokens that the backbone can read beside the method's soft tokens.
+        positions: the most tokens that the backbone can read besides the method's soft tokens.
         trainable: the number of trained parameters.
         passes: backward passes per planned step: 1, and more if a search or Θ steps come on top.
     """

@@ -51,7 +51,7 @@ class Settings:
     """The top level of a configuration; building `task`, `method`, `data` and `logger` checks those four.
 
     Attributes:
-        plugins: modules beside `iapt` that a `_target_` may lie in: names, or paths of .py files.
+        plugins: further modules, besides `iapt`, that may contain a `_target_`: names, or paths of .py files.
     """
 
     task: dict[str, Any]
@@ -128,7 +128,7 @@ def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
             method = once(bare, *key("method"), dims)
     if config.get("variant") and any(line.startswith("method.") for line in faults.lines):
         faults.lines.append(
-            f"variant={config['variant']}: changes values of its own method; is it meant for "
+            f"variant={config['variant']}: sets values of the method that it belongs to; is it meant for "
             f"method={_entry(config, 'method').get('name')}?"
         )
     faults.tell()
@@ -164,7 +164,7 @@ def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
         identity["data_fingerprint"] = once(  # released data is pinned by its task
             partial(task.fingerprint, source), "fingerprint", key("task"), key("data")
         )
-    # A plugin's code determines what a run computes; the place of its file does not.
+    # A plugin's code determines what a run computes; the location of its file does not.
     targets = [config[group].get("_target_") for group in ("task", "method", "data")]
     used = plugins.used_by(*targets, module_of(config["task"].get("metric")))
     if used:
@@ -242,8 +242,8 @@ def _check_beams(hparams: HParams, task: Task, backbone: BackboneConfig) -> None
     key, beams = ("hparams", hparams.num_beams) if hparams.num_beams else ("task", task.num_beams)
     if beams > backbone.dims.vocab_size:
         raise ConfigError(
-            f"{key}.num_beams={beams}: must be at most {backbone.dims.vocab_size}, the tokens that "
-            f"{backbone.name} can begin an answer with."
+            f"{key}.num_beams={beams}: must be at most {backbone.dims.vocab_size}, the number of tokens "
+            f"that {backbone.name} can begin an answer with."
         )
 
 

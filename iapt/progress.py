@@ -23,8 +23,8 @@ def progress(
     """Return a progress bar with tqdm's `update`, `set_postfix_str`, `write` and `with`.
 
     Args:
-        doing: what goes on, "training".
-        unit: what is counted, "step".
+        doing: what is being done, such as "training".
+        unit: what is counted, such as "step".
         total: how many of them there are.
         initial: how many are done already.
         delay: seconds before it first shows.
@@ -88,5 +88,5 @@ class _Lines:
         self.note = note
 
     def write(self, line: str) -> None:
-        """Print a line of its own."""
+        """Print a separate line."""
         print(line, flush=True)

@@ -47,7 +47,7 @@ def run(config: dict[str, Any], *, wait: bool = True, since: datetime | None = N
     Args:
         config: a resolved configuration (plain dicts).
         wait: if another process works on this run, wait for it and return its row.
-        since: with `force`, a row made after this moment is not made again; default: the time of the call.
+        since: with `force`, a row written after this moment is kept; default: the time of the call.
 
     Returns:
         The row; an existing row is returned without running anything, unless `force` is set. None
@@ -57,7 +57,7 @@ def run(config: dict[str, Any], *, wait: bool = True, since: datetime | None = N
         IaptError: the configuration, data, backbone or numbers are wrong, or the file of the finished
             row is damaged.
         BusyError: another process works on this run, and `wait` is false.
-        Interrupted: SIGINT, SIGTERM or SIGHUP came; in training, after writing a checkpoint.
+        Interrupted: SIGINT, SIGTERM or SIGHUP arrived; in training, after writing a checkpoint.
     """
     with processes.joined(), interruptible():
         if processes.first():
@@ -67,7 +67,7 @@ def run(config: dict[str, Any], *, wait: bool = True, since: datetime | None = N
 
 
 def _follow(config: dict[str, Any]) -> None:
-    """Do this process's share, if the first one says that there is a run to do; writes nothing."""
+    """Do this process's share, if the first process announces a run; writes nothing."""
     said = processes.order()
     if said is None:
         return
@@ -177,7 +177,7 @@ def _run(
     training = Run(backbone, method, data["train"], data["dev"], plan.hparams, plan.cell["seed"])
     if processes.first():  # what is fetched or converted once is there for the others now
         processes.start(_seen(plan, current.folder))
-    processes.wait()  # their loading is nobody's training time
+    processes.wait()  # loading does not count as training time
     current.doing("training")
     history = train(training, current.checkpoint, plan.config_hash, logger)
     num_beams = plan.hparams.num_beams or plan.task.num_beams

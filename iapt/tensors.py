@@ -1,7 +1,7 @@
 """Reading and writing safetensors files; a sealed one is read only exactly as it was written.
 
-A seal is a digest over all names, shapes, dtypes and values and over the state beside them, so whatever
-was dropped, added or changed since is noticed in one place, and no reader has to ask for it piece by piece.
+A seal is a digest over all names, shapes, dtypes and values and over the state beside them, so anything
+dropped, added or changed since is noticed in one place, and readers need no checks of their own.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from iapt.files import replacing
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors, wherever they lie, to one file, atomically.
+    """Write tensors, from any device, to one file, atomically.
 
     Raises:
         StorageError: the file cannot be written.
@@ -70,7 +70,7 @@ def read_sealed(path: Path) -> tuple[dict[str, Tensor], Any]:
     tensors, metadata = read_tensors(path)
     seal, _, text = metadata.get("sealed", "").partition(" ")
     if seal != _seal(tensors, text):
-        raise DataError(f"{path} cannot be read (it is not what this version of iapt wrote there).")
+        raise DataError(f"{path} cannot be read (it is not as this version of iapt wrote it).")
     return tensors, json.loads(text)
 
 

@@ -49,7 +49,7 @@ def test_whatever_was_changed_since_is_noticed(tmp_path: Path, change: str):
     CHANGES[change](tensors, metadata)
     save_file(tensors, file, metadata)
     with pytest.raises(
-        DataError, match=r"file\.safetensors cannot be read \(it is not what"
+        DataError, match=r"file\.safetensors cannot be read \(it is not as"
     ) as caught:
         read_sealed(file)
     assert "\n" not in str(caught.value)
