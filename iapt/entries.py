@@ -52,7 +52,7 @@ def build_method(entry: Mapping[str, Any], dims: Dims, plugins: Plugins = NO_PLU
 
 
 def build_task(entry: Mapping[str, Any], plugins: Plugins = NO_PLUGINS) -> Task:
-    """Build a task; its metric may lie in a plugin too."""
+    """Build a task; its metric may also come from a plugin."""
     task: Task = build(entry, "task", Task, plugins, names=("name",), modules=plugins)
     return task
 

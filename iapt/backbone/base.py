@@ -137,7 +137,7 @@ class Backbone:
     def _refuse_second(self, layer: int) -> None:
         if self._prefixes[layer] or any(not prompt.keep for prompt in self._prompts[layer]):
             raise BackboneError(
-                f"block {layer} already has a prompt or a prefix of its own; attach one such method at a time."
+                f"block {layer} already has a prompt or a prefix; attach one such method at a time."
             )
 
     def detach(self) -> None:

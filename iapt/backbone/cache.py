@@ -125,7 +125,7 @@ class State:
     # ---------------------------------------------------------------- choosing
 
     def reorder(self, beams: Tensor) -> None:
-        """Let beam j of a row go on from its beam beams[row, j]; (B, n)."""
+        """Let beam j of a row continue from its beam beams[row, j]; (B, n)."""
         self.own.copy_(self.own.gather(1, beams[:, :, None].expand_as(self.own)))
 
     def keep(self, rows: Tensor) -> None:
@@ -134,7 +134,7 @@ class State:
         self.own = self.own[rows]
         self.keys = [t[rows] for t in self.keys]
         self.values = [t[rows] for t in self.values]
-        # Blocks share these tensors, and must go on sharing them: masks are made once per tensor.
+        # Blocks share these tensors, and must keep sharing them: masks are made once per tensor.
         kept = {id(t): t[rows] for t in self.soft if t is not None}
         self.soft = [t if t is None else kept[id(t)] for t in self.soft]
         if self.rows is not None:
@@ -165,13 +165,13 @@ class FixedState(State):
         self._sights.clear()
 
     def count(self) -> None:
-        """Count a step, also one that was recorded before: what of it is no tensor.
+        """Count a step, even one that was recorded before: the part of it that is not in tensors.
 
         Raises:
             BackboneError: there is no room for one.
         """
         if self.fed == self.room:
-            raise BackboneError(f"decoding has room for {self.room} tokens; ask for more of it.")
+            raise BackboneError(f"decoding has room for {self.room} tokens; reserve more.")
         self.fed += 1
 
     def _extended(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -184,5 +184,5 @@ class FixedState(State):
 
 
 def _longer(t: Tensor, columns: int) -> Tensor:
-    """(B, G, C, K) with so many columns of zeros behind: never seen, but they must be finite."""
+    """(B, G, C, K) with this many columns of zeros appended: never seen, but they must be finite."""
     return torch.cat([t, t.new_zeros(*t.shape[:2], columns, t.shape[3])], dim=2)

@@ -50,7 +50,7 @@ class BackboneConfig:
             raise ValueError("checkpoint=None: kind=hub needs a hub id or a folder.")
         if self.kind == "tiny" and self.dims.vocab_size < TINY_VOCAB:
             raise ValueError(
-                f"dims.vocab_size={self.dims.vocab_size}: must be at least {TINY_VOCAB}, the tokens of "
+                f"dims.vocab_size={self.dims.vocab_size}: must be at least {TINY_VOCAB}, the vocabulary of "
                 "kind=tiny."
             )
         reason = self.quantization and fault(self.quantization, self.dims)

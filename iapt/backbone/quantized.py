@@ -50,7 +50,7 @@ def check_library(quantization: Quantization | None) -> None:
     lacking = " and ".join(name for name, there in needed.items() if not there)
     if lacking:
         raise ConfigError(
-            f"backbone.quantization={quantization}: needs {lacking}, not installed here or too old; "
+            f"backbone.quantization={quantization}: needs {lacking}, which is not installed or too old; "
             "pip install 'iapt[quantization]'."
         )
 

@@ -49,7 +49,7 @@ def check_new(folder: Path) -> None:
         StorageError: the folder holds something.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise StorageError(f"{folder} is there already; give a folder that does not exist yet.")
+        raise StorageError(f"{folder} already exists; give a folder that does not exist yet.")
 
 
 def _with_biases(model: Any) -> tuple[Any, dict[str, Any]]:

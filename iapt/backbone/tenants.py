@@ -1,6 +1,6 @@
 """Mixed batches: row i of a batch is served by method i, or by none, exactly as if it ran alone.
 
-Every method is attached to a seat of its own, which takes down what the method wants done.  Running
+Every method is attached to its own seat, which records what the method wants done.  Running
 a batch, each verb is carried out for the rows of the method that asked for it and for no others:
 functions of a row's tensors get just these rows, soft tokens and prefixes become columns that only
 these rows have.  Nothing here knows methods; whatever acts through the verbs can be mixed.
@@ -101,7 +101,7 @@ class SharedBackbone(Backbone):
     """A bare backbone that serves several methods in one batch.
 
     Args:
-        backbone: bare; its weights are shared, and it must not run with a method of its own meanwhile.
+        backbone: bare; its weights are shared, and meanwhile it must not run with another method.
     """
 
     def __init__(self, backbone: Backbone) -> None:
@@ -117,12 +117,12 @@ class SharedBackbone(Backbone):
             AdapterError: the name is taken, or the method acts through no verb (a merged one, say).
         """
         if name in self._seats:
-            raise AdapterError(f"tenant {name!r} is there already; choose another name.")
+            raise AdapterError(f"tenant {name!r} already exists; choose another name.")
         seat = Seat(self, method)
         if seat.idle():
             raise AdapterError(
                 f"tenant {name!r}: {type(method).__name__} acts through none of the backbone's verbs, so its rows "
-                "cannot be told from the others'."
+                "cannot be told apart from the others."
             )
         self._seats[name] = seat
         for key in seat.actions:

@@ -100,7 +100,7 @@ def combinations(given: Axes, blocks: Sequence[Axes] = ()) -> list[tuple[str, ..
         if strange and len(strange) < len(words):
             raise ConfigError(
                 f"{', '.join(strange)}: not in the experiment's grid, which has {', '.join(known)}. Give only "
-                "values of the grid, which narrow it, or only others, which replace its own."
+                "values of the grid, to narrow it, or only others, to replace its own."
             )
         kept = [
             {**block, key: [w for w in words if strange or w in block[key]]}

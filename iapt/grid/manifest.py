@@ -88,7 +88,7 @@ class Manifest(BaseModel):
         return self._at(cell.folder)
 
     def number(self, job: Sequence[str]) -> int:
-        """Return the place of the cell that has these words of its own."""
+        """Return the place of the cell that adds these words."""
         return next(k for k, cell in enumerate(self.cells) if cell.job() == list(job))
 
     def row_file(self, cell: Entry) -> Path:

@@ -1,4 +1,4 @@
-"""The states of a grid's cells, from its manifest and what lies on the disk, whichever launcher ran them."""
+"""The states of a grid's cells, from its manifest and the files on the disk, whichever launcher ran them."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A document as LaTeX that a paper can include: two-column floats, and longer tables in a file of their own.
+"""A document as LaTeX that a paper can include: two-column floats, and longer tables in a separate file.
 
 A grid that fits a page is a ``table*`` with booktabs rules. One with long texts or many lines is a
 ``longtable`` of paragraphs, which needs a one-column part, such as an appendix.

@@ -76,7 +76,7 @@ class Attempt:
         self._write(state="interrupted", reason=reason)
 
     def failed(self, error: BaseException) -> None:
-        """Say which error ended the attempt, with its traceback in a file of its own."""
+        """Say which error ended the attempt, with its traceback in a separate file."""
         text = "".join(traceback.format_exception(error))
         write_text(self.folder / TRACEBACK, without_passwords(text))
         self._write(state="failed", reason=in_one_line(error))
@@ -163,8 +163,8 @@ def _lock(folder: Path, *, wait: bool) -> BaseFileLock:
         running = status is not None and status.state == "running"
         holder = status.holder() if status and running else "another process"
         if not wait:
-            raise BusyError(f"{folder.name}: {holder} works on this run.")
-        note(f"waiting for {holder}, which works on this run ({folder}).")
+            raise BusyError(f"{folder.name}: {holder} is working on this run.")
+        note(f"waiting for {holder}, which is working on this run ({folder}).")
         lock = acquire(folder, -1)
         assert lock is not None, "there is no end to the wait"
     return lock

@@ -1,8 +1,8 @@
 """The lock of a run's folder: at most one process works on a run.
 
-It is a lock of the operating system (`flock`), which a process gives back however it ends; Linux passes it
-on over NFS. Where a file system has no such locks, a file that names host and process takes its place,
-and other processes of that host recognise by it that the holder is dead.
+It is a lock of the operating system (`flock`), which is released when its process ends, however that happens;
+Linux passes it on over NFS. If a file system has no such locks, a file that names host and process takes
+its place, from which other processes on that host can tell that the holder is dead.
 """
 
 from pathlib import Path

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from iapt.results.row import Row
 
-UNPARSED_SHARE = 0.05  # of the outputs; fewer are no remark
+UNPARSED_SHARE = 0.05  # of the outputs; fewer are not worth a remark
 
 
 def remarks(rows: Sequence[Row]) -> list[str]:

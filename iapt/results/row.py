@@ -86,7 +86,7 @@ class TestScores(_Block):
     """Scores on the test split, 0-100; details whose names start with ``n_`` are counts.
 
     `items` has the score of each example in the split's order (empty in older rows and for a metric
-    that is no mean), `clusters` a number for each, the same for examples that share a passage or
+    that is not a mean), `clusters` a number for each, the same for examples that share a passage or
     conversation (empty if all are independent).
     """
 

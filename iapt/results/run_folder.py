@@ -19,7 +19,7 @@ class Prediction:
 
     Attributes:
         instruction: Empty in a file of an older version.
-        score: 0-100; None in a file of an older version, and for a metric that is no mean over examples.
+        score: 0-100; None in a file of an older version, and for a metric that is not a mean over examples.
         correct: whether the score is all or nothing; None if it is neither. An unparsed answer is wrong.
     """
 

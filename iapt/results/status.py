@@ -1,8 +1,8 @@
 """The state of a run: from its status file, its lock and its row, whoever runs it and wherever.
 
-planned       nothing has begun
+planned       nothing has started
 running       a process works on it
-interrupted   a signal ended it in good order; it goes on from its checkpoint
+interrupted   a signal ended it cleanly; it resumes at its checkpoint
 failed        an error ended it; failed.txt has the traceback
 killed        its status says running, and no process holds its lock
 finished      it has a row

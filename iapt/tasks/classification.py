@@ -3,11 +3,11 @@
 One class for all five; the YAML says which fields are filled in and which word stands for which
 label value. A model answers in text, so the answer is read from the first line, by one rule for all tasks:
 
-1. Case, quotes, brackets, markdown and tags such as `</s>` do not count, and a hyphen, an underscore and any
-   number of spaces are one space.
-2. The line begins with the label, or with "the answer is" and the label; what follows is no part of a word.
-   The data set's own names of its labels (Table 6: True and False for BoolQ) count as well.
-3. It names no other label and offers no choice: "yes or no" and "yes or not" are no answers. The longest
+1. Case, quotes, brackets, markdown and tags such as `</s>` are ignored, and a hyphen, an underscore and any
+   number of spaces count as one space.
+2. The line begins with the label, or with "the answer is" and the label; what follows is not part of a word.
+   The data set's own names for its labels (Table 6: True and False for BoolQ) count as well.
+3. It names no other label and offers no choice: "yes or no" and "yes or not" are not answers. The longest
    label counts where one is part of another, so "not entailment" does not name "entailment".
 """
 

@@ -1,6 +1,6 @@
 """E2E NLG: write a restaurant review that says what a list of slots asks for (Appendix C.3, D).
 
-A meaning representation has several reference texts, each a row of its own. Every row is one
+A meaning representation has several reference texts, each in its own row. Every row is one
 example with the row's own text as response. The paper does not say whether ROUGE-L is taken against
 that text alone or against all references of the meaning representation: `multi_reference` decides,
 and the other figure is in `details`.

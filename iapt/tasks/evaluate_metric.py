@@ -128,7 +128,7 @@ class EvaluateMetric:
 
 
 def module_of(metric: object) -> str:
-    """Return the module that a task's metric may lie in, by its entry; "" for our own metrics."""
+    """Return the module that a task's metric may come from, by its entry; "" for our own metrics."""
     named = metric.get("evaluate") if isinstance(metric, Mapping) else None
     return Path(named).stem if isinstance(named, str) and named not in NAMES else ""
 
@@ -142,7 +142,7 @@ def _load(named: str, modules: Modules | None, said: str) -> "evaluate.Evaluatio
     here = (Path(f"{named}.py"), Path(named, f"{named}.py"))
     if not _PUBLISHED.fullmatch(named) or any(path.exists() for path in here):
         raise ConfigError(
-            f"{said}: is none of ours ({', '.join(NAMES)}), nor of those that evaluate publishes. A metric is "
+            f"{said}: is neither ours ({', '.join(NAMES)}) nor one that evaluate publishes. A metric is "
             f"code: name the module in plugins= too, such as plugins={own.replace('/', '_')}.py; nothing was imported."
         )
     import evaluate
@@ -153,7 +153,7 @@ def _load(named: str, modules: Modules | None, said: str) -> "evaluate.Evaluatio
         raise ConfigError(f"{said}: {' '.join(str(error).split())}") from error
     except Exception as error:  # the hub and the network raise many kinds of errors
         raise ConfigError(
-            f"{said}: is none of ours ({', '.join(NAMES)}), and could not be fetched from the hub "
+            f"{said}: is not one of ours ({', '.join(NAMES)}), and could not be fetched from the hub "
             f"({type(error).__name__}); it needs the network once.{closest(named, NAMES)}"
         ) from error
 

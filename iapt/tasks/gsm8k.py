@@ -30,7 +30,9 @@ class GSM8K(RowTask):
         answer = field_text(row, "answer", identity)
         number = final_number(answer)
         if number is None:
-            raise DataError(f"{identity}: field 'answer' ends in no number: {answer[-60:]!r}.")
+            raise DataError(
+                f"{identity}: field 'answer' does not end in a number: {answer[-60:]!r}."
+            )
         return Example(identity, {"ref": field_text(row, "question", identity)}, answer, (number,))
 
     def parse(self, output: str, example: Example) -> str | None:

@@ -116,7 +116,7 @@ class WikiSQL(RowTask):
 def without_talk(text: str) -> str:
     """Return a text without a lead that ends in a colon, and without an explanation behind the query.
 
-    What follows is no explanation if a line of it begins like another statement.
+    What follows is not an explanation if a line of it begins like another statement.
     """
     text = _LEAD.sub("", text, count=1) if _LEAD.match(text) else text
     ends = (found.start(1) for found in _BREAK.finditer(text) if found[1])
@@ -142,7 +142,7 @@ def check_cells(table: Mapping[str, Any]) -> None:
     """
     if len(table["header"]) > MOST_COLUMNS:
         raise MetricError(
-            f"table.header: got {len(table['header']):,} columns; SQLite takes at most {MOST_COLUMNS:,}."
+            f"table.header: got {len(table['header']):,} columns; SQLite accepts at most {MOST_COLUMNS:,}."
         )
     for number, cells in enumerate(table["rows"]):
         if not isinstance(cells, list) or len(cells) != len(table["header"]):

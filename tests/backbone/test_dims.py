@@ -69,7 +69,7 @@ def test_an_unknown_family_names_the_nearest():
         ("llama", {"num_kv_heads": 3}, "num_kv_heads=3: must divide num_heads=4"),
         ("llama", {"head_dim": 7}, "head_dim=7: must be even"),
         ("gpt_neox", {"num_kv_heads": 2}, "num_kv_heads=2: must be num_heads=4 in gpt_neox"),
-        ("gpt2", {"head_dim": 7}, "head_dim=7: num_heads=4 times it must be hidden_size=32"),
+        ("gpt2", {"head_dim": 7}, "head_dim=7: times num_heads=4, it must equal hidden_size=32"),
     ],
 )
 def test_sizes_that_do_not_fit_together_are_named(family: str, wrong: dict[str, int], message: str):

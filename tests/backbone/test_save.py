@@ -51,6 +51,6 @@ def test_a_model_without_a_place_for_a_bias_is_refused_by_name(tmp_path: Path):
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path):
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(StorageError, match="is there already"):
+    with pytest.raises(StorageError, match="already exists"):
         save_checkpoint(new_backbone("llama").model, tiny_tokenizer(), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]

@@ -213,7 +213,7 @@ def test_mistakes_are_named():
         tenants.rows(["new"]),
     ):
         pass
-    with pytest.raises(AdapterError, match="'news' is there already"):
+    with pytest.raises(AdapterError, match="'news' already exists"):
         tenants.add("news", build_method(numbers("lora"), tenants.dims))
     with pytest.raises(AdapterError, match=r"by name: tenants.add\(name, method\)"):
         build_method(numbers("lora"), tenants.dims).attach(tenants)

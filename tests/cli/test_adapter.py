@@ -106,7 +106,7 @@ def test_merge_writes_a_plain_model_and_refuses_what_is_no_change_of_weights(run
     with torch.no_grad():
         plain = AutoModelForCausalLM.from_pretrained("merged")(ids).logits
         torch.testing.assert_close(plain, model.backbone(ids), atol=1e-5, rtol=0)
-    assert "is there already" in refused(capsys, "merge", runs["lora"], "merged")
+    assert "already exists" in refused(capsys, "merge", runs["lora"], "merged")
     assert "IAPT cannot be merged" in refused(capsys, "merge", runs["iapt"], "other")
     assert not Path("other").exists()
 

@@ -20,5 +20,5 @@ def test_the_whole_solution_is_learnt_and_the_final_number_counts(task_of):
 
 
 def test_a_solution_without_a_number_is_an_error(task_of):
-    with pytest.raises(DataError, match="gsm8k/train/0: field 'answer' ends in no number"):
+    with pytest.raises(DataError, match="gsm8k/train/0: field 'answer' does not end in a number"):
         task_of("gsm8k").example({"question": "q", "answer": "none\n####"}, "gsm8k/train/0")

@@ -99,7 +99,7 @@ def test_a_query_that_may_be_run_is_left_as_it_is(task_of):
 
 def test_a_table_wider_than_a_database_takes_is_named_before_training(task_of):
     wide = {"header": [str(i) for i in range(3000)], "types": ["text"] * 3000, "rows": []}
-    with pytest.raises(DataError, match=r"x/1: .*got 3,000 columns; SQLite takes at most 2,000"):
+    with pytest.raises(DataError, match=r"x/1: .*got 3,000 columns; SQLite accepts at most 2,000"):
         task_of("wikisql").example({**ROW, "table": wide}, "x/1")
 
 

@@ -84,7 +84,7 @@ def panel_chart(
     y_label: str,
     reference: Series | None = None,
 ) -> str:
-    """Draw each line in a panel of its own, with the others faintly behind it; axes are shared.
+    """Draw each line in its own panel, with the others faintly behind it; axes are shared.
 
     Args:
         series: As for `line_chart`.
