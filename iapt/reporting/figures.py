@@ -19,7 +19,7 @@ def drawings(name: str, cells: Sequence[Cell], scope: Scope | None = None) -> di
         scope: Defaults to the paper's setting; another one as `scale.settle` returns it.
 
     Returns:
-        File name -> SVG for each task that has a point.
+        File name -> SVG for each task that has a point. A ring is a point whose seeds are not all there.
     """
     x = load(name)["x"]
     read = field(x["key"])
@@ -28,14 +28,18 @@ def drawings(name: str, cells: Sequence[Cell], scope: Scope | None = None) -> di
     found = {}
     for k, column in enumerate(table.columns):
         points: dict[str, list[tuple[float, float]]] = {block.label: [] for block in table.blocks}
+        partial: dict[str, list[float]] = {block.label: [] for block in table.blocks}
         for place in (line[k] for line in lines):
             standing = place.standing
             along = number(read(standing.cell.rows[0])) if standing else None
             if standing and standing.median is not None and along is not None:
                 points[place.block.label].append((along, standing.median))
+                if standing.cell.missing:
+                    partial[place.block.label].append(along)
+        note = "ring: seeds missing" if any(partial.values()) else ""
         svg = line_chart(
-            [Series(label, each) for label, each in points.items()],
-            title=", ".join(filter(None, (column.label, scope.words))),
+            [Series(label, each, partial=partial[label]) for label, each in points.items()],
+            title=", ".join(filter(None, (column.label, scope.words, note))),
             x_label=x["label"],
             y_label=column.metric,
             log_x=x["log"],

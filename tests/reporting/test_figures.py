@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 
-from iapt.reporting.charts.canvas import COLOURS
+from iapt.reporting.charts.canvas import COLOURS, PAPER
 from iapt.reporting.choose import Scope
 from iapt.reporting.figures import drawings
 from iapt.reporting.render import Document, Entry
@@ -107,7 +107,9 @@ def test_at_the_small_scale_a_point_without_all_seeds_says_so_and_one_without_an
     (name,), (svg,) = zip(*drawings("figure2", cells, scope).items(), strict=True)
     assert name == "figure2-small-sst2.svg"
     dots = [svg.count(f'style="fill: {colour}') for colour in COLOURS[:3]]
-    assert dots == [3, 2, 0]
+    rings = [svg.count(f'style="fill: {PAPER}; stroke: {colour}') for colour in COLOURS[:3]]
+    assert (dots, rings) == ([1, 2, 0], [2, 0, 0])
+    assert "ring: seeds missing" in svg
     wanted = (
         "method.bottleneck_dim=256,1024",
         "method.rank=4",

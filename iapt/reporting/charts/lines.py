@@ -1,6 +1,6 @@
 """Line charts: a few lines in one picture, labelled at their ends, or a panel for each of many."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -11,6 +11,7 @@ from iapt.reporting.charts.canvas import (
     FAINT,
     FONT,
     HEIGHT,
+    PAPER,
     colour,
     drawing,
     finite,
@@ -37,11 +38,13 @@ class Series:
         label: Printed beside the line; it may come from a row, so it is not trusted.
         points: (x, y); points that are not finite are left out.
         band: (x, low, high) around the line, such as the range over seeds.
+        partial: x of points that stand for less than they should; drawn as rings.
     """
 
     label: str
     points: Sequence[tuple[float, float]]
     band: Sequence[tuple[float, float, float]] = ()
+    partial: Collection[float] = ()
 
 
 def line_chart(
@@ -68,7 +71,10 @@ def line_chart(
         axes = figure.subplots(gridspec_kw=PLOT)
         for number, (each, points) in enumerate(drawn):
             _band(axes, each, log_x, colour(number))
-            axes.plot(*zip(*points, strict=True), color=colour(number), marker="o", markersize=3)
+            axes.plot(*zip(*points, strict=True), color=colour(number))
+            for x, y in points:
+                face = PAPER if x in each.partial else colour(number)
+                axes.plot(x, y, "o", markersize=3.5, color=colour(number), markerfacecolor=face)
         label_axes(axes, title, x_label, y_label)
         scale_x(axes, [x for _, points in drawn for x, _ in points], log_x)
         scale_y(axes)
