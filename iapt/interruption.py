@@ -1,18 +1,19 @@
 """Signals that end a run cleanly: an interrupt, and what schedulers send before they kill.
 
-SIGINT, SIGTERM and SIGHUP raise `Interrupted` inside `interruptible`, at once, or inside `deferred` when
-the block asks for them: training does so after each step and each pass of an evaluation, and saves its state.
+SIGINT, SIGTERM, SIGHUP and SIGUSR2 (a job's time is nearly over) raise `Interrupted` inside `interruptible`, at
+once, or inside `deferred` when the block asks for them: training does so after each step and each pass of an
+evaluation, and saves its state.
 """
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-# SIGHUP is absent on Windows.
-SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2")
+SIGNALS = [getattr(signal, n) for n in _NAMES if hasattr(signal, n)]  # Windows has only two of them
 
 
 class Interrupted(KeyboardInterrupt):
@@ -20,7 +21,7 @@ class Interrupted(KeyboardInterrupt):
 
     Attributes:
         number: the signal.
-        exit_code: 128 + the signal's number, as shells report it: 130, 143 or 129.
+        exit_code: 128 + the signal's number, as shells report it: 130, 143, 129 or 140.
     """
 
     def __init__(self, number: int) -> None:
@@ -76,18 +77,21 @@ def _is_unheard(frame: FrameType | None) -> bool:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP raise `Interrupted` while the block runs.
+def interruptible(anyway: Container[int] = ()) -> Iterator[None]:
+    """Let SIGINT, SIGTERM, SIGHUP and SIGUSR2 raise `Interrupted` while the block runs.
 
     A signal that is ignored (nohup) or that another library handles is left to them; so are all signals
     outside the main thread, which alone receives them.
+
+    Args:
+        anyway: those of the signals to take over from a library for as long as the block runs.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     default = (signal.SIG_DFL, signal.default_int_handler)
     before = {n: signal.getsignal(n) for n in SIGNALS}
-    ours = [n for n, handler in before.items() if handler in default]
+    ours = [n for n, handler in before.items() if handler in default or n in anyway]
     try:
         for number in ours:
             signal.signal(number, _on_signal)

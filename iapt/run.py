@@ -57,7 +57,7 @@ def run(config: dict[str, Any], *, wait: bool = True, since: datetime | None = N
         IaptError: the configuration, data, backbone or numbers are wrong, or the file of the finished
             row is damaged.
         BusyError: another process works on this run, and `wait` is false.
-        Interrupted: SIGINT, SIGTERM or SIGHUP arrived; in training, after writing a checkpoint.
+        Interrupted: SIGINT, SIGTERM, SIGHUP or SIGUSR2 arrived; in training, after writing a checkpoint.
     """
     with processes.joined(), interruptible():
         if processes.first():

@@ -14,7 +14,9 @@ def send(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129), ("SIGUSR2", 140)]
+)
 def test_a_signal_raises_with_the_exit_code_that_shells_give_it(name: str, code: int):
     with pytest.raises(Interrupted) as caught, interruptible():
         send(getattr(signal, name))

@@ -163,7 +163,7 @@ def test_a_killed_run_is_shown_as_killed_and_the_same_command_finishes_it(
     check_finished(tmp_path, undisturbed)
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT", "SIGUSR2"])
 def test_a_signal_in_training_writes_a_checkpoint_of_that_step(
     tmp_path: Path, undisturbed: tuple[Row, bytes], name: str, capsys: pytest.CaptureFixture[str]
 ):

@@ -29,7 +29,7 @@ def guarded(command: Callable[[], None]) -> int:
 
     Returns:
         The exit code: 0, 1 for a failure, 2 for a wrong argument or setting, 3 if a grid is not
-        finished, 128 + its number after a signal (SIGINT 130, SIGTERM 143, SIGHUP 129).
+        finished, 128 + its number after a signal (SIGINT 130, SIGTERM 143, SIGHUP 129, SIGUSR2 140).
     """
     if sys.stdout is None:  # closed before the start
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # libraries ask it what it is

@@ -29,7 +29,7 @@ from iapt.errors import (
     without_passwords,
 )
 from iapt.files import write_json
-from iapt.interruption import Interrupted
+from iapt.interruption import Interrupted, interruptible
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -204,26 +204,29 @@ def _job(config: "DictConfig") -> None:
         number = manifest.number(hydra.overrides.task)
     print(f"\n=== {_progress(manifest, number)}: {' '.join(hydra.overrides.task)}", flush=True)
     folder = None
+    # submitit ignores SIGTERM and answers SIGUSR2 in the middle of a step, so that runs end without a checkpoint.
     queued = engine.startswith("submitit")
-    if queued:  # submitit ignores the signal, so that a run would be killed without a checkpoint
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        if manifest.complete:
-            folder = manifest.folder(manifest.cells[number])
-        else:
-            _add(Path(hydra.runtime.output_dir), hydra.overrides.task, values)
-        if engine == "joblib":
-            own_gpu()  # the other launchers share the GPUs out themselves
-        from iapt.run import run
+        with interruptible((signal.SIGTERM, signal.SIGUSR2) if queued else ()):
+            if manifest.complete:
+                folder = manifest.folder(manifest.cells[number])
+            else:
+                _add(Path(hydra.runtime.output_dir), hydra.overrides.task, values)
+            if engine == "joblib":
+                own_gpu()  # the other launchers share the GPUs out themselves
+            from iapt.run import run
 
-        run(values, wait=False, since=manifest.created)
+            run(values, wait=False, since=manifest.created)
     except BusyError as error:
         print(f"skipped: {error}", flush=True)
     except Interrupted as error:
         if (manifest.host, manifest.pid) == (socket.gethostname(), os.getpid()):
             raise  # this is the sweep's own process, and not a launcher's
         print("interrupted.", flush=True)
-        if queued:  # a result would say that there is nothing to queue again
+        if queued:
+            if error.number == signal.SIGUSR2:  # which is submitit's again
+                signal.raise_signal(error.number)  # queues the job again and ends
+            # A result would say that there is nothing to queue again.
             raise SystemExit(error.exit_code) from error
     except Exception as error:  # noqa: BLE001  # listed at the end; failed.txt has the traceback
         if folder:

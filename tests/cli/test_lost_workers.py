@@ -56,3 +56,15 @@ def test_the_cell_is_named_the_others_finish_and_the_same_command_finishes_the_g
     assert sweep(tmp_path, "check").returncode == 0
     assert not list(tmp_path.rglob("*.tmp")) + list(tmp_path.rglob("checkpoint.safetensors"))
     assert len(list(tmp_path.glob("results/rows/*.json"))) == 2
+
+
+@pytest.mark.slow
+@needs_plugin("slurm_local")
+def test_a_job_whose_time_is_over_is_queued_again_and_loses_no_step(tmp_path: Path):
+    (tmp_path / "dies").write_text("SIGUSR2")
+    done = sweep(tmp_path, *WORDS, "launcher=slurm_local")
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "2 runs: 2 finished." in said
+    logs = "".join(log.read_text() for log in tmp_path.rglob("*_log.out"))
+    assert logs.count("Resuming at") == logs.count("Resuming at step 3 of 6") == 1
