@@ -6,9 +6,11 @@ the user's cache and load in a second from then on.
 
 import atexit
 import importlib.util
+import io
 import os
 import shutil
 import tempfile
+from contextlib import redirect_stderr
 from functools import cache
 from pathlib import Path
 
@@ -137,9 +139,11 @@ def _convert(source: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     where = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
-    AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
-    # save_pretrained refuses quantised models; these weights are plain fp32 by now.
-    del model.config.quantization_config
-    model.hf_quantizer, model.is_quantized = None, False
-    model.save_pretrained(folder)
+    # Three progress bars, of which one has no switch; they fill log files with carriage returns.
+    with redirect_stderr(io.StringIO()):
+        AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+        # save_pretrained refuses quantised models; these weights are plain fp32 by now.
+        del model.config.quantization_config
+        model.hf_quantizer, model.is_quantized = None, False
+        model.save_pretrained(folder)

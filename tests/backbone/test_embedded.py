@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from tqdm import tqdm
 
 from iapt.backbone import embedded
 from iapt.errors import BackboneError
@@ -88,6 +91,26 @@ def test_without_a_cache_it_is_made_for_this_process(
     assert (first[0] / "model.safetensors").is_file()
     assert len(made) == 1
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_the_bars_of_the_libraries_stay_out_of_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    class Made:
+        config = SimpleNamespace(quantization_config={})
+
+        @classmethod
+        def from_pretrained(cls, **_: Any) -> "Made":
+            list(tqdm(range(2), desc="reading"))
+            return cls()
+
+        def save_pretrained(self, folder: Path) -> None:
+            list(tqdm(range(2), desc=f"writing {folder}"))
+
+    monkeypatch.setattr("transformers.AutoTokenizer", Made)
+    monkeypatch.setattr("transformers.AutoModelForCausalLM", Made)
+    embedded._convert(tmp_path / "model.gguf", tmp_path / "made")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_wheel_that_cannot_be_converted_is_one_line(
