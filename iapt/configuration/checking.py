@@ -108,7 +108,7 @@ def faults(
         if fault["type"] in _UNKNOWN and fault["loc"] != path:
             path = (*path, fault["loc"][-1])
         value = fault["input"] if values is None else _at(values, path)
-        name = ".".join(filter(None, [where, *map(_step, path)]))
+        name = ".".join(filter(None, [where, *map(named, path)]))
         found.setdefault(path, _line(name, value, fault, part, schema))
     return list(found.values())
 
@@ -122,6 +122,12 @@ def short(value: object) -> str:
         return form.repr(value)
     except ValueError:  # Python refuses to print integers of thousands of digits
         return f"a {type(value).__name__} too long to print"
+
+
+def named(step: Step) -> str:
+    """Return a key or another name from a file as it is, unless it is empty, long or not printable."""
+    plain = isinstance(step, int) or (step.isprintable() and 0 < len(step) < 60)
+    return str(step) if plain else short(step)
 
 
 def allowed_by(part: Schema, schema: Schema) -> str:
@@ -251,9 +257,3 @@ def _at(values: Any, path: Sequence[Step]) -> Any:
         except (KeyError, IndexError, TypeError):
             return values
     return values
-
-
-def _step(step: Step) -> str:
-    """Format one step of a path; names come from a file and may contain anything."""
-    plain = isinstance(step, int) or (step.isprintable() and len(step) < 60)
-    return str(step) if plain else short(step)

@@ -7,7 +7,7 @@ Nothing is pickled, and nothing in the folder is trusted: every field is checked
 compared with the method's own before any is used.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from iapt.configuration.checking import faults
+from iapt.configuration.checking import faults, named
 from iapt.errors import AdapterError, DataError
 from iapt.files import read_json, write_json
 from iapt.methods.base import Method
@@ -129,7 +129,9 @@ def read_finite(file: Path) -> dict[str, Tensor]:
         if t.is_floating_point() and not bool(torch.isfinite(t).all())
     ]
     if broken:
-        raise AdapterError(f"{file} contains values that are not finite: {_some(broken)}.")
+        raise AdapterError(
+            f"{file} contains values that are not finite: {some(list(map(named, broken)))}."
+        )
     return tensors
 
 
@@ -142,11 +144,11 @@ def fit(method: Method, tensors: Mapping[str, Tensor], where: Path) -> None:
         where: their folder, for messages.
 
     Raises:
-        AdapterError: a tensor is missing, unexpected, or of another shape or kind; the message lists them.
+        AdapterError: a tensor is missing, unexpected, or of another shape or kind; the message has the first ones.
     """
     own = method.state_dict() | serving_state(method)
     wrong = [
-        f"tensor {name} is {_kind(saved)}, here it is {_kind(own[name])}"
+        f"tensor {named(name)} is {_kind(saved)}, here it is {_kind(own[name])}"
         for name, saved in tensors.items()
         if name in own and _kind(saved) != _kind(own[name])
     ]
@@ -160,14 +162,18 @@ def fit(method: Method, tensors: Mapping[str, Tensor], where: Path) -> None:
     if not wrong:
         own = method.state_dict()
         wrong = [f"tensor {name} is missing from the file" for name in own if name not in tensors]
-        wrong += [f"tensor {name} is not part of this method" for name in tensors if name not in own]  # fmt: skip
+        wrong += [
+            f"tensor {named(name)} is not part of this method"
+            for name in tensors
+            if name not in own
+        ]
         wrong += [
             f"tensor {name} has shape {tuple(tensors[name].shape)}, here it is {tuple(own[name].shape)}"
             for name in own
             if name in tensors and tensors[name].shape != own[name].shape
         ]
     if wrong:
-        raise AdapterError(f"the adapter in {where} does not fit:\n  " + "\n  ".join(wrong[:SHOWN]))
+        raise AdapterError(f"the adapter in {where} does not fit: {some(wrong, '; ')}.")
     method.load_state_dict(tensors)
 
 
@@ -193,5 +199,6 @@ def _kind(t: Tensor) -> str:
     return f"{t.dim()}-dimensional {'floating point' if t.is_floating_point() else str(t.dtype).removeprefix('torch.')}"
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def some(items: Sequence[str], between: str = ", ") -> str:
+    """Return the first three of some faults and the number of the others, on one line."""
+    return between.join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")

@@ -16,6 +16,7 @@ from iapt.backbone.config import BackboneConfig
 from iapt.backbone.load import Loaded, load_backbone
 from iapt.configuration.building import resolve
 from iapt.configuration.catalog import entry, names
+from iapt.configuration.checking import named, short
 from iapt.configuration.plugins import Plugins
 from iapt.data.tokens import Tokens
 from iapt.entries import NO_PLUGINS, build_method
@@ -32,6 +33,7 @@ from iapt.methods.saved import (
     read_config,
     read_finite,
     save_adapter,
+    some,
 )
 from iapt.plan import Plan
 from iapt.provenance import versions
@@ -242,9 +244,10 @@ def _agree(config: AdapterConfig, run: Any, folder: Path) -> None:
         other = run.get(group)
         other = other if isinstance(other, dict) else {}
         wrong += [
-            f"{group}.{key}: the adapter has {own.get(key)!r}, the run's config.json has {other.get(key)!r}"
+            f"{group}.{named(key)}: the adapter has {short(own.get(key))}, the run's config.json "
+            f"{short(other.get(key))}"
             for key in sorted(own.keys() | other.keys())
             if own.get(key) != other.get(key) and (group, key) != ("backbone", "dtype")
         ]
     if wrong:
-        raise AdapterError(f"{folder} was changed after training:\n  " + "\n  ".join(wrong[:8]))
+        raise AdapterError(f"{folder} was changed after training: {some(wrong, '; ')}.")

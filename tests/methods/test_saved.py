@@ -67,8 +67,19 @@ def test_every_fault_of_an_adapter_is_named(tmp_path: Path):
     assert f"tensor {names[0]} is missing" in message
     assert f"tensor {names[1]} has shape (9, 9), here it is" in message
     assert "tensor model.extra is not part of this method" in message
+    assert "\n" not in message
     for name, tensor in fresh.state_dict().items():
         assert torch.equal(tensor, before[name]), "nothing is loaded of what does not fit"
+
+
+def test_many_faults_are_one_line_with_their_number(tmp_path: Path):
+    extra = {f"line {n}\nanother": torch.zeros(1) for n in range(30)}
+    with pytest.raises(AdapterError) as caught:
+        fit(method(), saved(tmp_path) | extra, tmp_path)
+    message = str(caught.value)
+    assert "'line 0\\nanother' is not part of this method" in message
+    assert message.endswith(" and 27 more.")
+    assert "\n" not in message
 
 
 def test_a_value_that_changed_after_saving_is_noticed(tmp_path: Path):
