@@ -85,14 +85,13 @@ class Plan:
         Raises:
             DataError: as `examples`; also if nothing gives the size of a data set before it is fetched.
         """
+        self.check_splits()
         if self.at_hand():
             return {split: len(examples) for split, examples in self.examples().items()}
         task = self.task
         assert isinstance(task, RowTask)
         released = task.released_sizes()
         for split in SPLITS:
-            if split not in task.split_rule.splits() and split not in released:
-                task.examples(split, self.source)  # raises before it fetches, if there is none
             if split not in released:
                 raise DataError(
                     f"task.sizes of {task.name} does not give the number of rows in its {split} split. Add it, "
@@ -100,6 +99,17 @@ class Plan:
                 )
         limit = self.config["limit"]
         return {split: min(released[split], limit[split] or released[split]) for split in SPLITS}
+
+    def check_splits(self) -> None:
+        """Refuse a task without a split that a run needs, before anything is read or fetched.
+
+        Raises:
+            DataError: naming the split.
+        """
+        if isinstance(self.task, RowTask):
+            for split in SPLITS:
+                if split not in self.task.splits():
+                    self.task.examples(split, self.source)  # has no such rows, and says why
 
     def check_folders(self) -> None:
         """Make the run's folders and try to write to them, before hours of training.

@@ -98,6 +98,7 @@ def _lead(config: dict[str, Any], wait: bool, since: datetime) -> Row | None:
     if row:
         tidy(folder)
     else:
+        plan.check_splits()
         plan.check_folders()
         with attempt(folder, wait=wait) as current:
             row = _finished(row_file, config["force"], since)  # by the process that we waited for

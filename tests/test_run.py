@@ -260,6 +260,18 @@ def test_a_dry_run_shows_the_plan_and_loads_nothing(
     assert not list(tmp_path.glob("runs/*"))
 
 
+@pytest.mark.parametrize("dry_run", ["true", "false"])
+@pytest.mark.parametrize("data", [("data=sample",), ("data=hub", "data.root=fetched")], ids=str)
+def test_a_task_that_cannot_be_trained_on_is_refused_before_a_folder_is_made(
+    data: tuple[str, ...], dry_run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("iapt.data.hub.Hub.fetch", lambda *_: pytest.fail("fetched"))
+    tested_only = ("task=mt_bench", "task.max_new_tokens=4", f"dry_run={dry_run}", *data)
+    with pytest.raises(DataError, match=r"mt_bench has no train split.*task=alpaca"):
+        run(settings(*tested_only))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_truncation_is_counted_and_cuts_no_response(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -196,6 +196,10 @@ class Alpaca(FreeText):
         """Return the conversation of a question of MT-Bench; Alpaca's own examples are independent."""
         return self.test.cluster_of(example) if "question_id" in example.meta else None
 
+    def splits(self) -> list[str]:
+        """Return the splits of both tasks."""
+        return [*super().splits(), *self.test.splits()]
+
     def fingerprint(self, source: Source) -> str:
         """Return the fingerprints of both data sets."""
         return f"{super().fingerprint(source)}+{self.test.fingerprint(source)}"

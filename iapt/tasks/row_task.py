@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
+from iapt.configuration.checking import Count
 from iapt.errors import ConfigError, DataError, closest
 from iapt.tasks.base import SPLITS, Example, Fetching, Row, Scores, Source, Split
 from iapt.tasks.fields import check_template
@@ -40,7 +41,7 @@ class RowTask(ABC):
         max_new_tokens: int,
         num_beams: int = 3,
         version: int = 1,
-        sizes: Mapping[str, int] | None = None,
+        sizes: Mapping[str, Count] | None = None,
         release: Mapping[str, Any] | None = None,
         fields: Collection[str] | None = None,
         cluster: str | None = None,
@@ -138,6 +139,10 @@ class RowTask(ABC):
     def cluster_of(self, example: Example) -> Hashable:
         """Return what an example shares with others, or None if it is independent of them."""
         return None if self.cluster is None else example.fields.get(self.cluster)
+
+    def splits(self) -> list[str]:
+        """Return the splits that the task has."""
+        return self.split_rule.splits()
 
     def fingerprint(self, source: Source) -> str:
         """Return the fingerprint of all data that the task uses."""

@@ -67,6 +67,11 @@ def test_rouge_l_is_told_apart_by_turn(task_of):
     assert task.score(["x"], dev).details == {}
 
 
+def test_alpaca_has_the_test_split_of_its_other_task(task_of):
+    assert sorted(task_of("alpaca").splits()) == ["dev", "test", "train"]
+    assert task_of("mt_bench").splits() == ["test"]
+
+
 def test_mt_bench_cannot_be_trained_on_and_says_what_can(task_of):
     with pytest.raises(DataError, match=r"mt_bench has no train split.*task=alpaca"):
         task_of("mt_bench").examples("train", Sample())
