@@ -218,12 +218,18 @@ def read_bytes(path: Path) -> bytes:
         return file.read()
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, most: int | None = None) -> str:
     """Read a UTF-8 text file.
 
+    Args:
+        path: the file.
+        most: the most bytes that it may have.
+
     Raises:
-        DataError: it is missing, unreadable or not UTF-8; the message names the file.
+        DataError: it is missing, unreadable, too large or not UTF-8; the message names the file.
     """
+    if most is not None and path.is_file() and path.stat().st_size > most:
+        raise DataError(f"{path} has {path.stat().st_size:,} bytes of at most {most:,}")
     content = read_bytes(path)
     try:
         return content.decode("utf-8")

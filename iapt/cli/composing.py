@@ -11,13 +11,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from iapt.cli.overrides import CHOOSING, groups, prepare, refuse_grid, split_argument
-from iapt.configuration.catalog import CONFIG_DIR, NAMED
+from iapt.configuration.catalog import CONFIG_DIR, NAMED, in_one_line, resolved
 from iapt.errors import ConfigError, closest
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 NUMBER = r"(0|[1-9]\d{0,8})"  # as Hydra and everyone else reads it
+CODE = ("_target_", "()", "class")  # keys of Hydra's own settings whose values it imports
+HYDRAS = ("hydra._internal.core_plugins.", "hydra_plugins.", "logging.")
+STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 GRID = "grid"  # the key under which an experiment lists its cells; not part of a run
 
 
@@ -35,6 +38,8 @@ def from_words(words: Sequence[str]) -> dict[str, Any]:
 
 def check_keys(prepared: Sequence[str]) -> None:
     """Compose once per choice and report an overridden key that does not exist, before Hydra does.
+
+    Whatever else Hydra cannot compose of the first cell is reported too.
 
     Raises:
         ConfigError: naming the nearest key and, where there are several choices, the one that lacks it.
@@ -67,6 +72,7 @@ def check_keys(prepared: Sequence[str]) -> None:
                     )
                 there = OmegaConf.is_missing(node, part) or OmegaConf.is_interpolation(node, part)
                 node = None if there else node[part]
+    _composed(tuple(words[0] for words in grid.values()))
 
 
 def experiment_grid(prepared: Sequence[str]) -> "tuple[object, str, str] | None":
@@ -218,24 +224,56 @@ def plain(config: "DictConfig", choices: Mapping[str, Any]) -> dict[str, Any]:
         config: what Hydra composed.
         choices: the entry chosen in each group.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import MissingMandatoryValue
-
-    try:
-        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise ConfigError(f"{error.full_key}: missing; give {error.full_key}=VALUE.") from error
-    assert isinstance(values, dict)
+    values = resolved(config, missing=False)
     values.pop("launcher", None)  # it starts runs, and changes nothing in them
     values.pop(GRID, None)
     for group in NAMED:
         if isinstance(values.get(group), dict) and choices.get(group):
             values[group].setdefault("name", str(choices[group]))
-    return {str(key): value for key, value in values.items()}
+    return values
 
 
 def _composed(words: tuple[str, ...], name: str | None = "config") -> "DictConfig":
     from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
 
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        return compose(name, overrides=list(words), return_hydra_config=True)
+    try:
+        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            config = compose(name, overrides=list(words), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"{in_one_line(error)}.") from error
+    except RecursionError as error:
+        raise ConfigError("an entry's defaults lead back to themselves.") from error
+    # Hydra checks little of a file: a list of defaults that is none, or of others than texts, ends in any of these.
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{' '.join(words)}: cannot be composed ({in_one_line(error) or type(error).__name__})."
+        ) from error
+    _refuse_code(config.hydra, "hydra")
+    return config
+
+
+def _refuse_code(node: Any, where: str) -> None:
+    """Refuse what an entry makes Hydra import beside its own launchers, sweepers and Python's logging.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    from omegaconf import OmegaConf
+
+    from iapt.configuration.checking import short  # brings pydantic, which --help does without
+
+    parts: Any = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
+    pairs = parts.items() if isinstance(parts, dict) else enumerate(parts)
+    for key, value in pairs:
+        if isinstance(value, (dict, list)):
+            _refuse_code(value, f"{where}.{key}")
+        elif isinstance(value, str) and (
+            (key in CODE and not value.startswith(HYDRAS))
+            or (value.startswith(("ext://", "cfg://")) and value not in STREAMS)
+        ):
+            raise ConfigError(
+                f"{where}.{key}={short(value)}: no entry may name code for Hydra, but what lies in "
+                f"{', '.join(HYDRAS)}; nothing was imported."
+            )

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from iapt import __version__
+from iapt.configuration.catalog import in_one_line
 from iapt.errors import ConfigError, IaptError, without_passwords
 from iapt.interruption import Interrupted, interruptible
 
+LINES = 20  # of one error, which has a line for each wrong field
 HELP = {"-h", "--help", "help"}
 
 
@@ -21,7 +23,7 @@ def answer(
         return guarded(lambda: print(page(), end=""))
     if "--version" in words:
         return guarded(lambda: print(f"{name} {__version__}"))
-    return guarded(lambda: _somewhere(run))
+    return guarded(lambda: _loadable(run))
 
 
 def guarded(command: Callable[[], None]) -> int:
@@ -42,7 +44,9 @@ def guarded(command: Callable[[], None]) -> int:
     except BrokenPipeError:  # piped into head; keep Python from writing again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except IaptError as error:
-        print(f"error: {without_passwords(str(error))}", file=sys.stderr)
+        lines = without_passwords(str(error)).splitlines()
+        more = [f"and {len(lines) - LINES} more."] if len(lines) > LINES else []
+        print("error: " + "\n".join([*lines[:LINES], *more]), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as error:
         signal = f" by {error}" if isinstance(error, Interrupted) else ""
@@ -62,20 +66,27 @@ def guarded(command: Callable[[], None]) -> int:
         # Hydra and OmegaConf explain what is wrong with an override or an interpolation.
         if type(error).__module__.split(".")[0] not in ("hydra", "omegaconf"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {without_passwords(in_one_line(error))}.", file=sys.stderr)
         return 2
     return 0
 
 
-def _somewhere(run: Callable[[], None]) -> None:
-    """Run if the working folder exists; without one, not even torch loads.
+def _loadable(run: Callable[[], None]) -> None:
+    """Run where torch and numpy load; without a working folder, or with a time that is none, they do not.
 
     Raises:
-        ConfigError: the working folder was deleted.
+        ConfigError: the working folder was deleted, or SOURCE_DATE_EPOCH is not a number.
     """
     try:
         Path.cwd()
     except FileNotFoundError as error:
         gone = os.environ.get("PWD", "the working folder")
         raise ConfigError(f"{gone}: the working folder was deleted; cd to another.") from error
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "0")
+    try:
+        int(epoch)
+    except ValueError as error:
+        raise ConfigError(
+            f"SOURCE_DATE_EPOCH={epoch!r}: must be a whole number of seconds; set one, or unset it."
+        ) from error
     run()

@@ -161,7 +161,11 @@ def flags_and_words(words: Sequence[str]) -> Line:
 
 
 def run_hydra(task: object, words: Sequence[str]) -> None:
-    """Let Hydra compose the configuration and call `task`; our errors pass through Hydra unprinted."""
+    """Let Hydra compose the configuration and call `task`; our errors pass through Hydra unprinted.
+
+    Raises:
+        ConfigError: Hydra does not take one of its own settings.
+    """
     import hydra
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints its own report and exits
@@ -169,6 +173,10 @@ def run_hydra(task: object, words: Sequence[str]) -> None:
     sys.argv = [before[0], *words]
     try:
         hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="config")(task)()  # type: ignore[arg-type]
+    except AssertionError as error:  # what Hydra does with hydra.verbose=7
+        raise ConfigError(
+            "hydra.*: one of Hydra's own settings has a value that it does not take."
+        ) from error
     finally:
         sys.argv = before
 

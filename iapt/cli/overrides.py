@@ -9,7 +9,8 @@ from pathlib import Path
 
 from iapt.cli.command import config_dirs
 from iapt.configuration.catalog import CONFIG_DIR as CONFIG_DIR
-from iapt.errors import ConfigError, DataError, closest
+from iapt.configuration.catalog import LARGEST, read_entry
+from iapt.errors import ConfigError, closest
 from iapt.files import read_text
 
 YAML = (".yaml", ".yml")
@@ -49,7 +50,7 @@ def summary(group: str, entry: str, folders: Sequence[Path] = ()) -> str:
     files = [folder / group / f"{entry}.yaml" for folder in (CONFIG_DIR, *folders)]
     file = next(f for f in files if f.is_file())
     words: list[str] = []
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in read_text(file, LARGEST).splitlines():
         if not re.match(r"# ?\S", line):  # the comment's end, or a command in it
             break
         if "@package" not in line:
@@ -199,21 +200,8 @@ def _choice(group: str, value: str, known: Sequence[str], folders: Sequence[Path
 def _register(group: str, file: Path, given: str | None = None) -> None:
     """Make a file outside the configuration folder an entry of Hydra's; errors call it `given`."""
     from hydra.core.config_store import ConfigStore
-    from omegaconf import OmegaConf
-    from yaml import YAMLError
 
-    shown = given or file
-    try:
-        text = read_text(file)
-        node = OmegaConf.create(text)
-    except DataError as error:
-        raise ConfigError(
-            f"{group}={shown}: cannot be read ({error.__cause__ or error})."
-        ) from error
-    except YAMLError as error:
-        raise ConfigError(f"{group}={shown}: not YAML ({' '.join(str(error).split())}).") from error
-    if not OmegaConf.is_dict(node):
-        raise ConfigError(f"{group}={shown}: must contain key: value lines.")
+    text, node = read_entry(file, f"{group}={given or file}")
     package = re.search(r"^#\s*@package\s+(\S+)", text, re.MULTILINE)
     ConfigStore.instance().store(
         group=group, name=file.stem, node=node, package=package[1] if package else None

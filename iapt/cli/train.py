@@ -11,7 +11,7 @@ from iapt.cli.composing import check_keys, experiment_grid, plain
 from iapt.cli.hydra_command import HydraCommand, Line, made_folder, run_hydra
 from iapt.cli.launchers import refuse_launcher
 from iapt.cli.overrides import prepare, refuse_grid, split_argument
-from iapt.errors import ConfigError, IaptError
+from iapt.errors import ConfigError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -50,7 +50,7 @@ def _train(line: Line) -> None:
     given = dict(map(split_argument, line.words))
     if given.get("hydra.run.dir"):
         made_folder("hydra.run.dir", Path(str(given["hydra.run.dir"])))
-    failures: list[IaptError] = []
+    failures: list[Exception] = []
     rows: list[object] = []
 
     def task(config: "DictConfig") -> None:
@@ -60,7 +60,7 @@ def _train(line: Line) -> None:
 
         try:
             rows.append(run(plain(config, HydraConfig.get().runtime.choices)))
-        except IaptError as error:  # Hydra would print its own report above ours
+        except Exception as error:  # noqa: BLE001  # Hydra would print a line of its own above it
             failures.append(error)
 
     run_hydra(task, [*line.shows, *prepared])

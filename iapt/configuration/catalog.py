@@ -1,10 +1,13 @@
 """The entries of the package, configs/<group>/<name>.yaml, and the user's files of the same form."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iapt.errors import ConfigError, DataError, closest
 from iapt.files import read_text
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # In a wheel the folder is inside the package; in a checkout it is beside it, where people edit it.
@@ -14,6 +17,7 @@ CONFIG_DIR = next(
 )
 # The groups whose entries have a name; an entry without one takes its file's.
 NAMED = ("task", "method", "backbone", "hparams")
+LARGEST = 100_000  # bytes, and values, of an entry; ours have a hundredth of it
 
 
 def names(group: str) -> list[str]:
@@ -31,10 +35,6 @@ def entry(group: str, name: str) -> dict[str, Any]:
     Raises:
         ConfigError: there is no such entry or file, or the file is not a mapping.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
     if name in names(group):
         from hydra import compose, initialize_config_dir
 
@@ -47,19 +47,103 @@ def entry(group: str, name: str) -> dict[str, Any]:
                 f"{group}={name}: there is no such {group}; there are {', '.join(names(group))}, or the path of a "
                 f"YAML file.{closest(name, names(group))}"
             )
-        try:
-            config = OmegaConf.create(read_text(path))
-        except (DataError, YAMLError, OmegaConfBaseException) as error:
-            raise ConfigError(
-                f"{group}={name}: cannot be read ({error.__cause__ or error})."
-            ) from error
-    try:
-        values = OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{group}={name}: {error}.") from error
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"{group}={name}: must be a mapping, as the files in configs/{group}/ are."
-        )
+        config = read_entry(path, f"{group}={name}")[1]
     named = {"name": Path(name).stem} if group in NAMED else {}
-    return named | {str(key): value for key, value in values.items()}
+    return named | resolved(config, f"{group}={name}")
+
+
+def read_entry(file: Path, said: str) -> "tuple[str, DictConfig]":
+    """Read a YAML file of the user's with the keys and values of an entry; returns also its text.
+
+    Args:
+        file: the file.
+        said: what messages call it, such as "method=my_method.yaml".
+
+    Raises:
+        ConfigError: it cannot be read, is no YAML mapping, or is larger than an entry can be.
+    """
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        text = read_text(file, LARGEST)
+        root = yaml.compose(text, yaml.SafeLoader)
+        if root is not None and not isinstance(root, yaml.MappingNode):
+            raise ConfigError(f"{said}: must hold key: value lines, as the files in configs/ do.")
+        if _count(root, {}) > LARGEST:  # aliases of aliases make billions of a few lines
+            raise ConfigError(f"{said}: has more values than an entry can have.")
+        node: Any = OmegaConf.create(text)
+        return text, node
+    except DataError as error:
+        raise ConfigError(f"{said}: cannot be read ({error.__cause__ or error}).") from error
+    except RecursionError as error:
+        raise ConfigError(f"{said}: is nested without end.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f"line {mark.line + 1}: " if mark else ""
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise ConfigError(f"{said}: not YAML ({at}{reason}).") from error
+    # Of OmegaConf's for a value that it does not hold, and Python's for a number of thousands of digits.
+    except (OmegaConfBaseException, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{said}: {in_one_line(error)}.") from error
+
+
+def resolved(config: "DictConfig", said: str = "", *, missing: bool = True) -> dict[str, Any]:
+    """Return a configuration as plain values with text keys, as JSON has them, its interpolations resolved.
+
+    Args:
+        config: what OmegaConf holds.
+        said: what messages begin with.
+        missing: whether a mandatory value may be missing.
+
+    Raises:
+        ConfigError: a value is missing, or an interpolation leads nowhere, or back to itself.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+    start = f"{said}: " if said else ""
+    try:
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=not missing)
+    except MissingMandatoryValue as error:
+        raise ConfigError(
+            f"{start}{error.full_key}: missing; give {error.full_key}=VALUE."
+        ) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{start}{in_one_line(error)}.") from error
+    except RecursionError as error:
+        raise ConfigError(f"{start}an interpolation (${{...}}) leads back to itself.") from error
+    found: dict[str, Any] = _plain(values, said)
+    return found
+
+
+def in_one_line(error: Exception) -> str:
+    """Return what Hydra or OmegaConf says, with the key that it is about in front."""
+    key = getattr(error, "full_key", None)
+    lines = [line.strip() for line in str(error).splitlines()]
+    kept = [line for line in lines if not line.startswith(("full_key:", "object_type="))]
+    return f"{key}: " * bool(key) + " ".join(filter(None, kept)).rstrip(".")
+
+
+def _plain(value: Any, where: str) -> Any:
+    """Return a value with text keys; refuses the character that ends a text in every path and in C."""
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{where}={value[:60]!r}: no text may have the character NUL.")
+    if isinstance(value, dict):
+        return {str(k): _plain(v, f"{where}.{k}".lstrip(".")) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v, f"{where}.{k}") for k, v in enumerate(value)]
+    return value
+
+
+def _count(node: Any, known: dict[int, int]) -> int:
+    """Count the values below a YAML node, those of an alias as often as it stands there."""
+    if id(node) not in known:
+        inner = getattr(node, "value", "")
+        inner = inner if isinstance(inner, list) else []  # a scalar's is a text
+        parts = [part for item in inner for part in (item if isinstance(item, tuple) else [item])]
+        known[id(node)] = 1 + sum(_count(part, known) for part in parts)
+    return known[id(node)]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra.errors import ConfigCompositionException
 
 from iapt.cli import composing
 from iapt.cli.composing import Composer, composed, grid_of
@@ -68,7 +67,7 @@ def test_whole_numbers_share_a_composition_and_leave_no_trace_in_it(
 
 
 def test_a_number_for_a_key_that_does_not_exist_is_hydras_to_explain():
-    with pytest.raises(ConfigCompositionException, match=r"method\.rnk"):
+    with pytest.raises(ConfigError, match=r"method\.rnk"):
         Composer()(("method=lora", "method.rnk=2"))
 
 

@@ -2,9 +2,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from iapt.cli.command import Command
 from iapt.cli.exit import guarded
+from iapt.errors import ConfigError
 
 
 def test_what_the_system_refuses_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -14,6 +16,16 @@ def test_what_the_system_refuses_is_one_line(capsys: pytest.CaptureFixture[str])
     assert guarded(long_name) == 1
     said = capsys.readouterr().err
     assert said == f"error: {'x' * 200}: File name too long.\n"
+
+
+def test_faults_without_number_are_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise ConfigError("\n".join(f"fault {n}" for n in range(3000)))
+
+    assert guarded(fail) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[:2] == ["error: fault 0", "fault 1"]
+    assert said[-2:] == ["fault 19", "and 2980 more."]
 
 
 def test_a_command_without_an_output_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,3 +59,26 @@ def test_a_deleted_working_folder_is_named(
     gone.rmdir()
     assert Command("iapt-toy", "", "Play.").main(lambda words: None, []) == 2
     assert capsys.readouterr().err.startswith(f"error: {gone}: the working folder was deleted")
+
+
+@pytest.mark.parametrize("time", ["", "x", "1e9"])
+def test_a_time_that_numpy_does_not_load_with_is_named(
+    time: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", time)
+    assert Command("iapt-toy", "", "Play.").main(lambda words: None, []) == 2
+    assert capsys.readouterr().err == (
+        f"error: SOURCE_DATE_EPOCH={time!r}: must be a whole number of seconds; set one, or unset it.\n"
+    )
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    assert Command("iapt-toy", "", "Play.").main(lambda words: None, []) == 0
+
+
+def test_what_hydra_says_is_one_line_with_the_key_in_front(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def resolve() -> None:
+        OmegaConf.to_container(OmegaConf.create({"a": {"b": "${c}"}}), resolve=True)
+
+    assert guarded(resolve) == 2
+    assert capsys.readouterr().err == "error: a.b: Interpolation key 'c' not found.\n"

@@ -8,9 +8,10 @@ import pytest
 from iapt.cli.command import config_dirs
 from iapt.cli.composing import check_keys, composed, from_words, grid_of
 from iapt.cli.hydra_command import flags_and_words
+from iapt.cli.launchers import needs
 from iapt.cli.overrides import groups, prepare, quoted, summary
 from iapt.configuration.catalog import entry
-from iapt.errors import ConfigError
+from iapt.errors import ConfigError, DataError
 
 METHOD = "# Mine.\n_target_: my_methods.Mine\nrank: 3\n"
 
@@ -119,6 +120,87 @@ def test_a_mistake_about_something_outside_is_named(words: list[str], message: s
         Path(name).write_text(text)
     with pytest.raises(ConfigError, match=message):
         prepare(words)
+
+
+ALIASES = "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
+FAULTY = {
+    "a number": ("5", "must hold key: value lines"),
+    "a text": ("rank", "must hold key: value lines"),
+    "a key twice": ("rank: 1\nrank: 2\n", r"not YAML \(line 2: found duplicate key rank\)"),
+    "a tab": ("rank:\n\talpha: 1\n", r"not YAML \(line 2: found character"),
+    "two documents": ("rank: 1\n---\nrank: 1\n", r"not YAML \(line 2: but found another"),
+    "a tag of Python's": ("rank: !!python/object/apply:os.getcwd []", r"not YAML \(line 1: .*os\.getcwd"),
+    "a number of thousands of digits": (f"rank: {'9' * 5000}", "Exceeds the limit"),
+    "a set": ("rank: !!set {a, b}", "rank: Value 'set' is not a supported primitive type"),
+    "half an interpolation": ("rank: '${'", r"rank: no viable alternative"),
+    "no key": ("null: 1", "Incompatible key type 'NoneType'"),
+    "endless nesting": ("[" * 3000, "is nested without end"),
+    "aliases of aliases": (f"a0: &a0 [x]\n{ALIASES}", "more values than an entry can have"),
+    "a large file": ("#" * 200_000, "200,000 bytes of at most 100,000"),
+    "a list for a default": ("defaults: [[a]]", "Unsupported type in defaults"),
+    "a number of defaults": ("defaults: 5", "defaults must be a list"),
+    "defaults in a circle": ("defaults: [mine]", "defaults lead back to themselves"),
+    "another default": ("defaults: [nothing]", "In 'method/mine': Could not load 'method/nothing'"),
+    "an interpolation to nothing": ("rank: ${x}", r"method\.rank: Interpolation key 'x' not found\.$"),
+    "a NUL": ('rank: [1, {a: "b\\0c"}]', r"method\.rank\.1\.a='b\\x00c': no text may have .* NUL"),
+    "an interpolation to itself": ("rank: ${.rank}", r"method\.rank: Recursive interpolation"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTY)
+def test_an_entry_that_is_none_is_one_line(fault: str, tmp_path: Path):
+    text, message = FAULTY[fault]
+    file = tmp_path / "method" / "mine.yaml"
+    file.parent.mkdir()
+    file.write_text(text)
+    for words in ([f"--config-dir={tmp_path}", "method=mine"], [f"method={file}"]):
+        with pytest.raises(ConfigError, match=message) as caught:
+            from_words(words)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 600
+
+
+def test_keys_of_an_entry_are_texts(tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text("1: 2\n0.5: {!!binary aGk=: [{true: 1}]}\n")
+    found = from_words([f"method={tmp_path / 'mine.yaml'}"])["method"]
+    assert {"1", "0.5"} < set(found)
+    assert found["0.5"] == {"b'hi'": [{"True": 1}]}
+    assert entry("method", str(tmp_path / "mine.yaml")) == {
+        "name": "mine",
+        "1": 2,
+        "0.5": found["0.5"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("hydra", "key"),
+    [
+        ("callbacks: {a: {_target_: marked.Mark}}", r"callbacks\.a\._target_"),
+        ("callbacks: {a: {_target_: '${oc.env:HOME}'}}", r"callbacks\.a\._target_"),
+        ("launcher: {_target_: marked.Mark}", r"launcher\._target_"),
+        ("sweeper: {_target_: marked.Mark}", r"sweeper\._target_"),
+        ("job_logging: {formatters: {a: {'()': marked.Mark}}}", r"job_logging\.formatters\.a\.\(\)"),
+        ("job_logging: {handlers: {a: {class: marked.Mark}}}", r"job_logging\.handlers\.a\.class"),
+        ("job_logging: {root: [{a: 'ext://marked.MARK'}]}", r"job_logging\.root\.0\.a"),
+    ],
+)  # fmt: skip
+def test_an_entry_makes_hydra_import_nothing(hydra: str, key: str, tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text(f"# @package _global_\nhydra: {{{hydra}}}\n")
+    with pytest.raises(ConfigError, match=rf"hydra\.{key}=.*nothing was imported"):
+        check_keys(prepare([f"hparams={tmp_path / 'mine.yaml'}"]))
+
+
+def test_the_launchers_that_there_are_lie_where_hydra_may_import():
+    for launcher in groups()["launcher"]:
+        if not needs(launcher):
+            check_keys(prepare([f"launcher={launcher}"]))
+
+
+def test_a_page_of_help_with_an_entry_that_is_no_text_is_an_error_in_one_line(tmp_path: Path):
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "mine.yaml").write_bytes(bytes(range(256)))
+    with pytest.raises(DataError, match=r"mine\.yaml is not UTF-8 text"):
+        summary("method", "mine", [tmp_path])
 
 
 def test_plugins_are_looked_for_in_each_config_dir_then_here(outside: Path):

@@ -1,5 +1,6 @@
 """`iapt-train`: words that are wrong are answered in a moment, right ones run."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -60,6 +61,7 @@ WRONG: list[tuple[list[str], list[str]]] = [
         ["hparams.max_length=1025", "1020"],
     ),
     (["device=tpu"], ["device='tpu'", "auto, cpu, cuda"]),
+    (["hydra.verbose=7"], ["hydra.*: one of Hydra's own settings"]),
     (["experiment=papers"], ["experiment=papers", "Did you mean 'paper'"]),
 ]
 
@@ -109,6 +111,19 @@ def test_a_right_command_reaches_the_plan(capsys: pytest.CaptureFixture[str]):
         shown = capsys.readouterr().out
         assert "20 train" in shown
         assert "lr 0.001" in shown
+
+
+def test_a_full_output_is_one_line_without_one_of_hydras(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def full(config: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(run_module, "run", full)
+    assert answer(capsys, *TINY, "dry_run=true") == (
+        1,
+        "error: standard output: No space left on device.\n",
+    )
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
