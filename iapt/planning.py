@@ -16,7 +16,16 @@ from iapt.backbone.config import BackboneConfig
 from iapt.backbone.device import device_named
 from iapt.backbone.dims import Dims
 from iapt.backbone.quantized import check_library
-from iapt.configuration.checking import STRICT, Count, Name, Text, checked, short
+from iapt.configuration.checking import (
+    STRICT,
+    Count,
+    Name,
+    NonNegative,
+    Positive,
+    Text,
+    checked,
+    short,
+)
 from iapt.configuration.identity import digest, distinctive, run_name, setting_of
 from iapt.configuration.plugins import Plugins
 from iapt.data.template import check_system_template
@@ -109,6 +118,8 @@ def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
 
     with faults:
         settings = checked(Settings, config)
+    with faults:
+        _check_tuned(config.get("method"))
     with faults:
         device = device_named(str(config.get("device", "auto")))
     plugins = None
@@ -213,6 +224,21 @@ def _entry(config: Mapping[str, Any], group: str) -> Mapping[str, Any]:
 @checked_dataclasses.dataclass(frozen=True, config=STRICT)
 class _Named:
     name: Name
+
+
+@checked_dataclasses.dataclass(frozen=True, config=STRICT)
+class _Tuned:
+    """The rates of a method's entry, which `hparams=tuned` and `quick` take."""
+
+    lr: Positive
+    arch_lr: NonNegative
+    lr_by_name: dict[str, Positive]
+
+
+def _check_tuned(method: object) -> None:
+    """Check a method's own rates, also those that the preset does not take, for a misspelt one is silent."""
+    if isinstance(method, Mapping) and "tuned" in method:
+        checked(_Tuned, method["tuned"], "method.tuned")
 
 
 def _check_parameters(method: Method, hparams: HParams) -> None:

@@ -9,15 +9,17 @@ checks need no weights.  Logical sites (Vaswani et al. 2017)::
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from iapt.configuration.checking import STRICT, Count, checked
+from iapt.configuration.checking import STRICT, checked
 from iapt.errors import ConfigError, closest
 
 FamilyName = Literal["llama", "gpt2", "gpt_neox"]
+# Far above any model's, and so low that tensors of these sizes can be described without weights.
+Size = Annotated[int, Field(ge=1, le=2**24)]
 FAMILIES: tuple[FamilyName, ...] = get_args(FamilyName)
 
 
@@ -38,14 +40,14 @@ class Dims:
     """
 
     family: FamilyName
-    num_layers: Count
-    hidden_size: Count
-    ffn_size: Count
-    num_heads: Count
-    num_kv_heads: Count
-    head_dim: Count
-    vocab_size: Count
-    max_positions: Count
+    num_layers: Annotated[int, Field(ge=1, le=1024)]
+    hidden_size: Size
+    ffn_size: Size
+    num_heads: Size
+    num_kv_heads: Size
+    head_dim: Size
+    vocab_size: Size
+    max_positions: Size
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Dims":

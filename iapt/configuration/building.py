@@ -19,6 +19,8 @@ from iapt.configuration.checking import STRICT, checked, short
 from iapt.configuration.plugins import Plugins
 from iapt.errors import ConfigError, closest
 
+# Keys that say how Hydra is to build an entry, which it never does here.
+HYDRAS = ("_target_", "_convert_", "_recursive_")
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
@@ -34,7 +36,7 @@ def build(
     """Call an entry's `_target_` with its other values.
 
     Args:
-        entry: `_target_` and arguments by name; other keys that begin and end with `_` are ignored.
+        entry: `_target_` and arguments by name; `HYDRAS` are ignored.
         where: the name of the entry for messages, such as "method".
         kind: what the target must be: a base class, or a protocol whose methods it must have.
         plugins: further modules, besides `iapt`, that may contain targets.
@@ -46,7 +48,7 @@ def build(
             some of the values, which the message lists.
     """
     target = resolve(entry.get("_target_"), where, kind, plugins)
-    values = {k: v for k, v in entry.items() if not (k.startswith("_") and k.endswith("_"))}
+    values = {k: v for k, v in entry.items() if k not in HYDRAS}
     parameters, hints, own = _signature(target)
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     values = {k: v for k, v in values.items() if k not in names or k in parameters}

@@ -50,6 +50,8 @@ def test_an_unknown_site_names_the_nearest():
         ("hidden_size", "wide"),
         ("ffn_size", 2.5),
         ("num_heads", True),
+        ("num_layers", 1_000_000),
+        ("hidden_size", 10**18),
     ],
 )
 def test_a_wrong_size_is_named_with_its_value(field: str, value: object):
