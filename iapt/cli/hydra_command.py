@@ -106,7 +106,7 @@ Flags:
   --version  --help
 Exit codes:
   0 finished; 1 failed; 2 a wrong argument; 3 a grid without failures that is not finished
-  130, 143, 129, 140 after SIGINT, SIGTERM, SIGHUP, SIGUSR2: a checkpoint was written; repeat the command to resume""".splitlines()
+  130, 143, 129, 140 after SIGINT, SIGTERM, SIGHUP, SIGUSR2; repeat the command to resume from there""".splitlines()
 
 
 def refuse_processes(name: str) -> None:
