@@ -5,6 +5,8 @@
 
 Only the linear maps inside the blocks are stored so.  Embeddings, norms, biases and the head keep the
 backbone's dtype, in which every product is computed; adapters, loss and optimizer never notice.
+On a CPU with AVX-512, bitsandbytes 0.50 reads rows whose width is no multiple of 64 with the wrong scales (those of the
+paper's backbones and of SmolLM2 are multiples; the tiny ones are not): the weights are then others than NF4 would be.
 """
 
 import logging

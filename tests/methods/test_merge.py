@@ -46,7 +46,8 @@ def test_merged_weights_give_the_attached_methods_logits_and_come_back(family, b
     after = backbone.model.state_dict()
     assert after.keys() == original.keys()
     assert all(torch.equal(after[k], v) for k, v in original.items())
-    assert torch.equal(by_hand.own_logits(backbone), attached)
+    # Not to the bit: a product's rounding depends on where in memory its weights lie.
+    torch.testing.assert_close(by_hand.own_logits(backbone), attached, atol=1e-5, rtol=0)
 
 
 def test_unmerging_a_bf16_backbone_restores_every_bit():

@@ -189,7 +189,8 @@ def test_a_loss_that_is_not_finite_is_an_error_with_advice():
     method = LoRA(backbone.dims)
     method.attach(backbone)
     with torch.no_grad():
-        method.blocks.at(0, "q").lora_B.fill_(float("nan"))
+        # Not in q: with AVX-512, torch's attention over fewer than 16 columns makes zeros of NaN.
+        method.blocks.at(0, "v").lora_B.fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"the loss is nan.*Lower hparams\.lr"):
         weight_step(backbone, method, data(), ALL, 10**6)
 
