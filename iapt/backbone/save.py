@@ -26,11 +26,14 @@ def save_checkpoint(model: Any, tokenizer: Any, folder: Path) -> None:
         StorageError: the folder holds something, or cannot be written.
     """
     check_new(folder)
+    from transformers.utils.logging import disable_progress_bar
+
     config, tensors = _with_biases(model)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
         try:
+            disable_progress_bar()  # it would fill log files with carriage returns
             model.save_pretrained(temporary, state_dict=tensors)
             config.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)

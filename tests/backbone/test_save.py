@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import enable_progress_bar
 
 from iapt.backbone.dims import FAMILIES
 from iapt.backbone.save import save_checkpoint
@@ -21,7 +22,9 @@ def logits(model: torch.nn.Module) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_changed_weights_and_added_biases_come_back(family: str, tmp_path: Path):
+def test_changed_weights_and_added_biases_come_back(
+    family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     backbone = new_backbone(family)
     before = logits(backbone.model)
     torch.manual_seed(0)
@@ -31,7 +34,9 @@ def test_changed_weights_and_added_biases_come_back(family: str, tmp_path: Path)
     changed = logits(backbone.model)
     assert (changed - before).abs().max() > 0.1
     folder = tmp_path / "new" / "merged"
+    enable_progress_bar()
     save_checkpoint(backbone.model, tiny_tokenizer(), folder)
+    assert capsys.readouterr() == ("", ""), "a progress bar of the library's"
     assert [p.name for p in folder.parent.iterdir()] == ["merged"], "nothing else stays beside it"
     loaded = AutoModelForCausalLM.from_pretrained(folder)
     torch.testing.assert_close(logits(loaded), changed, atol=1e-6, rtol=0)
