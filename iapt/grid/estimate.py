@@ -145,7 +145,8 @@ def _by_formula(plan: Plan, work: Workload) -> tuple[float, float, Source]:
 @cache
 def product_speed(device: torch.device, dtype: torch.dtype) -> float:
     """Return the floating-point operations per second of a matrix product, timed for about a second."""
-    n = 8192 if device.type == "cuda" else 1024
+    # On a busy CPU only a short product finds an undisturbed moment: it must end before others get their turn.
+    n, times = (8192, 20) if device.type == "cuda" else (512, 80)
     a = torch.ones(n, n, device=device, dtype=dtype)
 
     def timed() -> float:
@@ -155,4 +156,4 @@ def product_speed(device: torch.device, dtype: torch.dtype) -> float:
             torch.cuda.synchronize(device)
         return time.perf_counter() - started
 
-    return 2 * n**3 / min(timed() for _ in range(20))  # the others were disturbed
+    return 2 * n**3 / min(timed() for _ in range(times))

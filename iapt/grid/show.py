@@ -99,7 +99,7 @@ def _lines(
     pairs = sorted(zip(cells, states, strict=True), key=group)
     first = {cell.plan.cell_hash: k for k, cell in reversed(list(enumerate(cells)))}
     groups = [(key, list(members)) for key, members in groupby(pairs, group)]
-    bar = progress("measuring", "kind of run", len(groups), hidden=not measure)
+    bar = progress("measuring", "kind", len(groups), hidden=not measure)
     for _, members in sorted(groups, key=lambda found: first[found[0]]):
         alike = [cell for cell, _ in members]
         plan = alike[0].plan
