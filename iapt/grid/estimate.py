@@ -144,16 +144,25 @@ def _by_formula(plan: Plan, work: Workload) -> tuple[float, float, Source]:
 
 @cache
 def product_speed(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the floating-point operations per second of a matrix product, timed for about a second."""
-    # On a busy CPU only a short product finds an undisturbed moment: it must end before others get their turn.
-    n, times = (8192, 20) if device.type == "cuda" else (512, 80)
+    """Return the floating-point operations per second of a matrix product, timed for about a second.
+
+    On a busy CPU only a short product of one thread finds an undisturbed moment: it must end before others get
+    their turn, and wait for no other thread.
+    """
+    cuda, threads = device.type == "cuda", torch.get_num_threads()
+    n, times = (8192, 20) if cuda else (512, 80)
     a = torch.ones(n, n, device=device, dtype=dtype)
 
     def timed() -> float:
         started = time.perf_counter()
         a @ a
-        if device.type == "cuda":
+        if cuda:
             torch.cuda.synchronize(device)
         return time.perf_counter() - started
 
-    return 2 * n**3 / min(timed() for _ in range(times))
+    torch.set_num_threads(1)
+    try:
+        speed = 2 * n**3 / min(timed() for _ in range(times))
+    finally:
+        torch.set_num_threads(threads)
+    return speed if cuda else speed * threads

@@ -131,9 +131,24 @@ def test_on_a_busy_cpu_the_speed_is_that_of_its_undisturbed_moments(
 ):
     """Others get their turn after 3 ms at the latest, in which a slow core makes 1e8 operations or more."""
     monkeypatch.undo()
-    sizes: list[int] = []
-    ones = torch.ones
-    monkeypatch.setattr(torch, "ones", lambda *n, **kw: (sizes.extend(n), ones(*n, **kw))[1])
-    module.product_speed.__wrapped__(torch.device("cpu"), torch.float32)
-    (n, _) = sizes
+    seen: list[int] = []
+    ones, threads = torch.ones, torch.get_num_threads()
+
+    def noted(*shape: int, **options: Any) -> torch.Tensor:
+        seen.append(shape[0])
+        return ones(*shape, **options)
+
+    monkeypatch.setattr(torch, "ones", noted)
+    monkeypatch.setattr(
+        module.time, "perf_counter", lambda: seen.append(torch.get_num_threads()) or 0.5 * len(seen)
+    )
+    torch.set_num_threads(2)
+    try:
+        speed = module.product_speed.__wrapped__(torch.device("cpu"), torch.float32)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    n, *others = seen
     assert 2 * n**3 < 3e8
+    assert set(others) == {1}, "threads wait for each other"
+    assert speed == pytest.approx(2 * 2 * n**3 / 0.5)
