@@ -4,6 +4,9 @@ Left to themselves, joblib ends every worker with the one that was killed, and s
 lost run, while the others are still queued or at work.
 """
 
+import multiprocessing
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,11 +14,14 @@ from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from iapt.interruption import Interrupted
+
 if TYPE_CHECKING:
     from iapt.grid.manifest import Entry, Manifest
     from iapt.results.status import State
 
 DYING = 10.0  # seconds, at most, until a killed process has released its lock
+ENDING = 60.0  # seconds, at most, for a step and a checkpoint of a run that is asked to end
 Launch = Callable[["Sequence[Entry]"], Any]
 
 
@@ -36,6 +42,11 @@ def launch_all(engine: str, manifest: "Manifest", launch: Launch) -> Any:
     if engine != "joblib":
         with _ENGINES.get(engine.partition("_")[0], nullcontext)():
             return launch(manifest.cells)
+    with _joblib(manifest):
+        return _launch_on_joblib(manifest, launch)
+
+
+def _launch_on_joblib(manifest: "Manifest", launch: Launch) -> Any:
     left, again, returned = list(manifest.cells), list["Entry"](), None
     while left:
         try:
@@ -79,6 +90,48 @@ def _name(error: Exception) -> str:
 
 def _warn(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _joblib(manifest: "Manifest") -> Iterator[None]:
+    """Let the workers write their checkpoints when the sweep is told to end, before joblib kills them."""
+    backend: Any = import_module("joblib._parallel_backends").LokyBackend
+    original = backend.abort_everything
+
+    def in_good_order(self: Any, *arguments: Any, **named: Any) -> None:
+        try:
+            error = sys.exc_info()[1]
+            if isinstance(error, Interrupted):
+                _end_runs(manifest, error.number)
+        finally:  # a second signal does not wait
+            original(self, *arguments, **named)
+
+    backend.abort_everything = in_good_order
+    try:
+        yield
+    finally:
+        backend.abort_everything = original
+
+
+def _end_runs(manifest: "Manifest", number: int) -> None:
+    """Ask the runs of this process's workers to end; a worker whose run has ended stops and begins no other."""
+    from iapt.results.status import standing
+
+    workers = {child.pid for child in multiprocessing.active_children()}
+    left = dict[int, "Entry"]()
+    for cell in manifest.cells:
+        status = standing(manifest.folder(cell), manifest.row_file(cell)).status
+        if status and status.state == "running" and status.pid in workers:
+            if number != signal.SIGINT:  # a terminal sends that to the workers too
+                os.kill(status.pid, signal.SIGTERM)
+            left[status.pid] = cell
+    until = time.monotonic() + ENDING
+    while left and time.monotonic() < until:
+        for pid, cell in list(left.items()):
+            if standing(manifest.folder(cell), manifest.row_file(cell)).state != "running":
+                os.kill(pid, signal.SIGSTOP)
+                del left[pid]
+        time.sleep(0.05)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ STEP = 3
 
 
 class Dying(BitFit):
-    """Seed 0 gets the signal named in the file `dies`, if there is one; the others wait until it is over."""
+    """Seed 0 gets the signal named in the file `dies`, if there is one, or its parent does; the others wait."""
 
     def on_step_start(self, progress: Progress) -> None:
         """Die, or wait for the death."""
@@ -24,7 +24,8 @@ class Dying(BitFit):
             return
         if torch.initial_seed() == 0:
             died.touch()
-            os.kill(os.getpid(), getattr(signal, dies.read_text()))
+            name, _, parent = dies.read_text().partition(" ")
+            os.kill(os.getppid() if parent else os.getpid(), getattr(signal, name))
         while not died.exists():
             time.sleep(0.05)
-        time.sleep(1)  # until the launcher has noticed
+        time.sleep(5)  # until the launcher has noticed

@@ -68,3 +68,18 @@ def test_a_job_whose_time_is_over_is_queued_again_and_loses_no_step(tmp_path: Pa
     assert "2 runs: 2 finished." in said
     logs = "".join(log.read_text() for log in tmp_path.rglob("*_log.out"))
     assert logs.count("Resuming at") == logs.count("Resuming at step 3 of 6") == 1
+
+
+@pytest.mark.slow
+@needs_plugin("joblib")
+def test_a_sweep_that_is_told_to_end_lets_joblibs_workers_write_checkpoints(tmp_path: Path):
+    words = [*WORDS, "launcher=joblib", "launcher.workers=2"]
+    (tmp_path / "dies").write_text("SIGTERM parent")
+    first = sweep(tmp_path, *words)
+    said = first.stdout + first.stderr
+    assert first.returncode == 143, said
+    assert "2 runs: 2 interrupted." in said
+    (tmp_path / "dies").unlink()
+    again = sweep(tmp_path, *words)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert again.stdout.count("Resuming at step 3 of 6") == 2
