@@ -36,6 +36,7 @@ from iapt.methods.searched import pending_search
 from iapt.plan import OUTSIDE, Plan
 from iapt.tasks.base import Fetching, Task
 from iapt.tasks.evaluate_metric import module_of
+from iapt.tasks.row_task import RowTask
 from iapt.training.hparams import HParams
 
 Limited = Annotated[
@@ -121,7 +122,8 @@ def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
     with faults:
         _check_tuned(config.get("method"))
     with faults:
-        device = device_named(str(config.get("device", "auto")))
+        if isinstance(config.get("device", "auto"), str):  # else `Settings` names it
+            device = device_named(config.get("device", "auto"))
     plugins = None
     with faults:
         listed = checked(_PLUGINS, config.get("plugins"), "plugins")
@@ -158,7 +160,9 @@ def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
         max_length = _room(hparams, task, backbone, positions)
     faults.tell()
     named = config["data"].get("path") is None
-    data_name = source.name if named else f"folder:{Path(source.name).resolve().name}"
+    rows = task.source(source) if isinstance(task, RowTask) else source  # a task may have a folder
+    place = f"folder:{Path(rows.name).resolve().name}"
+    data_name = source.name if named and rows is source else place
     cell = {
         "task": config["task"]["name"],
         "backbone": backbone.name,

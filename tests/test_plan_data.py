@@ -41,8 +41,8 @@ def test_a_folder_is_its_rows_wherever_it_lies(tmp_path: Path):
 def test_the_rows_of_a_tasks_own_folder_are_part_of_the_run_and_its_path_is_not(tmp_path: Path):
     plans = []
     for where, text in (("a", "same"), ("b", "same"), ("c", "other")):
-        folder = tmp_path / where
-        folder.mkdir()
+        folder = tmp_path / where / "rows"
+        folder.mkdir(parents=True)
         for split in ("train", "test"):
             lines = [{"text": f"{text} {i}", "department": "billing"} for i in range(200)]
             (folder / f"{split}.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
@@ -54,6 +54,7 @@ def test_the_rows_of_a_tasks_own_folder_are_part_of_the_run_and_its_path_is_not(
         assert same.run_id == moved.run_id != changed.run_id
         assert same.cell_hash == moved.cell_hash
         assert same.config["task"]["folder"] != moved.config["task"]["folder"]
+        assert same.cell["data"] == "folder:rows", "neither sample nor hub is where they come from"
 
 
 def test_where_fetched_data_is_kept_is_no_part_of_a_run(tmp_path: Path):

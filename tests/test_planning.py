@@ -267,6 +267,8 @@ def test_the_formula_that_counts_a_methods_parameters_is_no_part_of_what_runs():
     [
         ({"device": ...}, "device: missing"),
         ({"plugins": 5}, "plugins=5: must be text"),
+        ({"device": 5}, "device=5: must be text"),
+        ({"device": "x"}, "device='x': allowed are"),
         ({"backbone": {"name": "bare"}}, "backbone.dims: missing"),
     ],
 )
