@@ -11,7 +11,7 @@ from iapt.configuration.catalog import in_one_line
 from iapt.errors import ConfigError, IaptError, without_passwords
 from iapt.interruption import Interrupted, interruptible
 
-LINES = 20  # of one error, which has a line for each wrong field
+LINES, LETTERS = 20, 1500  # of one error, which has a line for each wrong field, and of a line
 HELP = {"-h", "--help", "help"}
 
 
@@ -44,7 +44,7 @@ def guarded(command: Callable[[], None]) -> int:
     except BrokenPipeError:  # piped into head; keep Python from writing again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except IaptError as error:
-        lines = without_passwords(str(error)).splitlines()
+        lines = [line[:LETTERS] for line in without_passwords(str(error)).splitlines()]
         more = [f"and {len(lines) - LINES} more."] if len(lines) > LINES else []
         print("error: " + "\n".join([*lines[:LINES], *more]), file=sys.stderr)
         return error.exit_code

@@ -28,6 +28,14 @@ def test_faults_without_number_are_cut(capsys: pytest.CaptureFixture[str]) -> No
     assert said[-2:] == ["fault 19", "and 2980 more."]
 
 
+def test_a_value_without_end_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise ConfigError(f"text={'x' * 100_000}: must be short.")
+
+    assert guarded(fail) == 2
+    assert len(capsys.readouterr().err) < 2000
+
+
 def test_a_command_without_an_output_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", None)
     assert guarded(lambda: print("nobody sees this")) == 0
