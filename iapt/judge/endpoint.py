@@ -234,13 +234,14 @@ def split_address(address: str) -> tuple[str, str]:
     try:
         parts = urlsplit(address)
         login, _, host = parts.netloc.rpartition("@")
-        if parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.path:
+        plain = "@" not in parts.path and not parts.query and not parts.fragment
+        if parts.scheme in ("http", "https") and parts.hostname and plain:
             return parts._replace(netloc=host).geturl(), unquote(login)
     except ValueError:  # unbalanced brackets
         pass
     raise ConfigError(
-        "base_url: must be an address such as http://localhost:8000/v1 (in a user or a password write "
-        "@ as %40 and / as %2F)."
+        "base_url: must be an address such as http://localhost:8000/v1, without ?key=value (in a user or a "
+        "password write @ as %40 and / as %2F)."
     )
 
 

@@ -355,6 +355,8 @@ def test_an_address_is_taken_apart_at_its_last_at_sign() -> None:
         "http://[x",
         "ftp://host",
         "http:///v1",
+        "http://host/v1?key=secret",
+        "http://host/v1#secret",
     ],
 )
 def test_what_is_no_address_is_refused_without_being_repeated(address: str) -> None:
