@@ -43,6 +43,7 @@ def _plugins(words: Words) -> list[str]:
 def _show(words: Words) -> None:
     from iapt.configuration.plugins import Plugins
     from iapt.methods.searched import serving_state
+    from iapt.reporting.render import clean
     from iapt.trained.adapters import find_run, read_saved
 
     folder = find_run(words.names[0])
@@ -65,7 +66,7 @@ def _show(words: Words) -> None:
         **_abilities(saved.method, saved.backbone),
     }
     for name, text in lines.items():
-        print(f"{name:<16} {text}")
+        print(f"{name:<16} {clean(text)}")  # a file may hold what a terminal obeys
     print("tensors")
     for name, tensor in state.items():
         kind = str(tensor.dtype).removeprefix("torch.")
@@ -137,11 +138,20 @@ def _lines(file: Path) -> list[str]:
 
 
 def _evaluate(words: Words) -> None:
-    from iapt.files import write_json
+    from iapt.configuration.plugins import Plugins
+    from iapt.files import check_writable, write_json
+    from iapt.trained.adapters import find_run, read_saved
+    from iapt.trained.model import to_score
 
+    rows = {k: words[k] for k in ("data", "split", "limit")}
+    rows["task"] = words["task"] and entry_or_file("task", words["task"], words.folders)
+    asked = {**rows, "num_beams": words["num_beams"]}
+    # What is wrong with them, or with the folder for the answers, is said before a backbone is loaded.
+    saved = read_saved(find_run(words.names[0]), Plugins.find(_plugins(words)))
+    to_score(saved.run, saved.plugins, **rows)
+    if words["out"] is not None:
+        check_writable(Path(words["out"]).expanduser())
     model = _load(words)
-    asked = {k: words[k] for k in ("data", "split", "limit", "num_beams")}
-    asked["task"] = words["task"] and entry_or_file("task", words["task"], words.folders)
     if words["bare"]:
         with model.bare():
             found = model.evaluate(**asked)

@@ -36,7 +36,7 @@ from iapt.methods.merge import merge, unmerge
 from iapt.methods.peft_format import save_peft
 from iapt.methods.saved import Decoding
 from iapt.results.inspection import Inspection
-from iapt.tasks.base import Example, Scores, Source, Split
+from iapt.tasks.base import Example, Scores, Source, Split, Task
 from iapt.trained.adapters import Saved, find_run, read_saved
 from iapt.trained.inspection import inspect
 
@@ -149,14 +149,7 @@ class TrainedModel:
             ConfigError: there is no such task, or an adapter without a run needs a task or data.
             DataError: the data lacks the split.
         """
-        run = self.run or {}
-        chosen = _task(task, run)
-        made = build_task(chosen, self._plugins)
-        source = _source(data, run, self._plugins)
-        examples = made.examples(split, source)
-        if limit is None and task is None and data is None:
-            limit = run["limit"].get(split)
-        examples = limited(examples, limit)
+        made, examples = to_score(self.run, self._plugins, task, data, split=split, limit=limit)
         own = self.config.decoding.num_beams if task is None else made.num_beams
         decoding = decoding_with(
             self.config.decoding,
@@ -256,6 +249,24 @@ def load_run(
     loaded = load_backbone(config, device_named(device))
     saved.check(loaded)
     return TrainedModel(saved, loaded, load_tokenizer(config))
+
+
+def to_score(
+    run: Mapping[str, Any] | None,
+    plugins: Plugins,
+    task: str | None,
+    data: str | Path | None,
+    *,
+    split: Split,
+    limit: int | None,
+) -> tuple[Task, list[Example]]:
+    """Return a task with the examples to score, which need no backbone; see `TrainedModel.evaluate`."""
+    run = run or {}
+    made = build_task(_task(task, run), plugins)
+    examples = made.examples(split, _source(data, run, plugins))
+    if limit is None and task is None and data is None:
+        limit = run["limit"].get(split)
+    return made, limited(examples, limit)
 
 
 def decoding_with(

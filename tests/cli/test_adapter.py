@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import peft
@@ -142,6 +143,30 @@ def test_wrong_words_are_named(runs, capsys):
     assert "num_beams=0" in refused(capsys, "generate", runs["lora"], "x", "num_beams=0")
     assert "no such run" in refused(capsys, "show", "runs/nowhere")
     assert "RUN OUT" in refused(capsys, "merge", runs["lora"])
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["data=nowhere"], "data folder nowhere does not exist"),
+        (["task=boolk"], "task=boolk: there is no such task"),
+        (["out=/dev/null/x"], "/dev/null/x"),
+    ],
+)
+def test_what_cannot_be_scored_is_said_before_the_backbone_is_loaded(
+    words: list[str], fault: str, runs, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("iapt.trained.model.load_backbone", lambda *_: pytest.fail("loaded"))
+    assert fault in refused(capsys, "evaluate", runs["lora"], *words)
+
+
+def test_what_a_terminal_obeys_is_not_shown(runs, capsys, tmp_path: Path):
+    copy = Path(shutil.copytree(runs["lora"] / "adapter", tmp_path / "adapter"))
+    file = copy / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"revision": "\x1b[2J\nmerge no"}))
+    shown = said(capsys, "show", copy)
+    assert "\x1b" not in shown
+    assert "\nmerge no" not in shown
 
 
 def test_help_lists_every_command_and_each_has_its_own(capsys):
