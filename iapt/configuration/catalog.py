@@ -70,7 +70,9 @@ def read_entry(file: Path, said: str) -> "tuple[str, DictConfig]":
         text = read_text(file, LARGEST)
         root = yaml.compose(text, yaml.SafeLoader)
         if root is not None and not isinstance(root, yaml.MappingNode):
-            raise ConfigError(f"{said}: must hold key: value lines, as the files in configs/ do.")
+            raise ConfigError(
+                f"{said}: must contain key: value lines, as the files in configs/ do."
+            )
         if _count(root, {}) > LARGEST:  # aliases of aliases make billions of a few lines
             raise ConfigError(f"{said}: has more values than an entry can have.")
         node: Any = OmegaConf.create(text)

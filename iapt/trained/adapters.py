@@ -244,7 +244,7 @@ def _agree(config: AdapterConfig, run: Any, folder: Path) -> None:
         other = run.get(group)
         other = other if isinstance(other, dict) else {}
         wrong += [
-            f"{group}.{named(key)}: the adapter has {short(own.get(key))}, the run's config.json "
+            f"{group}.{named(key)}: the adapter has {short(own.get(key))}, the run's config.json has "
             f"{short(other.get(key))}"
             for key in sorted(own.keys() | other.keys())
             if own.get(key) != other.get(key) and (group, key) != ("backbone", "dtype")

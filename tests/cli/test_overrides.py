@@ -124,8 +124,8 @@ def test_a_mistake_about_something_outside_is_named(words: list[str], message: s
 
 ALIASES = "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
 FAULTY = {
-    "a number": ("5", "must hold key: value lines"),
-    "a text": ("rank", "must hold key: value lines"),
+    "a number": ("5", "must contain key: value lines"),
+    "a text": ("rank", "must contain key: value lines"),
     "a key twice": ("rank: 1\nrank: 2\n", r"not YAML \(line 2: found duplicate key rank\)"),
     "a tab": ("rank:\n\talpha: 1\n", r"not YAML \(line 2: found character"),
     "two documents": ("rank: 1\n---\nrank: 1\n", r"not YAML \(line 2: but found another"),

@@ -16,7 +16,8 @@ def starts_neutral_or_says_not(subject: Subject) -> None:
     bare = rows.logits(subject.backbone)
     real = rows.mask
     if method.neutral:
-        assert torch.equal(with_method[real], bare[real]), (
+        # Not to the bit: adding zeros to a projection's output changes where it lies in memory, and so its rounding.
+        assert gap(with_method[real], bare[real]) < 1e-5, (
             f"neutral=True, but the fresh method moves logits by {gap(with_method, bare):.2g}"
         )
     else:
