@@ -82,4 +82,5 @@ def test_a_sweep_that_is_told_to_end_lets_joblibs_workers_write_checkpoints(tmp_
     (tmp_path / "dies").unlink()
     again = sweep(tmp_path, *words)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert again.stdout.count("Resuming at step 3 of 6") == 2
+    # The other worker may have been at any step.
+    assert again.stdout.count("Resuming at step ") == 2, again.stdout
