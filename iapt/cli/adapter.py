@@ -141,7 +141,7 @@ def _evaluate(words: Words) -> None:
     from iapt.configuration.plugins import Plugins
     from iapt.files import check_writable, write_json
     from iapt.trained.adapters import find_run, read_saved
-    from iapt.trained.model import to_score
+    from iapt.trained.model import attached, to_score
 
     rows = {k: words[k] for k in ("data", "split", "limit")}
     rows["task"] = words["task"] and entry_or_file("task", words["task"], words.folders)
@@ -151,7 +151,7 @@ def _evaluate(words: Words) -> None:
     to_score(saved.run, saved.plugins, **rows)
     if words["out"] is not None:
         check_writable(Path(words["out"]).expanduser())
-    model = _load(words)
+    model = attached(saved, words["device"], words["checkpoint"])
     if words["bare"]:
         with model.bare():
             found = model.evaluate(**asked)

@@ -242,7 +242,11 @@ def load_run(
         AdapterError: the folder has no adapter of ours, a damaged one, or one for another backbone.
         BackboneError: the backbone cannot be loaded.
     """
-    saved = read_saved(find_run(folder), Plugins.find(plugins))
+    return attached(read_saved(find_run(folder), Plugins.find(plugins)), device, checkpoint)
+
+
+def attached(saved: Saved, device: str, checkpoint: str | None) -> TrainedModel:
+    """Load the backbone of an adapter that was read; the rest as in `load_run`."""
     config = saved.backbone
     if checkpoint is not None:
         config = replace(config, kind="hub", checkpoint=checkpoint, revision=None)
