@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 
 from iapt.grid.workload import Workload
+from iapt.inference.generate import tokens_kept
 from iapt.plan import Plan
 from iapt.provenance import device_name
 from iapt.results.row import Row
@@ -132,7 +133,7 @@ def _by_formula(plan: Plan, work: Workload) -> tuple[float, float, Source]:
     layers = 1 if hparams.gradient_checkpointing else dims.num_layers
     trained = tokens * size * layers * (6 * dims.hidden_size + inner)
     kept = dims.num_layers * 2 * dims.num_kv_heads * dims.head_dim * size
-    columns = length + beams * plan.task.max_new_tokens
+    columns = tokens_kept(length, plan.task.max_new_tokens, beams)
     cached = min(hparams.eval_batch_tokens, work.sizes["test"] * columns) * kept
     needed = weights + 16 * plan.trainable + max(trained, cached)
     if plan.device.type == "cpu":  # decoding packs a copy of the weights

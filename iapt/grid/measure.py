@@ -137,7 +137,7 @@ def _evaluating(run: Run, plan: Plan, work: Workload, prompts: Prompts) -> float
 
 def _decoding(run: Run, plan: Plan, work: Workload, prompts: Prompts, tokenizer: Any) -> float:
     beams, most = plan.hparams.num_beams or plan.task.num_beams, plan.task.max_new_tokens
-    fitting = int(plan.hparams.eval_batch_tokens / tokens_kept(round(prompts.length), most, beams))
+    fitting = int(plan.hparams.eval_batch_tokens / tokens_kept(prompts.length, most, beams))
     rows = max(1, min(fitting, len(run.dev.examples), work.sizes["test"]))
     instructions = [e.instruction for e in run.dev.examples[:rows]]
     room = plan.max_length - most + 1  # as long as prompts are cut to

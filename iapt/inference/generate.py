@@ -6,7 +6,7 @@ read once (and soft-prompt generators run once), and its beams share what was re
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from iapt.data.batches import Budget
 from iapt.errors import BackboneError
 from iapt.inference.recorded import Recorded
 from iapt.inference.search import Rules, Steps, search
+
+Length = TypeVar("Length", int, float)  # of a row, or a mean
 
 
 class Continuation:
@@ -84,7 +86,7 @@ def decode_batch(
         return search(logits, model, rules)
 
 
-def tokens_kept(instruction: int, max_new_tokens: int, num_beams: int) -> int:
+def tokens_kept(instruction: Length, max_new_tokens: int, num_beams: int) -> Length:
     """Return the most tokens that a row keeps: its instruction once, and an answer per beam."""
     return instruction + max_new_tokens * num_beams
 
