@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from iapt.cli.overrides import CHOOSING, groups, prepare, refuse_grid, split_argument
-from iapt.configuration.catalog import CONFIG_DIR, NAMED, in_one_line, resolved
+from iapt.configuration.catalog import CONFIG_DIR, NAMED, hydra_message, resolved
 from iapt.errors import ConfigError, closest
 
 if TYPE_CHECKING:
@@ -242,13 +242,13 @@ def _composed(words: tuple[str, ...], name: str | None = "config") -> "DictConfi
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
             config = compose(name, overrides=list(words), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"{in_one_line(error)}.") from error
+        raise ConfigError(f"{hydra_message(error)}.") from error
     except RecursionError as error:
         raise ConfigError("an entry's defaults lead back to themselves.") from error
     # Hydra checks little of a file: a list of defaults that is none, or of others than texts, ends in any of these.
     except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"{' '.join(words)}: cannot be composed ({in_one_line(error) or type(error).__name__})."
+            f"{' '.join(words)}: cannot be composed ({hydra_message(error) or type(error).__name__})."
         ) from error
     _refuse_code(config.hydra, "hydra")
     return config

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from iapt import __version__
-from iapt.configuration.catalog import in_one_line
+from iapt.configuration.catalog import hydra_message
 from iapt.errors import ConfigError, IaptError, without_passwords
 from iapt.interruption import Interrupted, interruptible
 
@@ -66,7 +66,7 @@ def guarded(command: Callable[[], None]) -> int:
         # Hydra and OmegaConf explain what is wrong with an override or an interpolation.
         if type(error).__module__.split(".")[0] not in ("hydra", "omegaconf"):
             raise
-        print(f"error: {without_passwords(in_one_line(error))}.", file=sys.stderr)
+        print(f"error: {without_passwords(hydra_message(error))}.", file=sys.stderr)
         return 2
     return 0
 

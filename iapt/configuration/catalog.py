@@ -90,7 +90,7 @@ def read_entry(file: Path, said: str) -> "tuple[str, DictConfig]":
     except (OmegaConfBaseException, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{said}: {in_one_line(error)}.") from error
+        raise ConfigError(f"{said}: {hydra_message(error)}.") from error
 
 
 def resolved(config: "DictConfig", said: str = "", *, missing: bool = True) -> dict[str, Any]:
@@ -115,14 +115,14 @@ def resolved(config: "DictConfig", said: str = "", *, missing: bool = True) -> d
             f"{start}{error.full_key}: missing; give {error.full_key}=VALUE."
         ) from error
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{start}{in_one_line(error)}.") from error
+        raise ConfigError(f"{start}{hydra_message(error)}.") from error
     except RecursionError as error:
         raise ConfigError(f"{start}an interpolation (${{...}}) leads back to itself.") from error
     found: dict[str, Any] = _plain(values, said)
     return found
 
 
-def in_one_line(error: Exception) -> str:
+def hydra_message(error: Exception) -> str:
     """Return what Hydra or OmegaConf says, with the key that it is about in front."""
     key = getattr(error, "full_key", None)
     lines = [line.strip() for line in str(error).splitlines()]
