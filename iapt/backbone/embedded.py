@@ -70,7 +70,12 @@ def embedded_folder() -> tuple[Path, str]:
             note(f"{folder.parent} cannot be written ({error.strerror}); nothing is cached there.")
             return _made_for_this_process(source), digest
         try:
-            with locked(folder.parent):
+            with locked(folder.parent) as alone:
+                for other in folder.parent.glob(".partial-*") if alone else ():
+                    if (
+                        other != work
+                    ):  # left by a killed process, or still empty: its owner waits for the lock
+                        shutil.rmtree(other, ignore_errors=True)
                 _renew(source, folder, work)
         finally:
             shutil.rmtree(work, ignore_errors=True)

@@ -48,6 +48,14 @@ def test_the_file_is_converted_once_and_found_by_its_bytes(tmp_path: Path, made:
     assert len(list((tmp_path / "cache" / "backbones").iterdir())) == 2, "a work folder was left"
 
 
+def test_the_half_of_a_killed_conversion_is_removed(tmp_path: Path, made: list[Path]):
+    half = tmp_path / "cache" / "backbones" / ".partial-killed" / "checkpoint" / "model.safetensors"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"half")
+    folder, _ = embedded.embedded_folder()
+    assert list(folder.parent.iterdir()) == [folder]
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "tokenizer missing": lambda folder: (folder / "tokenizer.json").unlink(),
     "tokenizer truncated": lambda folder: (folder / "tokenizer.json").write_bytes(b"{"),
