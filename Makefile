@@ -18,7 +18,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false \
 SCALE    := $(if $(scale),scale=$(scale))
 PYTEST   := $(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS)
 
-SAMPLE_SWEEP := hparams.max_steps=16 hparams.eval_every=8 limit.dev=50 limit.test=50
+SAMPLE_SWEEP := hparams.max_steps=16 hparams.batch_size=16 hparams.eval_every=8 limit.dev=50 limit.test=50
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -70,7 +70,7 @@ def test_without_the_tokenizer_the_plan_says_what_to_fetch():
 def test_released_data_that_is_not_here_is_planned_from_its_sizes():
     cells = planned(task="boolq", method="lora", data="hub", seed="0")
     text = plan_text(cells, [""], workload=lambda plan: workload(plan, object()))
-    assert columns(text, "boolq")[0][3:6] == ["9,427", "100", "200"]  # hparams=quick limits two
+    assert columns(text, "boolq")[0][3:6] == ["9,427", "50", "200"]  # hparams=quick limits two
     assert f"not counted: {NO_DATA}" in text
 
 
