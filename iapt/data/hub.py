@@ -111,7 +111,8 @@ def fetch(release: Mapping[str, Any] | None, dataset: str, folder: Path) -> dict
         raise
     except OSError as error:
         raise StorageError(
-            f"{folder.parent} cannot be written ({error.strerror or error}). Set IAPT_CACHE, or data.root=<folder>."
+            f"{folder.parent} cannot be written ({error.strerror or error}). Name another folder: data.root= of a run, "
+            "out= of iapt-data fetch, or IAPT_CACHE."
         ) from error
 
 

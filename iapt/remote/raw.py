@@ -35,4 +35,4 @@ def download(url: str, blob: str, path: Path) -> Path:
             )
         return path
 
-    return patiently(attempt)
+    return patiently(attempt, url)

@@ -5,9 +5,10 @@ blob id. A file that does not match is fetched again, so a damaged file in the l
 instead of used.
 """
 
+import logging
 import re
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -58,6 +59,20 @@ class Entry:
         return None
 
 
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep the client's log of its own retries off the terminal, ten lines for each fault."""
+    from huggingface_hub.utils.logging import get_verbosity, set_verbosity
+
+    before = get_verbosity()
+    if before == logging.WARNING:  # the default; else HF_HUB_VERBOSITY says what to show
+        set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        set_verbosity(before)
+
+
 class Repository:
     """A model or data set on the hub.
 
@@ -83,6 +98,7 @@ class Repository:
 
         return f"{constants.ENDPOINT}/{'datasets/' if self.kind == 'dataset' else ''}{self.name}"
 
+    @_quietly()
     def commit(self) -> str:
         """Return the revision's commit: a branch's newest, or, without a network, the last one fetched."""
         from huggingface_hub import hf_hub_download
@@ -92,6 +108,7 @@ class Repository:
         kept = hf_hub_download(self.name, "config.json", revision=self.revision)
         return Path(kept).parent.name
 
+    @_quietly()
     def listing(self) -> list[Entry]:
         """Return all files of the revision, as the hub lists them."""
         from huggingface_hub import HfApi, constants
@@ -108,6 +125,7 @@ class Repository:
             if isinstance(f, RepoFile)
         ]
 
+    @_quietly()
     def file(self, entry: Entry, folder: Path | None = None) -> Path:
         """Return the path of one file, fetched only if it is missing or damaged.
 
@@ -143,7 +161,7 @@ class Repository:
             force = True
             raise DamagedError(f"{entry.path} {fault}")
 
-        return patiently(attempt)
+        return patiently(attempt, self.name)
 
     def snapshot(self, wanted: Callable[[str], bool]) -> Path:
         """Return the folder in the hub's cache with the wanted top-level files of a model's repository.

@@ -7,6 +7,7 @@ a token nor a password in a URL reaches the terminal.
 
 import json
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -97,15 +98,23 @@ def explained(error: Exception, link: str | None = None) -> tuple[str, str | Non
     return f"{_first_line(error)}.", None
 
 
-def patiently(action: Callable[[], T]) -> T:
-    """Call an action, and call it again after a wait while it fails for a temporary reason."""
+def patiently(action: Callable[[], T], what: str) -> T:
+    """Call an action, and call it again after a wait while it fails for a temporary reason.
+
+    Args:
+        action: what to do.
+        what: the repository or file, for a line on stderr before each wait.
+    """
     for seconds in WAITS:
         try:
             return action()
         except Exception as error:
             if not passes(error):
                 raise
-            time.sleep(min(max(seconds, _asked_to_wait(error)), LONGEST_WAIT))
+            wait, status = min(max(seconds, _asked_to_wait(error)), LONGEST_WAIT), status_of(error)
+            reason = f"HTTP {status}" if status else _first_line(_cause(error))
+            print(f"{what}: {reason}; trying again in {wait:.0f} s.", file=sys.stderr, flush=True)
+            time.sleep(wait)
     return action()
 
 

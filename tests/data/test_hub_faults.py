@@ -83,14 +83,24 @@ def test_a_fault_that_stays_is_one_line_and_leaves_nothing(
         ("README", "flip", {}),
     ],
 )
-def test_a_fault_that_passes_is_waited_for(
-    match: str, fault: str | int, more: dict[str, str], hub: HubServer, tmp_path: Path
+def test_a_fault_that_passes_is_waited_for_with_few_words(
+    match: str,
+    fault: str | int,
+    more: dict[str, str],
+    hub: HubServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ):
     release = copa(hub)
     Hub(tmp_path / "expected").fetch("copa", release)
     hub.fail(match, fault, times=1, **more)
+    caplog.clear()
+    capsys.readouterr()
     Hub(tmp_path / "data").fetch("copa", release)
     assert hub.faults[0].times == 0
+    assert [r for r in caplog.records if r.name.startswith("huggingface_hub")] == []
+    assert len(capsys.readouterr().err.splitlines()) <= 1
     for name in os.listdir(tmp_path / "expected" / "copa"):
         expected = (tmp_path / "expected" / "copa" / name).read_bytes()
         assert (tmp_path / "data" / "copa" / name).read_bytes() == expected

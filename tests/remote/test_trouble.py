@@ -61,7 +61,9 @@ def answer(status: int, **headers: str) -> HTTPError:
     return HTTPError("http://x/y", status, "text", headers, None)  # type: ignore[arg-type]
 
 
-def test_what_passes_is_tried_three_times_with_growing_waits(monkeypatch: pytest.MonkeyPatch):
+def test_what_passes_is_tried_three_times_with_growing_waits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     waited: list[float] = []
     monkeypatch.setattr(trouble.time, "sleep", waited.append)
     errors = [
@@ -77,8 +79,11 @@ def test_what_passes_is_tried_three_times_with_growing_waits(monkeypatch: pytest
             raise error
 
         with pytest.raises(type(error)):
-            patiently(action)
+            patiently(action, "a/b")
         assert (len(tries), waited) == (3, [2.0, 8.0]), error
+    first, second = capsys.readouterr().err.splitlines()[:2]
+    assert first == "a/b: HTTP 500; trying again in 2 s."
+    assert second == "a/b: HTTP 500; trying again in 8 s."
 
 
 @pytest.mark.parametrize(
@@ -98,7 +103,7 @@ def test_what_stays_is_raised_at_once(error: Exception, monkeypatch: pytest.Monk
         raise error
 
     with pytest.raises(type(error)):
-        patiently(action)
+        patiently(action, "a/b")
 
 
 def test_a_server_is_given_the_time_it_asks_for_but_not_forever(monkeypatch: pytest.MonkeyPatch):
@@ -111,7 +116,7 @@ def test_a_server_is_given_the_time_it_asks_for_but_not_forever(monkeypatch: pyt
             raise error
         return "at last"
 
-    assert patiently(action) == "at last"
+    assert patiently(action, "a/b") == "at last"
     assert waited == [30.0, trouble.LONGEST_WAIT]
 
 
