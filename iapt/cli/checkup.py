@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from iapt.cli.launchers import PLUGINS, needs
 from iapt.configuration.catalog import entry, names
 from iapt.errors import IaptError
 from iapt.files import cache_root
+
+if TYPE_CHECKING:
+    from iapt.data.hub import Hub
 
 LEAST_FREE_GIB = 5.0
 EXTRAS = {"judge": "openai", "bench": "peft"}  # extra -> the module that it brings
@@ -100,7 +103,6 @@ def _threads() -> Finding:
 
 
 def _backbone(config: Mapping[str, Any], network: bool) -> Iterator[Finding]:
-
     from iapt.backbone.config import BackboneConfig
     from iapt.backbone.device import device_named, memory_of
     from iapt.backbone.load import check_access, missing
@@ -140,19 +142,20 @@ def _backbone(config: Mapping[str, Any], network: bool) -> Iterator[Finding]:
 
 def _data(config: Mapping[str, Any]) -> Iterator[Finding]:
     from iapt.configuration.plugins import Plugins
-    from iapt.data.hub import verify
+    from iapt.data.hub import Hub, verify
     from iapt.entries import build_source, build_task
     from iapt.tasks.base import Fetching
     from iapt.tasks.row_task import RowTask
 
-    plugins = Plugins.find(config.get("plugins"))
+    hub, plugins = Hub(), Plugins.find(config.get("plugins"))
     try:
         task, source = build_task(config["task"], plugins), build_source(config["data"], plugins)
+        hub = source if isinstance(source, Hub) else hub
         if isinstance(source, Fetching) and isinstance(task, RowTask):
             for dataset, release in task.releases().items():
                 folder = source.path / dataset if hasattr(source, "path") else None
                 if not source.available(dataset):
-                    todo = f"iapt-data fetch task={task.name}, or the first run does"
+                    todo = f"{_fetching(task.name, hub)}, or the first run does"
                     yield Finding("data", "absent", f"{dataset}: not fetched", todo)
                 elif folder is not None and (faults := verify(folder, release)):
                     yield Finding(
@@ -167,15 +170,19 @@ def _data(config: Mapping[str, Any]) -> Iterator[Finding]:
             )
     except IaptError as error:
         yield Finding("data", "bad", str(error))
-    yield _released()
+    yield _released(hub)
 
 
-def _released() -> Finding:
+def _fetching(tasks: str, hub: "Hub") -> str:
+    """Return the command that fetches the data of tasks to where a run looks for them."""
+    place = "" if hub.path == type(hub)().path else f" out={hub.path}"
+    return f"iapt-data fetch task={tasks}{place}"
+
+
+def _released(hub: "Hub") -> Finding:
     """Say which of the released data sets are in the folder of data=hub."""
-    from iapt.data.hub import Hub
     from iapt.entries import build_row_task
 
-    hub = Hub()
     releases = {
         name for task in names("task") for name in build_row_task(entry("task", task)).releases()
     }
@@ -183,7 +190,7 @@ def _released() -> Finding:
     text = f"{len(there)} of {len(releases)} released data sets in {hub.path}"
     if len(there) == len(releases):
         return Finding("hub data", "good", text, "iapt-data verify checks their content")
-    return Finding("hub data", "absent", text, "iapt-data fetch task=all")
+    return Finding("hub data", "absent", text, _fetching("all", hub))
 
 
 def _folders(config: Mapping[str, Any]) -> Iterator[Finding]:

@@ -12,12 +12,13 @@ COMMAND = Command(
     name="iapt-doctor",
     usage="[key=value ...]",
     purpose="Show what this machine can do, and how to provide what is missing. With arguments of iapt-train, also "
-    "says whether that run could start here: iapt-doctor experiment=paper. Downloads and writes nothing.",
+    "says whether that run could start here: iapt-doctor experiment=paper. Without --network, it downloads and "
+    "writes nothing.",
     keys=OWN_ENTRIES,
     takes_others=True,
     flags={
         "--json": "print all of it as JSON",
-        "--network": "also ask the hub whether the backbone is accessible",
+        "--network": "also ask the hub whether the backbone is accessible; its list of files stays in the cache",
     },
     notes="Marks: ✓ present, - absent but optional, ✗ a problem. The exit code is 1 if there is a problem.",
 )

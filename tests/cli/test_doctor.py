@@ -70,7 +70,14 @@ def test_weights_that_do_not_fit_are_in_the_way(
 def test_data_that_is_not_fetched_is_said_with_what_to_do(capsys: pytest.CaptureFixture[str]):
     data = found(capsys, *TINY, "data=hub")["data"]
     assert data["state"] == "absent"
-    assert "iapt-data fetch task=sst2" in data["todo"]
+    assert data["todo"] == "iapt-data fetch task=sst2, or the first run does"
+
+
+def test_data_is_looked_for_and_fetched_where_the_run_looks(capsys: pytest.CaptureFixture[str]):
+    found_now = found(capsys, *TINY, "data=hub", "data.root=rows")
+    assert found_now["data"]["todo"] == "iapt-data fetch task=sst2 out=rows, or the first run does"
+    assert found_now["hub data"]["text"].endswith("in rows")
+    assert found_now["hub data"]["todo"] == "iapt-data fetch task=all out=rows"
 
 
 def test_a_folder_that_cannot_be_written_is_in_the_way(
