@@ -156,7 +156,7 @@ class Command:
                     raise ConfigError(f"{key}={text}: must be {error}.") from error
         if len(names) < self.at_least or (self.at_most is not None and len(names) > self.at_most):
             raise ConfigError(
-                f"{self.name}: got {len(names)} of {self.usage}; {self.name} --help explains."
+                f"{' '.join(names) or 'nothing'}: {self.name} takes {self.usage}; {self.name} --help explains."
             )
         defaults = {key.name: key.default for key in self.keys}
         return Words(

@@ -99,7 +99,7 @@ def test_it_changes_nothing(capsys: pytest.CaptureFixture[str]):
         (["elsewhere"], 1, "elsewhere: not the folder of a sweep"),
         (["out=elsewhere"], 2, "out=elsewhere: no sweep with a manifest in it"),
         (["--jsno"], 2, "no such flag"),
-        (["a", "b"], 2, "iapt-sweep check: got 2"),
+        (["a", "b"], 2, "a b: iapt-sweep check takes [FOLDER]"),
     ],
 )
 def test_a_wrong_word_is_named(

@@ -58,7 +58,7 @@ def test_a_wrong_word_is_named_with_what_is_allowed(word: str, wrong: str) -> No
 def test_a_key_given_twice_and_a_missing_name_are_errors() -> None:
     with pytest.raises(ConfigError, match="n: given twice"):
         COMMAND.parse(["red", "n=1", "n=2"])
-    with pytest.raises(ConfigError, match="got 0 of NAME"):
+    with pytest.raises(ConfigError, match="nothing: iapt-toy takes NAME"):
         COMMAND.parse(["n=1"])
 
 

@@ -72,7 +72,8 @@ def test_each_command_has_its_page(capsys):
         (["fetch"], "name the tasks, such as iapt-data fetch task=boolq"),
         (["fetch", "task=boolq", "seed=1"], "unknown key 'seed'; allowed are task, out"),
         (["fetch", "task=boollq"], "there is no such task"),
-        (["verify", "a", "b"], "got 2 of [FOLDER]"),
+        (["fetch", "boolq"], "boolq: iapt-data fetch takes task=TASK"),
+        (["verify", "a", "b"], "a b: iapt-data verify takes [FOLDER]"),
         (["verify", "root=a"], "unknown key 'root'"),
     ],
 )

@@ -266,7 +266,7 @@ def test_openai_itself_needs_a_key(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([RUN_A], "got 1 of RUN_A RUN_B"),
+        ([RUN_A], f"{RUN_A}: iapt-judge takes RUN_A RUN_B"),
         ([RUN_A, RUN_B, "swop=true"], "unknown key 'swop'.*Did you mean 'swap'"),
         ([RUN_A, RUN_B, "swap=maybe"], "swap=maybe: must be true or false"),
         ([RUN_A, RUN_B, "turns=second"], "turns=second: must be one of first, both"),

@@ -162,7 +162,7 @@ def test_a_broken_file_is_a_warning_on_stderr(
         (["table1", "row=x"], "Did you mean 'rows'?"),
         (["table1", "rows="], "rows=: no value"),
         (["table1", "out=a", "out=b"], "given twice"),
-        (["rows=."], "got 0 of NAME"),
+        (["rows=."], "nothing: iapt-table takes NAME"),
         (["table1", "rows=/no/such/folder"], "no such folder"),
         (["table8", "backbone=gpt2_large"], "backbone=gpt2_large does not work with table8"),
         (["table1", "summary", "scale=small"], "scale=small does not work with summary"),
@@ -248,7 +248,7 @@ def test_the_report_is_one_file(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["table1"], "got 1 of [key=value ...]"),
+        (["table1"], "table1: iapt-report takes [key=value ...]"),
         (["run=x"], "Did you mean 'runs'?"),
         (["samples=-1"], "must be a whole number >= 0"),
         (["runs=/no/such/folder"], "no such folder"),
