@@ -138,6 +138,7 @@ def _train(
         if isinstance(run.method, Measured):
             values |= {f"method/{name}": value for name, value in run.method.measurements().items()}
         logger.log(values, run.history.step)
+        bar.set_postfix_str(f"dev loss {point['loss']:.3f}")
         best = "  (best so far)" if run.history.best_step == run.history.step else ""
         bar.write(
             f"  step {run.history.step:>5}   dev loss {point['loss']:.4f}   "

@@ -1,6 +1,7 @@
 """The loop: when it evaluates, what it keeps, when it stops, and that a seed decides every bit."""
 
 import itertools
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -125,6 +126,16 @@ def test_the_seconds_of_steps_and_of_evaluations_are_counted_apart(
     monkeypatch.setattr(loop, "time", clock)  # a second for each thing that is timed
     history = trained(new_run(max_steps=5), tmp_path)
     assert (history.train_seconds, history.eval_seconds) == (5.0, 4.0)
+
+
+def test_a_bar_does_not_say_evaluating_once_that_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    trained(new_run(max_steps=2), tmp_path)
+    bars = [bar for bar in capsys.readouterr().err.split("\r") if bar.startswith("training")]
+    assert any("evaluating on dev ..." in bar for bar in bars)
+    assert "dev loss" in bars[-1]
 
 
 def test_training_lowers_the_loss(tmp_path: Path):
