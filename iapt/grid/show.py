@@ -77,9 +77,8 @@ def plan_text(
     lines = list(_lines(cells, states, rows, workload or Workloads(), measure))
     head = [counted(states), ""]
     table = tabulate(
-        [_columns(line) for line in lines],
-        HEAD,
-        tablefmt="simple",
+        [HEAD, *(_columns(line) for line in lines)],
+        tablefmt="plain",  # the narrowest: 80 columns for a small grid
         disable_numparse=True,
         colalign=["left", "left", *["right"] * (len(HEAD) - 2)],
     )

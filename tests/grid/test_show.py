@@ -36,6 +36,7 @@ def test_there_is_a_line_for_each_task_and_method_over_its_seeds():
     cells = planned(task="sst2,rte", method="lora,bitfit", seed="0,1")
     text = plan_text(cells, [DONE, *[""] * 7])
     assert text.startswith("8 cells: 1 done, 7 left.")
+    assert "\ntask  method  done  train  dev  test  steps  trained  cut" in text, "without padding"
     lines = [*columns(text, "sst2"), *columns(text, "rte")]
     assert [line[:3] for line in lines] == [
         ["sst2", "lora", "1/2"],
