@@ -47,4 +47,4 @@ def check(words: Words) -> None:
         print("\n".join([*described(states), counted(states)]))
     if not is_complete(states):
         left = sum(s.now.state != "finished" for s in states)
-        raise IncompleteError(f"{left} of {len(states)} runs are not finished.")
+        raise IncompleteError(f"not finished: {left} of {len(states)} runs.")

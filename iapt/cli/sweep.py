@@ -128,7 +128,7 @@ def _conclude(states: "Sequence[CellState]") -> None:
     left = sum(s.now.state != "finished" for s in states)
     if left:
         raise IncompleteError(
-            f"{left} runs are not finished; repeat the command to run only those."
+            f"not finished: {left} of {len(states)} runs; repeat the command to run only those."
         )
     print(
         "Tables: iapt-table summary (all settings), iapt-table table1 (the paper's setting only)."

@@ -61,7 +61,7 @@ def test_it_shows_what_is_not_finished_and_why(
     )
     assert f"  killed: {cells[2].plan.run_id}  (seed=2)\n    while decoding: process" in said.out
     assert "    DataError: no split\n    runs/" in said.out
-    assert "error: 5 of 7 runs are not finished." in said.err
+    assert "error: not finished: 5 of 7 runs." in said.err
 
 
 def test_json_has_every_cell(cells: list[Cell], capsys: pytest.CaptureFixture[str]):

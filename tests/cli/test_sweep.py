@@ -138,7 +138,7 @@ def test_a_grid_without_failures_that_is_not_finished_has_an_exit_code_of_its_ow
     with attempt(run_folder(0), wait=False) as other:
         other.begin(clear=False)
         assert main([*TINY, "seed=0"]) == 3
-    assert "1 runs are not finished" in capsys.readouterr().err
+    assert "not finished: 1 of " in capsys.readouterr().err
 
 
 def test_a_signal_ends_the_sweep_with_the_states_of_its_runs_and_its_own_exit_code(
