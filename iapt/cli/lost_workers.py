@@ -60,7 +60,7 @@ def _launch_on_joblib(manifest: "Manifest", launch: Launch) -> Any:
             again += lost
             left = [cell for cell, state in zip(left, states, strict=True) if state == "planned"]
             _warn(
-                f"{_name(error)}: {len(lost)} runs ended with it; they are repeated one at a time at the end."
+                f"{_name(error)}: runs that ended with it: {len(lost)}; they are repeated one at a time at the end."
             )
     for cell in again:
         try:
