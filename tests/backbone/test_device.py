@@ -1,10 +1,15 @@
-"""Memory that tensors on the CPU free stays with the process."""
+"""The device of a process, and memory that tensors on the CPU free, which stays with the process."""
 
 import platform
 import subprocess
 import sys
 
 import pytest
+import torch
+
+from iapt.backbone import processes
+from iapt.backbone.device import device_named
+from iapt.errors import ConfigError
 
 FAULTS = """
 import resource
@@ -31,3 +36,22 @@ def test_freed_memory_is_not_asked_for_again():
         return int(subprocess.check_output([sys.executable, "-c", code], text=True))
 
     assert 3 * second_time(kept=True) < second_time(kept=False)
+
+
+def test_each_process_of_a_machine_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(processes, "count", lambda: 4)  # on two machines
+    for name, value in {"RANK": "3", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    own = torch.device("cuda", 1)
+    assert device_named("auto") == device_named("cuda") == own
+    assert chosen == [own, own]
+    assert device_named("cpu") == torch.device("cpu")
+    with pytest.raises(ConfigError, match=r"device=cuda:0: one GPU, but the run has 4 processes"):
+        device_named("cuda:0")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    with pytest.raises(ConfigError, match=r"3 processes on a machine with 2 GPUs"):
+        device_named("cuda")
