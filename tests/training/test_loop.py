@@ -186,6 +186,23 @@ def test_evaluating_draws_nothing_from_the_random_state(tmp_path: Path):
     torch.manual_seed(0)
 
 
+def test_dropout_acts_in_steps_and_in_no_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = new_run(max_steps=3, eval_every=1)
+    modes: list[tuple[bool, ...]] = []
+    response = step.response
+
+    def watched(*arguments: Any) -> Any:
+        learns = torch.is_grad_enabled()
+        modes.append((learns, run.method.training, run.backbone.model.training))
+        return response(*arguments)
+
+    monkeypatch.setattr(step, "response", watched)
+    trained(run, tmp_path)
+    assert set(modes) == {(True, True, True), (False, False, False)}
+
+
 def test_an_evaluation_that_is_stopped_makes_no_further_pass_and_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ):
