@@ -1,0 +1,106 @@
+"""What a run's settings reach: the backbone, the method's start, decoding."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from iapt import run as run_module
+from iapt.methods.iapt import IAPT
+from iapt.run import run
+from tests.composed import composed
+from tests.tiny_runs import SIX_STEPS
+
+
+class Stopped(Exception):
+    """Ends a run at the place that a test looks at."""
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def settings(*overrides: str) -> dict[str, Any]:
+    return composed(*SIX_STEPS, *overrides)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_gradient_checkpointing_reaches_the_backbone(asked: bool, monkeypatch: pytest.MonkeyPatch):
+    seen: list[bool] = []
+
+    def stop(training: Any, *_: Any) -> None:
+        seen.append(training.backbone.checkpointing)
+        raise Stopped
+
+    monkeypatch.setattr(run_module, "train", stop)
+    with pytest.raises(Stopped):
+        run(settings("method=lora", f"hparams.gradient_checkpointing={asked}"))
+    assert seen == [asked]
+
+
+def test_a_method_that_starts_from_the_backbone_does_so_before_it_is_attached(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    events: list[Any] = []
+
+    def started(self: IAPT, backbone: Any, encode: Any) -> None:
+        events.append(("start", any(backbone._prompts), encode("a")))
+
+    def attached(self: IAPT, backbone: Any) -> None:
+        events.append("attach")
+        raise Stopped
+
+    monkeypatch.setattr(IAPT, "start", started)
+    monkeypatch.setattr(IAPT, "attach", attached)
+    with pytest.raises(Stopped):
+        run(settings("method=iapt"))
+    (_, occupied, tokens), attach = events
+    assert not occupied
+    assert len(tokens) == 2, "BOS and one byte"
+    assert attach == "attach"
+
+
+def test_a_run_that_goes_on_after_its_training_decodes_without_dropout(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    methods: list[Any] = []
+    modes: list[bool] = []
+    evaluate, save = run_module.evaluate, run_module.save_adapter
+
+    def saved(folder: Path, method: Any, config: Any) -> None:
+        methods.append(method)
+        save(folder, method, config)
+
+    def fails_once(*arguments: Any, **named: Any) -> Any:
+        modes.append(methods[-1].training)
+        if len(modes) == 1:
+            raise Stopped
+        return evaluate(*arguments, **named)
+
+    monkeypatch.setattr(run_module, "save_adapter", saved)
+    monkeypatch.setattr(run_module, "evaluate", fails_once)
+    with pytest.raises(Stopped):
+        run(settings("method=lora"))
+    first, trained = methods[0], run(settings("method=lora"))
+    assert trained is not None
+    assert trained.steps == 6
+    for a, b in zip(first.parameters(), methods[1].parameters(), strict=True):
+        assert torch.equal(a, b), "it was not trained again"
+    assert modes == [False, False]
+
+
+def test_beams_and_the_budget_of_decoding_are_the_settings(monkeypatch: pytest.MonkeyPatch):
+    seen: list[dict[str, Any]] = []
+
+    def stop(*_: Any, **named: Any) -> None:
+        seen.append(named)
+        raise Stopped
+
+    monkeypatch.setattr(run_module, "evaluate", stop)
+    monkeypatch.setattr(run_module, "train", lambda *_: None)
+    decoding = ("hparams.num_beams=2", "hparams.eval_batch_tokens=777", "hparams.batch_tokens=555")
+    with pytest.raises(Stopped):
+        run(settings("method=lora", *decoding))
+    assert seen == [{"num_beams": 2, "batch_tokens": 777}]
