@@ -7,7 +7,15 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from iapt.inference.efficiency import Spread, Timing, measure_in_turn, reading_seconds, timed
+from iapt.inference import efficiency
+from iapt.inference.efficiency import (
+    Spread,
+    Timing,
+    measure_in_turn,
+    peak_with_weights,
+    reading_seconds,
+    timed,
+)
 from tests.tiny import new_backbone
 
 CPU = torch.device("cpu")
@@ -42,8 +50,7 @@ def test_speed_is_new_tokens_by_the_median_second():
     assert timing.whole.median == 2.0
     assert timing.tokens_per_second == 16.0
     assert timing.step.values == pytest.approx((0.5 / 31, 0.1, 0.05))
-    low, high = timing.whole.ends
-    assert 1.0 <= low <= 2.0 <= high <= 4.0
+    assert Spread(tuple(map(float, range(1, 22)))).ends == (2.0, 20.0), "5 and 95 % of 1 to 21"
     assert Spread((3.0,)).ends == (3.0, 3.0)
 
 
@@ -59,6 +66,12 @@ def test_what_a_step_reads_is_every_matrix_but_an_embedding_of_its_own():
     assert seconds > 0
     model.lm_head.weight = model.get_input_embeddings().weight  # tied: the table is the head
     assert reading_seconds(model, repeats=1)[1] == read
+
+
+def test_a_read_takes_as_long_as_the_best_of_its_repeats(monkeypatch: pytest.MonkeyPatch):
+    clock = iter((3.0, 1.0, 2.0))
+    monkeypatch.setattr(efficiency, "timed", lambda *_: (next(clock), 0.0))
+    assert reading_seconds(new_backbone("llama").model, repeats=3)[0] == 1.0
 
 
 class Gpu:
@@ -108,6 +121,14 @@ def test_the_largest_memory_of_all_repeats_is_each_ones_own(gpu: Gpu):
     found = measure_in_turn(contenders, torch.device("cuda", 0), repeats=2, warmup=0, tokens=0)
     assert {name: t.peak_mib for name, t in found.items()} == {"a": 4.0, "b": 5.0}
     assert found["a"].tokens == 0
+
+
+def test_the_memory_of_a_call_is_what_it_adds_beside_the_weights(gpu: Gpu):
+    gpu.held = iter((7 * 2**20, 10 * 2**20))
+    device = torch.device("cuda", 0)
+    weights = torch.nn.Linear(512, 512, bias=False)  # 1 MiB
+    assert peak_with_weights(lambda: 2.5, weights, device) == (2.5, 4.0)
+    assert gpu.calls == [("reset", device), ("peak", device), ("peak", device)]
 
 
 def test_seconds_are_those_between_start_and_end(monkeypatch: pytest.MonkeyPatch):

@@ -4,14 +4,17 @@ import random
 from typing import Any
 
 import pytest
+import torch
 
 from iapt.data.encode import Batch
+from iapt.inference import contest as contest_module
 from iapt.inference import learners as module
 from iapt.inference.contest import Contest
 from iapt.inference.learners import PEER_GROUPED, PEER_RANDOM, learners, peers, same_losses
 from iapt.methods.ia3 import IA3
 from iapt.methods.iapt import IAPT
 from iapt.methods.lora import LoRA
+from iapt.methods.ssp import SSP
 from iapt.training import state
 from iapt.training.hparams import HParams
 from tests.tiny import data, new_backbone
@@ -38,6 +41,31 @@ def test_steps_of_the_weights_and_of_theta_are_timed_apart(monkeypatch: pytest.M
     steps.clear()
     assert found["iapt, Θ step"].seconds() > 0
     assert steps == ["arch_step"] * 2
+
+
+def test_a_method_that_searches_is_timed_after_its_search_and_after_a_pass_on_two_short_rows(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    backbone = new_backbone("llama")
+    made: list[SSP] = []
+    passes: list[int] = []
+    response = module.response
+
+    def make() -> SSP:
+        made.append(SSP(backbone.dims))
+        return made[-1]
+
+    def counted(backbone: Any, batch: Batch, *rest: Any) -> Any:
+        passes.append(int(batch.attention_mask.sum()))
+        return response(backbone, batch, *rest)
+
+    monkeypatch.setattr(module, "response", counted)
+    rows = data(lengths=LENGTHS)
+    found = learners(backbone, {"ssp": (make, HParams("x"))}, rows, batch_size=4)
+    assert list(found) == ["ssp"]
+    assert found["ssp"].seconds() > 0
+    assert made[-1].search is None
+    assert passes == [sum(sorted(rows.sizes)[:2])]
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -68,18 +96,39 @@ def test_the_loss_is_the_one_of_peft_with_the_same_parameters():
         assert abs(ours - theirs) < 1e-5
 
 
-def test_ratios_are_those_of_the_same_turn_and_to_the_peer_of_the_dtype():
-    backbone = new_backbone("llama")
-    contest = Contest(
-        {"float32": backbone}, {"lora": (lambda: LoRA(backbone.dims), HParams("x"))}, data(), 2
-    )
-    turns = {"lora": [1.0, 2.0], PEER_RANDOM: [4.0, 6.0], PEER_GROUPED: [2.0, 2.0]}
-    assert [name for name, _ in contest.learners] == list(turns)
-    for (name, _), seconds in contest._seconds.items():
-        seconds += turns[name]
-    contest._peaks |= {key: 10.0 if key[0] == "lora" else 40.0 for key in contest.learners}
-    contest.rates["float32"] = contest._operations["lora", "float32"] / 3
-    row = contest.rows()[0]
+def test_ratios_are_those_of_the_same_turn_and_to_the_peer_of_the_dtype(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    backbones = {
+        "float32": new_backbone("llama"),
+        "bfloat16": new_backbone("llama", dtype=torch.bfloat16),
+    }
+    monkeypatch.setattr(contest_module, "peak_rate", lambda _: 1.0)
+    compared: list[Any] = []
+    monkeypatch.setattr(contest_module, "same_losses", lambda b, *_: compared.append(b))
+    dims = backbones["float32"].dims
+    contest = Contest(backbones, {"lora": (lambda: LoRA(dims), HParams("x"))}, data(), 2)
+    assert compared == [backbones["float32"]]
+    turns = {
+        ("lora", "float32"): [1.0, 2.0],
+        (PEER_RANDOM, "float32"): [4.0, 6.0],
+        (PEER_GROUPED, "float32"): [2.0, 2.0],
+        ("lora", "bfloat16"): [1.0, 1.0],
+        (PEER_GROUPED, "bfloat16"): [7.0, 7.0],
+    }
+    assert list(contest.learners) == list(turns)
+    for turn in range(2):  # the second takes less memory
+        for key, seconds in turns.items():
+            peak = (10.0 if key[0] == "lora" else 40.0) / (1 + turn)
+            monkeypatch.setattr(
+                contest_module, "peak_with_weights", lambda *_, m=(seconds[turn], peak): m
+            )
+            contest.measure(key)
+    for dtype, share in (("float32", 3), ("bfloat16", 4)):
+        contest.rates[dtype] = contest._operations["lora", dtype] / share
+    row, *_, other, _ = contest.rows()
     assert (row["speed_to_usual"], row["speed_to_grouped"]) == (3.5, 1.5)
     assert (row["memory_to_usual"], row["share_of_peak"]) == (0.25, 2.0)
     assert row["examples_per_second"] == 4 / 1.5
+    assert (other["speed_to_usual"], other["speed_to_grouped"]) == (5.0, 7.0)
+    assert (other["memory_to_grouped"], other["share_of_peak"]) == (0.25, 4.0)

@@ -1,11 +1,15 @@
 """How many matrix products a training step has: what is counted, beside the formula."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
+import pytest
 import torch
 from torch.nn import functional as F
 
+from iapt.backbone.dims import FAMILIES
+from iapt.inference import products as module
 from iapt.inference.products import peak_rate, products_of, products_of_rows
 from iapt.methods.iapt import IAPT
 from iapt.methods.lora import LoRA
@@ -59,6 +63,15 @@ def test_a_few_rows_tell_what_all_need_for_a_generator_of_soft_tokens_too():
     assert found == sum(products_of(lambda i=i: run([i])) for i in range(len(rows.examples)))
 
 
-def test_a_peak_rate_is_measured_on_every_family():
-    for family in ("llama", "gpt2", "gpt_neox"):
-        assert peak_rate(new_backbone(family), repeats=1) > 0
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_peak_rate_is_of_the_best_size_and_the_best_repeat(
+    family: str, monkeypatch: pytest.MonkeyPatch
+):
+    backbone = new_backbone(family)
+    clock = itertools.cycle((3.0, 1.0))
+    monkeypatch.setattr(module, "timed", lambda *_: (next(clock), 0.0))
+    linears = backbone.dims.linears
+    weights = sum(a * b for a, b in map(backbone.dims.in_out, linears))
+    # A second for each of two products of every map, whatever their size: 2 operations per weight and token.
+    expected = 2 * 2 * max(module.TOKENS) * weights / (2 * len(linears))
+    assert peak_rate(backbone, repeats=2) == pytest.approx(expected)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from iapt.errors import ConfigError
+from iapt.inference import serving as module
 from iapt.inference.serving import PEER_MIXED, PeftMixture, Pool, check_room, drawn, serving
 from iapt.methods.lora import LoRA
 from tests.tiny import EOS, PAD, new_backbone
@@ -64,8 +65,27 @@ def test_peft_serves_each_row_by_its_adapter_and_leaves_the_backbone_alone():
 def test_a_pool_has_a_tenant_for_each_number_and_runs_the_rows_that_it_is_given():
     backbone = new_backbone("llama")
     pool = Pool(backbone, lambda: LoRA(backbone.dims), 3)
+    assert not any(seat.method.training for seat in pool.shared._seats.values())
     assert pool.bytes_per_tenant == 4 * sum(p.numel() for p in LoRA(backbone.dims).parameters())
     served = []
     with pool.serving([2, 0], lambda engine, new: served.append((engine._rows.owners, new))) as run:
         run(5)
     assert served == [([2, 0], 5)]
+
+
+def test_ours_write_exactly_the_tokens_asked_for(monkeypatch):
+    backbone = new_backbone("llama")
+    pool = Pool(backbone, lambda: LoRA(backbone.dims), 2)
+    written = []
+    monkeypatch.setattr(
+        module,
+        "decode_batch",
+        lambda engine, *_, **asked: written.append(
+            (engine, asked["num_beams"], asked["max_new_tokens"], asked["min_new_tokens"])
+        ),
+    )
+    ids = torch.randint(3, 60, (2, 6))
+    for contender in serving(backbone, {"lora": pool}, None, [1, 0], ids, EOS, PAD).values():
+        with contender() as run:
+            run(5)
+    assert written == [(backbone, 1, 5, 5), (pool.shared, 1, 5, 5)]
