@@ -85,6 +85,15 @@ def test_an_edited_module_and_another_of_the_same_name_are_read_anew(tmp_path: P
     assert Plugins.find(str(other)).load("toy_plugin").VALUE == 3
 
 
+def test_an_edited_part_of_a_package_is_read_anew(tmp_path: Path):
+    package = tmp_path / "toy_package"
+    for value in (1, 2):
+        module(package, "", "__init__")
+        module(package, f"VALUE = {value}\n", "part")
+        loaded = Plugins.find(str(package)).load("toy_package.part")
+        assert value == loaded.VALUE
+
+
 def test_no_plugin_stands_in_front_of_another_module(tmp_path: Path):
     file = module(tmp_path, "", "json")
     with pytest.raises(

@@ -60,7 +60,9 @@ def test_fields_that_are_both_long_are_cut_to_one_length():
     assert text_of(cut_to(len(whole) - 8, {"p": "abcdefghij", "q": "0123456789"})) == (
         "<abchij? 012789!>"
     )
-    assert text_of(cut_to(len(whole) - 15, {"p": "abcdefghij", "q": "0123456789"})) == "<aj? 09!>"
+    short = cut_to(len(whole) - 15, {"p": "abcdefghij", "q": "0123456789"})
+    assert text_of(short) == "<aj? 09!>"
+    assert short.truncated == len(whole) - len(short) == 16, "one more than asked, and counted"
 
 
 def test_a_field_that_stands_twice_is_cut_in_both_places():

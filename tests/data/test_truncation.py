@@ -98,3 +98,5 @@ def test_every_split_counts_and_a_prompt_to_answer_needs_room_for_the_longest_an
 def test_a_length_that_the_backbone_does_not_have_is_not_advised():
     with pytest.raises(ConfigError, match=r"From 20 on .*: the backbone reads at most 19; choose"):
         check_most_fit({"train": lengths(20, at=10)}, 10, 4, 19)
+    with pytest.raises(ConfigError, match=r"From 20 on .*: give at least hparams.max_length=20\.$"):
+        check_most_fit({"train": lengths(20, at=10)}, 10, 4, 20)

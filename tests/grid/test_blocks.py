@@ -90,5 +90,6 @@ def test_a_grid_has_some_cells_and_no_more_than_a_sweep_can_plan():
     many = {key: [f"{key}={i}" for i in range(101)] for key in ("seed", "hparams.max_steps")}
     with pytest.raises(ConfigError, match=r"seed x hparams.max_steps: .* at most 10,000 cells"):
         combinations(many)
+    assert len(combinations({key: some[:100] for key, some in many.items()})) == 10_000
     with pytest.raises(ConfigError, match="nothing to run"):
         words({"method": ["bitfit"], "rank": ["2"]})

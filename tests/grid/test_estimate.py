@@ -97,6 +97,28 @@ def test_the_formula_counts_operations_and_bytes():
     assert needs.checkpoint_mib == pytest.approx(16 * plan.trainable / 2**20)
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("rows", [1, 4000])
+def test_memory_is_that_of_training_or_of_decoding_whichever_is_more(
+    rows: int, checkpointing: bool
+):
+    plan = planned("method=lora")
+    numbers = {"gradient_checkpointing": checkpointing, "eval_batch_tokens": 2**16}
+    plan = replace(plan, hparams=replace(plan.hparams, **numbers))
+    dims, work = plan.backbone.dims, replace(WORK, sizes=WORK.sizes | {"test": rows})
+    needs = estimate(plan, work)
+    blocks = 1 if checkpointing else dims.num_layers
+    trained = 8 * 50 * 4 * blocks * (6 * dims.hidden_size + 3 * dims.ffn_size)
+    columns = min(plan.hparams.eval_batch_tokens, rows * (50 + 3 * plan.task.max_new_tokens))
+    cached = columns * dims.num_layers * 2 * dims.num_kv_heads * dims.head_dim * 4
+    assert (trained > cached) == (rows == 1)
+    fixed = (8 * dims.num_weights + 16 * plan.trainable) / 2**20 + module.PROCESS_MIB
+    assert needs.memory_mib - fixed == pytest.approx(max(trained, cached) / 2**20)
+    # With checkpointing every block is computed once more.
+    tokens = 50 * ((4 + 2 * checkpointing) * 100 * 8 + 2 * (6 * 20 + rows)) + 2 * rows * 3 * 4
+    assert needs.seconds == pytest.approx(dims.num_weights * tokens / 0.5e12)
+
+
 def test_quantised_weights_take_less_memory_and_are_packed_no_second_time():
     plan = planned("method=lora")
     backbone = replace(plan.backbone, quantization="int8")

@@ -123,6 +123,12 @@ def test_other_result_is_wrong(text: str) -> None:
     assert (result.correct, result.reason.split(":")[0]) == (False, "wrong")
 
 
+def test_every_row_of_a_table_counts_up_to_the_last() -> None:
+    result = execution_match('SELECT "Player" FROM "table" LIMIT 3', query(0, 0), TABLE)
+
+    assert result.reason.startswith("wrong: 3 rows for 4")
+
+
 def test_text_condition_is_compared_in_lower_case_and_as_text() -> None:
     gold = query(0, 0, (3, 0, "2"))  # "2", and not "2.0"
 

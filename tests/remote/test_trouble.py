@@ -37,6 +37,7 @@ def raised(error: Exception, link: str | None = None) -> str:
         (json.JSONDecodeError("Expecting value", "{", 1), "JSONDecodeError: Expecting value"),
         (json.JSONDecodeError("no", "<html>", 0), "a web page came instead of the hub's answer"),
         (OSError("see https://me:pass@host/ hf_abcdefghijk"), "see https://***host/ ***."),
+        (OSError("sent Authorization: Bearer a.b-c"), "sent Authorization: Bearer ***."),
     ],
 )
 def test_any_error_becomes_one_line(error: Exception, message: str):
@@ -121,6 +122,7 @@ def test_a_server_is_given_the_time_it_asks_for_but_not_forever(monkeypatch: pyt
 
 
 def test_an_error_within_another_is_found(tmp_path: Path):
-    outer = RuntimeError("could not load")
-    outer.__cause__ = answer(429)
-    assert "slow down (HTTP 429)" in raised(outer)
+    for place in ("__cause__", "__context__"):
+        outer = RuntimeError("could not load")
+        setattr(outer, place, answer(429))
+        assert "slow down (HTTP 429)" in raised(outer)

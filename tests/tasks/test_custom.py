@@ -6,7 +6,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from iapt.data.source import Sample
+from iapt.data.source import Folder, Sample
 from iapt.data.template import render
 from iapt.errors import ConfigError, DataError
 from iapt.tasks.custom import Custom
@@ -74,6 +74,25 @@ def test_each_metric_is_chosen_by_name(metric, output, value, folder):
     scores = task.score([task.parse(output, example)], [example])
     assert scores.value == pytest.approx(value)
     assert scores.metric == metric
+
+
+def test_of_several_answers_the_nearest_decides_the_rouge_l(folder):
+    task = make(folder, "rouge-l", "towns")
+    example = task.examples("test", Sample())[1]
+    assert [task.score([text], [example]).value for text in ("Town 1", "x", "y")] == [100, 100, 0]
+
+
+def test_rows_of_another_data_set_than_the_tasks_name_are_found_by_it(folder):
+    task = Custom(
+        name="capitals",
+        dataset=folder.name,
+        template="Country: {country}",
+        response="capital",
+        metric="exact-match",
+        split={"rule": "hold_out", "rows": 5, "test": "test"},
+        max_new_tokens=8,
+    )
+    assert len(task.examples("test", Folder(folder.parent))) == 4
 
 
 def test_a_list_of_answers_counts_each_and_teaches_the_first(folder):

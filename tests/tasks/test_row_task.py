@@ -70,12 +70,12 @@ def test_sizes_are_asserted_for_fetched_data_and_only_reported_for_a_folder():
     rows = {"train": labelled(4), "validation": labelled(5)}
     task = make(release={"kind": "hub"})
     assert len(task.examples("dev", Rows(**rows))) == 2
-    source = Released(**rows)
-    with pytest.raises(
-        DataError, match="tiny/validation from 'rows' has 5 rows, the release has 6"
-    ):
-        task.examples("dev", source)
-    assert source.release == {"kind": "hub"}
+    for wrong in (5, 7):
+        source = Released(train=labelled(4), validation=labelled(wrong))
+        said = f"tiny/validation from 'rows' has {wrong} rows, the release has 6"
+        with pytest.raises(DataError, match=said):
+            task.examples("dev", source)
+        assert source.release == {"kind": "hub"}
     report = task.split_report(Rows(**rows))
     assert report["dev"] == {
         "from": "validation",
