@@ -199,6 +199,17 @@ def test_the_budget_is_cubic_between_warm_up_and_final_phase():
     assert [b[t] for t in range(1, 1001)] == sorted(b.values(), reverse=True)
 
 
+@pytest.mark.parametrize(("total", "gap"), [(400, 1), (20_000, 40), (90_000, 100)])
+def test_ranks_are_allotted_five_hundred_times_or_every_hundred_steps(total, gap, monkeypatch):
+    method = AdaLoRA(tiny_dims("llama"), warmup=0.1, final=0.5)
+    steps = []
+    first, stop = method.phases(total)
+    for step in (*range(first + 1, first + 151), stop):
+        monkeypatch.setattr(method, "_allocate", lambda _, step=step: steps.append(step))
+        method.on_step_end(Progress(step, total))
+    assert steps == [s for s in range(first + 1, first + 151) if s % gap == 0] + [stop]
+
+
 def test_the_penalty_is_the_mean_distance_from_orthonormal():
     method = AdaLoRA(tiny_dims("llama"), init_rank=4, target_rank=2, orthogonality=0.3)
     grams = []

@@ -174,6 +174,27 @@ def test_pooling_weights_lie_on_the_instruction_alone():
         assert torch.allclose(A.sum(1), torch.ones(3, 3))
 
 
+def test_pooling_weights_are_computed_in_float32_whatever_the_stream():
+    h, mask = torch.randn(2, 50, 8, dtype=torch.bfloat16), torch.ones(2, 50, dtype=torch.bool)
+    A = AttentionPooler(4, 3, 1.0)(h, mask, torch.randn(8, 4))
+    assert A.dtype == torch.float32
+    assert torch.allclose(A.sum(1), torch.ones(2, 3))
+
+
+def test_what_is_shown_is_named_by_the_blocks_that_it_belongs_to():
+    backbone = shared_backbone("llama")  # of five blocks
+    backbone.detach()
+    method = IAPT(backbone.dims, bottleneck_dim=8, first_block=2, share_every=2).eval()
+    (functions,) = method.functions()
+    assert [curve.name for curve in functions.curves] == ["blocks 2-3", "blocks 4-4"]
+    method.attach(backbone)
+    with torch.no_grad():
+        views = method.attention(lambda: backbone.prefill(torch.arange(5, 11)[None]))
+    backbone.detach()
+    assert list(views) == ["all blocks, mean", "block 2", "block 3", "block 4"]
+    assert all(abs(float(weights.sum()) - 1) < 1e-5 for weights in views.values())
+
+
 def test_segment_means_are_torchs_adaptive_average():
     h = torch.randn(1, 7, 4)
     A = MeanPooler(3, True)(h, torch.ones(1, 7, dtype=torch.bool), torch.empty(0))
