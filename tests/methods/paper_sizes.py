@@ -1,6 +1,5 @@
 """The paper's backbone as sizes alone, and a method's counts on it: no weights are made."""
 
-import inspect
 from typing import Any
 
 import torch
@@ -42,10 +41,3 @@ def counted(name: str, **changes: Any) -> int:
     """The size formula of a method's file on LLaMA-2 7B."""
     entry = yaml.safe_load((CONFIG_DIR / "method" / f"{name}.yaml").read_text()) | changes
     return SizeFormula(entry["size"], llama2_7b(), entry).value()
-
-
-def defaults_differ(name: str, method: type[Method]) -> list[str]:
-    """Constructor arguments whose default is not what the method's file says."""
-    entry = yaml.safe_load((CONFIG_DIR / "method" / f"{name}.yaml").read_text())
-    arguments = inspect.signature(method).parameters
-    return [a for a, p in arguments.items() if a != "dims" and p.default != entry.get(a, p.default)]

@@ -10,9 +10,10 @@ from torch.nn import functional as F
 from iapt.errors import ConfigError
 from iapt.methods.adalora import AdaLoRA
 from iapt.methods.base import Progress
+from iapt.methods.svd_low_rank import SVDLowRank
 from tests.methods import by_hand
 from tests.methods.other_backbones import trained_on
-from tests.methods.paper_sizes import active, counted, defaults_differ, preset, served, trained
+from tests.methods.paper_sizes import active, counted, preset, served, trained
 from tests.methods.refused import assert_refused
 from tests.methods.short_runs import STEPS, assert_same_after_a_kill, short_run
 from tests.saved import load_adapter, save_adapter
@@ -38,6 +39,8 @@ def test_the_update_is_p_lambda_q_with_the_initial_rank_in_the_denominator():
     backbone = shared_backbone("llama")
     method = by_hand.disturbed(small(backbone.dims))
 
+    assert method.deltas()[0].scaling == 16 / (4 + 1e-5)  # as in peft, to the bit
+
     def update(delta):
         P, lam, Q = delta.lora_A.T, delta.lora_E[:, 0], delta.lora_B.T
         return lambda x, y: y + 16 / (4 + 1e-5) * ((x @ P) * lam) @ Q
@@ -48,6 +51,15 @@ def test_the_update_is_p_lambda_q_with_the_initial_rank_in_the_denominator():
     ]
     expected = by_hand.logits(backbone, hooks)
     torch.testing.assert_close(by_hand.own_logits(backbone, method), expected, atol=1e-5, rtol=0)
+
+
+def test_dropout_acts_in_training_only():
+    delta = SVDLowRank(8, 8, 4, 16.0, dropout=0.5)
+    torch.nn.init.ones_(delta.lora_E)
+    x, y = torch.ones(1, 3, 8), torch.zeros(1, 3, 8)
+    assert not torch.equal(delta(x, y), delta(x, y))
+    delta.eval()
+    torch.testing.assert_close(delta(x, y), x @ delta.change_of_weight())
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks for it
@@ -202,12 +214,18 @@ def test_the_budget_is_cubic_between_warm_up_and_final_phase():
 @pytest.mark.parametrize(("total", "gap"), [(400, 1), (20_000, 40), (90_000, 100)])
 def test_ranks_are_allotted_five_hundred_times_or_every_hundred_steps(total, gap, monkeypatch):
     method = AdaLoRA(tiny_dims("llama"), warmup=0.1, final=0.5)
-    steps = []
+    steps, smoothed = [], []
     first, stop = method.phases(total)
     for step in (*range(first + 1, first + 151), stop):
         monkeypatch.setattr(method, "_allocate", lambda _, step=step: steps.append(step))
+        monkeypatch.setattr(
+            SVDLowRank, "smooth_importance", lambda *_, step=step: smoothed.append(step)
+        )
         method.on_step_end(Progress(step, total))
     assert steps == [s for s in range(first + 1, first + 151) if s % gap == 0] + [stop]
+    assert max(smoothed) == first + 150, (
+        "the last masking goes by the importance of the step before"
+    )
 
 
 def test_the_penalty_is_the_mean_distance_from_orthonormal():
@@ -303,7 +321,6 @@ def test_counts_are_the_papers():
     assert counted("adalora") == 9_994_240
     assert trained_on("gpt2_large", "adalora") == 36 * 8 * (1280 * 6 + 5120 * 2 + 1280 * 2 + 4)
     assert trained_on("pythia_1b4", "adalora") == 24 * 8 * (2048 * 6 + 8192 * 2 + 2048 * 2 + 4)
-    assert defaults_differ("adalora", AdaLoRA) == []
 
 
 def test_bad_numbers_are_named():

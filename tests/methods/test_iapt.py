@@ -1,5 +1,6 @@
 """IAPT against its own text: soft tokens concatenated, run through the block, thrown away."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -221,6 +222,8 @@ def test_fixed_activations_by_half_and_no_bilevel_training(activation: Any, kind
     method = IAPT(tiny_dims("llama"), activation=activation)
     assert [type(a) for a in method.activations] == kinds
     assert method.arch_parameters() == []
+    four = IAPT(replace(tiny_dims("llama"), num_layers=4), activation=activation)
+    assert [type(a) for a in four.activations] == [kinds[0]] * 2 + [kinds[-1]] * 2
 
 
 @pytest.mark.parametrize(("query_std", "std"), [(None, 0.02), (0.5, 0.5)])

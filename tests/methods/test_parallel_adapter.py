@@ -8,7 +8,7 @@ from iapt.errors import ConfigError
 from iapt.methods.parallel_adapter import ParallelAdapter
 from tests.methods import by_hand
 from tests.methods.other_backbones import trained_on
-from tests.methods.paper_sizes import active, counted, defaults_differ, preset, served, trained
+from tests.methods.paper_sizes import active, counted, preset, served, trained
 from tests.methods.refused import assert_refused
 from tests.tiny import shared_backbone, tiny_dims
 
@@ -57,7 +57,6 @@ def test_counts_are_the_papers():
     assert trained(preset("parallel_adapter", bias=True)) == 9_437_184 + 32 * (36 + 4096)
     assert trained_on("gpt2_large", "parallel_adapter") == 36 * 2 * 1280 * 36
     assert trained_on("pythia_1b4", "parallel_adapter") == 24 * 2 * 2048 * 36
-    assert defaults_differ("parallel_adapter", ParallelAdapter) == []
 
 
 def test_bad_numbers_are_named():
