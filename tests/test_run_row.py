@@ -1,5 +1,8 @@
 """The row that a run writes: every number in its own place."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
@@ -7,6 +10,7 @@ from iapt import run_row
 from iapt.backbone.load import load_backbone
 from iapt.data.encode import Encoded
 from iapt.evaluation import Evaluation, Prompts
+from iapt.plan import OUTSIDE
 from iapt.planning import make_plan
 from iapt.provenance import device_name
 from iapt.results.row import Row
@@ -16,13 +20,15 @@ from iapt.training.state import History
 from tests.test_run import settings
 
 
-def row_by_hand(history: History) -> Row:
+def row_by_hand(history: History, **backbone: Any) -> Row:
     """The row of a run that never ran, with numbers that differ from each other."""
     plan = make_plan(settings("method=lora"))
     loaded = load_backbone(plan.backbone, plan.device)
+    plan = replace(plan, trainable=1234, backbone=replace(plan.backbone, dtype="auto", **backbone))
     cut = {"train": [0, 1, 9], "dev": [0, 0], "test": [5]}
     encoded = {split: [Encoded((1,), (2,), n) for n in some] for split, some in cut.items()}
     examples = plan.examples()
+    examples["dev"] = [Example(str(i), {}, answer, ()) for i, answer in enumerate("abbb")]
     prompts = Prompts(examples, encoded, {"train": examples["train"][:2], "dev": []})  # type: ignore[arg-type]
     further = [Encoded((1,), (2,), n) for n in (3, 0, 4)]
     evaluation = Evaluation(
@@ -84,6 +90,9 @@ def test_every_number_of_a_run_stands_in_its_own_place_in_the_row():
     assert (row.search.steps, row.search.seconds) == (5, 1.5)
     assert row.created.utcoffset() is not None, "a time that says its zone"
     assert (row.backbone.name, row.backbone.attn) == ("tiny_llama", "sdpa")
+    assert row.backbone.dtype == "float32", "not the configuration's auto"
+    assert row.params.trained_at_first == 1234 != row.params.trained
+    assert row.dev.majority_accuracy == 75.0
     assert row.device == f"cpu ({torch.get_num_threads()} threads)"
 
 
@@ -93,7 +102,13 @@ def test_the_row_keeps_what_a_run_is_called_and_the_hashes_apart():
     hashes = (plan.config_hash, plan.cell_hash, plan.setting_hash)
     assert (row.config_hash, row.cell_hash, row.setting_hash) == hashes
     assert row.data.fingerprint == plan.task.fingerprint(plan.source)
+    assert plan.config.keys() - row.config.keys() == {*OUTSIDE}
     assert row.seconds.per_step == row.tokens_per_second == 0, "nothing was divided by no step"
+
+
+def test_the_library_that_quantises_is_among_the_versions(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(run_row, "versions", lambda *more: dict.fromkeys(more, "1.0"))
+    assert row_by_hand(History(), quantization="nf4").versions == {"bitsandbytes": "1.0"}
 
 
 def test_the_majority_is_the_share_of_the_commonest_response():

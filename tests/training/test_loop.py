@@ -148,12 +148,18 @@ def test_training_lowers_the_loss(tmp_path: Path):
 def test_hooks_are_called_around_every_step(tmp_path: Path):
     run = new_run(max_steps=3)
     calls: list[Any] = []
+    before: list[Any] = []
+
+    def started(progress: Any) -> None:
+        before.append(bits(run.method))
+        calls.append(("start", progress.step))
 
     def ended(progress: Any) -> None:
         graded = all(p.grad is not None for p in weight_parameters(run.method))
-        calls.append(("end", progress.step, progress.total_steps, graded))
+        stepped = bits(run.method) != before[-1]
+        calls.append(("end", progress.step, progress.total_steps, graded and stepped))
 
-    run.method.on_step_start = lambda p: calls.append(("start", p.step))  # type: ignore[method-assign,assign]
+    run.method.on_step_start = started  # type: ignore[method-assign]
     run.method.on_step_end = ended  # type: ignore[method-assign]
     trained(run, tmp_path)
     expected = [[("start", k), ("end", k, 3, True)] for k in (1, 2, 3)]
