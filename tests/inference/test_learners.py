@@ -117,9 +117,9 @@ def test_ratios_are_those_of_the_same_turn_and_to_the_peer_of_the_dtype(
         (PEER_GROUPED, "bfloat16"): [7.0, 7.0],
     }
     assert list(contest.learners) == list(turns)
-    for turn in range(2):  # the second takes less memory
+    for turn in range(2):
         for key, seconds in turns.items():
-            peak = (10.0 if key[0] == "lora" else 40.0) / (1 + turn)
+            peak = (10.0, 5.0)[turn] if key[0] == "lora" else 40.0
             monkeypatch.setattr(
                 contest_module, "peak_with_weights", lambda *_, m=(seconds[turn], peak): m
             )
