@@ -94,6 +94,7 @@ def test_a_wrong_number_is_named(field: str, value: float):
 def test_a_rank_that_no_map_can_have_is_refused_without_a_configuration_too(rank: int):
     with pytest.raises(ConfigError, match=rf"method\.rank={rank}: must be from 1 to 32"):
         LoRA(tiny_dims("llama"), rank=rank)
+    LoRA(tiny_dims("llama"), rank=32)
 
 
 def test_no_warning_is_raised_by_building_and_attaching():

@@ -65,6 +65,7 @@ def test_values_that_are_not_finite_are_refused_and_nothing_stays_changed():
     original = {k: v.clone() for k, v in backbone.model.state_dict().items()}
     method = BitFit(backbone.dims)
     with torch.no_grad():
+        method.blocks[0]["q"].projection.fill_(1.0)  # merged before the broken one is found
         method.blocks[3]["down"].projection[0, 0] = torch.nan
     with pytest.raises(AdapterError, match=r"BitFit: merging block 3, 'down' gives values"):
         merge(method, backbone)

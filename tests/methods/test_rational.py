@@ -58,6 +58,12 @@ def test_huge_and_zero_inputs_stay_finite_in_every_dtype():
         assert all(bool(g.isfinite().all()) for g in gradients)
 
 
+def test_a_stream_of_less_precision_is_rounded_only_at_the_end():
+    rational, x = Rational(), torch.linspace(-8, 8, 99)
+    for dtype in (torch.bfloat16, torch.float16):
+        assert torch.equal(rational(x.to(dtype)), rational(x.to(dtype).float()).to(dtype))
+
+
 def test_gradients_agree_with_finite_differences():
     """In fp64, written with the module's own Horner scheme, which otherwise computes in fp32."""
     from iapt.methods.rational import _horner

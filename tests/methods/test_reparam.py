@@ -32,3 +32,4 @@ def test_the_start_has_the_scale_asked_for():
     vectors = Reparameterised(500, 40, 30, latent_std=2.0, projection_std=0.5)
     assert abs(vectors.latent.std() - 2.0) < 0.05
     assert abs(vectors.projection.std() - 0.5) < 0.05
+    assert abs(Reparameterised(500, 40, 30).latent.std() - 1.0) < 0.05, "z ~ N(0, 1)"

@@ -13,7 +13,7 @@ from tests.tiny import tiny_dims
 def test_other_numbers_or_other_shapes_are_another_form():
     dims = tiny_dims("llama")
     plain = LoRA(dims)
-    assert plain.form() == LoRA(dims).form()
+    assert plain.form() == LoRA(dims).form() == LoRA(dims).eval().form()
     for other in (LoRA(dims, rank=2), LoRA(dims, alpha=4.0), LoRA(dims, sites=["q"]), BitFit(dims)):
         assert other.form() != plain.form()
     assert IAPT(dims, hide_from_first=True).form() != IAPT(dims).form()
