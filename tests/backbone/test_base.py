@@ -211,6 +211,15 @@ def test_more_tokens_than_positions_are_refused_by_number(family: str):
         assert backbone(ids, mask).shape[1] == longest + 1
 
 
+@torch.no_grad()
+def test_padding_may_reach_beyond_the_last_position():
+    backbone = bare("gpt2")
+    ids, mask = padded(ROWS)
+    wide = backbone.dims.max_positions
+    more = [torch.nn.functional.pad(t, (0, wide)) for t in (ids, mask)]
+    assert gap(backbone(*more)[:, : ids.shape[1]][mask], backbone(ids, mask)[mask]) < ATOL
+
+
 def test_two_methods_that_keep_soft_tokens_are_refused():
     backbone = bare("llama")
     for layer in (0, 2):
