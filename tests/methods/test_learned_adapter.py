@@ -67,6 +67,12 @@ def test_decisions_are_made_one_after_another_the_most_confident_first():
         assert len(order) == max(0, math.ceil((step - 20) / 2))  # 10 decisions over 20 steps
         assert method.ready(Progress(step, 40)) == (step >= 39)
     assert order == sorted(entropies, key=entropies.__getitem__)
+    sure = torch.tensor([9.0, *[0.0] * (len(ACTIVATIONS) - 1)])
+    torch.nn.init.zeros_((choice := disturbed(tiny_dims("llama")).operations()[0].phi).logits)
+    assert choice.entropy() == pytest.approx(math.log(len(ACTIVATIONS))), "of equal chances"
+    with torch.no_grad():
+        choice.logits.copy_(sure)
+    assert 0 < choice.entropy() < 0.1
 
 
 def test_a_decision_takes_the_most_probable_candidate_and_stops_its_logits():
