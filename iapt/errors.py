@@ -15,7 +15,11 @@ IaptError
 
 import difflib
 import re
+import sys
+import unicodedata
 from collections.abc import Iterable
+
+LINES, LETTERS = 20, 1500  # of one message, which has a line for each wrong field, and of a line
 
 
 class IaptError(Exception):
@@ -81,3 +85,28 @@ def closest(value: str, allowed: Iterable[str]) -> str:
 def without_passwords(text: str) -> str:
     """Return a message with user and password masked as `***` in every URL (`http://user:pw@host`)."""
     return re.sub(r"(?<=://)\S*@", "***@", text)
+
+
+def printable(text: str) -> str:
+    """Return a text with control, format and surrogate characters as U+FFFD, but for line breaks and tabs.
+
+    What comes from a file, a path or a model may hold what a terminal obeys, or what turns the direction of reading.
+    """
+    return "".join(
+        "\ufffd"
+        if unicodedata.category(letter) in {"Cc", "Cf", "Cs"} and letter not in "\n\t"
+        else letter
+        for letter in text
+    )
+
+
+def say(kind: str, text: object) -> None:
+    """Print a message to the user on standard error: printable, without passwords, cut if it has no end.
+
+    Args:
+        kind: what it begins with: error, warning or note.
+        text: the message, or an exception.
+    """
+    lines = [line[:LETTERS] for line in printable(without_passwords(str(text))).splitlines()]
+    more = [f"and {len(lines) - LINES} more."] if len(lines) > LINES else []
+    print(f"{kind}: " + "\n".join([*lines[:LINES], *more]), file=sys.stderr, flush=True)

@@ -13,7 +13,6 @@ import re
 import secrets
 import socket
 import stat
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,9 +20,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from iapt.errors import DataError, StorageError
+from iapt.errors import DataError, StorageError, say
 
 FORM = "The file needs one JSON object per line."
+LARGEST = 64 * 2**20  # bytes of a JSON file; the manifest of a sweep of 10,000 cells has a quarter
 ABANDONED_SECONDS = 24 * 3600
 
 
@@ -40,7 +40,7 @@ def cache_root() -> Path:
 @cache
 def note(text: str) -> None:
     """Print a note for the user on standard error, once per process."""
-    print(f"note: {text}", file=sys.stderr, flush=True)
+    say("note", text)
 
 
 @contextmanager
@@ -109,7 +109,13 @@ def check_writable(folder: Path) -> None:
         StorageError: it cannot be made or written.
     """
     probe = folder / f".{os.getpid()}-{secrets.token_hex(4)}.probe"
-    write_text(probe, "")
+    try:
+        write_text(probe, "")
+    except StorageError as error:
+        cause = error.__cause__
+        assert isinstance(cause, OSError)
+        said = f"{folder}: the folder cannot be written ({cause.strerror or cause})."
+        raise StorageError(said) from cause
     with suppress(OSError):
         probe.unlink()
 
@@ -208,13 +214,20 @@ def reading(path: Path) -> Iterator[BinaryIO]:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, most: int | None = None) -> bytes:
     """Read a file.
 
+    Args:
+        path: the file.
+        most: the most bytes that it may have.
+
     Raises:
-        DataError: it is missing or unreadable; the message names the file.
+        DataError: it is missing, unreadable or too large; the message names the file.
     """
     with reading(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if most is not None and size > most:
+            raise DataError(f"{path} has {size:,} bytes of at most {most:,}.")
         return file.read()
 
 
@@ -228,9 +241,7 @@ def read_text(path: Path, most: int | None = None) -> str:
     Raises:
         DataError: it is missing, unreadable, too large or not UTF-8; the message names the file.
     """
-    if most is not None and path.is_file() and path.stat().st_size > most:
-        raise DataError(f"{path} has {path.stat().st_size:,} bytes of at most {most:,}")
-    content = read_bytes(path)
+    content = read_bytes(path, most)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -241,9 +252,9 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        DataError: it is missing, unreadable or not JSON; the message names the file.
+        DataError: it is missing, unreadable, too large or not JSON; the message names the file.
     """
-    content = read_bytes(path)
+    content = read_bytes(path, LARGEST)
     try:
         return json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested without end

@@ -13,7 +13,16 @@ import pytest
 from iapt import files
 from iapt.checksums import remembered_sha256, sha256_of
 from iapt.errors import DataError, StorageError
-from iapt.files import read_json, read_lines, read_text, replacing, write_json, write_lines
+from iapt.files import (
+    check_writable,
+    note,
+    read_json,
+    read_lines,
+    read_text,
+    replacing,
+    write_json,
+    write_lines,
+)
 
 
 def test_what_is_written_is_read_back_and_parents_are_made(tmp_path: Path) -> None:
@@ -131,6 +140,32 @@ def test_one_process_at_a_time_is_at_work_and_a_killed_one_holds_nothing(tmp_pat
         assert other.stdout.readline() == b"True\n"
         other.communicate()
     assert "waiting for another process" in capfd.readouterr().err
+
+
+def test_a_json_file_without_end_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "big.json"
+    with path.open("wb") as file:
+        file.truncate(2**40)  # a hole, which takes no room on the disk
+    with pytest.raises(
+        DataError, match=r"big\.json has 1,099,511,627,776 bytes of at most 67,108,864"
+    ):
+        read_json(path)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder, reason in {
+        tmp_path / "file": "File exists",
+        tmp_path / "file" / "below": "Not a directory",
+    }.items():
+        with pytest.raises(StorageError) as caught:
+            check_writable(folder)
+        assert str(caught.value) == f"{folder}: the folder cannot be written ({reason})."
+
+
+def test_a_note_is_printable(capsys: pytest.CaptureFixture[str]) -> None:
+    note("\x1b[2Jpath is damaged.")
+    assert capsys.readouterr().err == "note: \ufffd[2Jpath is damaged.\n"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from iapt.cli.command import Command, Key, Words
-from iapt.errors import ConfigError, IncompleteError
+from iapt.errors import ConfigError, IncompleteError, printable
 
 COMMAND = Command(
     "iapt-sweep check",
@@ -43,8 +43,8 @@ def check(words: Words) -> None:
         print(json.dumps(as_json(manifest, states), indent=1, ensure_ascii=False))
     else:
         began = manifest.created.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        print(f"{folder}, begun {began}: iapt-sweep {' '.join(manifest.command)}")
-        print("\n".join([*described(states), counted(states)]))
+        head = f"{folder}, begun {began}: iapt-sweep {' '.join(manifest.command)}"
+        print(printable("\n".join([head, *described(states), counted(states)])))
     if not is_complete(states):
         left = sum(s.now.state != "finished" for s in states)
         raise IncompleteError(f"not finished: {left} of {len(states)} runs.")

@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from iapt.errors import say
 from iapt.interruption import Interrupted
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ def _launch_on_joblib(manifest: "Manifest", launch: Launch) -> Any:
                 raise
             again += lost
             left = [cell for cell, state in zip(left, states, strict=True) if state == "planned"]
-            _warn(
-                f"{_name(error)}: runs that ended with it: {len(lost)}; they are repeated one at a time at the end."
+            say(
+                "warning",
+                f"{_name(error)}: runs that ended with it: {len(lost)}; they are repeated one at a time at the end.",
             )
     for cell in again:
         try:
@@ -68,7 +70,7 @@ def _launch_on_joblib(manifest: "Manifest", launch: Launch) -> Any:
         except Exception as error:
             if _settled(manifest, [cell]) != ["killed"]:
                 raise
-            _warn(f"{_name(error)}: {cell.run_id} was killed again.")
+            say("warning", f"{_name(error)}: {cell.run_id} was killed again.")
     return returned
 
 
@@ -86,10 +88,6 @@ def _settled(manifest: "Manifest", cells: "Sequence[Entry]") -> "list[State]":
 
 def _name(error: Exception) -> str:
     return f"a worker was killed ({type(error).__name__})"
-
-
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 @contextmanager

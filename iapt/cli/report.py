@@ -7,7 +7,7 @@ from pathlib import Path
 from iapt.cli.command import Command, Key, Words
 from iapt.cli.readers import whole
 from iapt.cli.table import ROWS, load_rows
-from iapt.errors import ConfigError
+from iapt.errors import ConfigError, say
 
 COMMAND = Command(
     "iapt-report",
@@ -48,7 +48,7 @@ def _run(words: Words) -> None:
     text = html_report(Material(rows, cells, said, runs, words["samples"], _made()))
     write_text(words["out"], text)
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        say("warning", warning)
     size = len(text) // 1024 + 1
     print(f"Written: {words['out']} ({len(rows)} rows, {len(cells)} cells, {size} KiB)")
 

@@ -26,7 +26,8 @@ from iapt.errors import (
     IaptError,
     IncompleteError,
     closest,
-    without_passwords,
+    printable,
+    say,
 )
 from iapt.files import write_json
 from iapt.interruption import Interrupted, interruptible
@@ -89,7 +90,7 @@ def _sweep(line: Line) -> None:
         return
     cells = plan_cells(cells_words, Composer())
     if warning := renamed.warning(cells, grid):
-        print(warning, file=sys.stderr)
+        say("warning", warning)
     _show(cells, measures=measures)
     if cells[0].plan.config["dry_run"]:
         print("Nothing was started.")
@@ -104,7 +105,7 @@ def _sweep(line: Line) -> None:
         # A launcher raises its own error when one of its workers was killed.
         if isinstance(error, IaptError) or _module(error) in ("hydra", "omegaconf"):
             raise
-        print(f"warning: the launcher stopped: {in_one_line(error)}", file=sys.stderr)
+        say("warning", f"the launcher stopped: {in_one_line(error)}")
     except KeyboardInterrupt:
         _report(folder)
         raise
@@ -118,7 +119,8 @@ def _report(folder: Path) -> "list[CellState]":
 
     states = states_of(read_manifest(folder))
     # A run that continues when a sweep ends belongs to another, so this sweep skipped it.
-    print("\n".join(["", counted(states, "skipped"), *described(states, "skipped")]), flush=True)
+    lines = ["", counted(states, "skipped"), *described(states, "skipped")]
+    print(printable("\n".join(lines)), flush=True)
     return states
 
 
@@ -234,7 +236,7 @@ def _job(config: "DictConfig") -> None:
         if not isinstance(error, IaptError):
             traceback.print_exc()
         else:
-            print(f"error: {without_passwords(str(error))}", file=sys.stderr)
+            say("error", error)
 
 
 def _add(folder: Path, words: Sequence[str], values: dict[str, Any]) -> None:

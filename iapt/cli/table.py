@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from iapt.cli.command import OWN_ENTRIES, Command, Key, Words
 from iapt.cli.readers import number, one_of, or_null
-from iapt.errors import ConfigError
+from iapt.errors import ConfigError, closest, say
 
 if TYPE_CHECKING:
     from iapt.reporting.choose import Scope
@@ -107,20 +107,28 @@ def _run(words: Words) -> None:
         hidden = tuple(f"{cell.label}:" for cell in cells if cell.label not in shown)
         messages = [message for message in messages if not message.startswith(hidden)]
     for warning in [*warnings, *messages]:
-        print(f"warning: {warning}", file=sys.stderr)
+        say("warning", warning)
 
 
 def _scope(words: Words, cells: "Sequence[Cell]") -> "Scope":
     """Return the rows to show, by the names on the command line.
 
     Raises:
-        ConfigError: No row has the setting that is asked for.
+        ConfigError: No row has the setting that is asked for, or its backbone, preset or data.
     """
+    from iapt.configuration.catalog import names
     from iapt.reporting.choose import Scope
     from iapt.reporting.scale import settle
 
     fields = {"backbone": "main_backbone", "hparams": "hparams", "data": "data"}
     changes = {field: words[key] for key, field in fields.items() if words[key]}
+    for key in words.given.intersection(fields):
+        there = sorted({*names(key), *(getattr(cell, key) for cell in cells)})
+        if words[key] not in there:
+            raise ConfigError(
+                f"{key}={words[key]}: no row has it, and it is no entry of configs/{key}/; allowed are "
+                f"{', '.join(there)}.{closest(words[key], there)}"
+            )
     scope = Scope.called(words["scale"], **changes)
     setting = words["setting"]
     if setting:

@@ -48,7 +48,7 @@ def warning(cells: Sequence[Cell], grid: Mapping[str, Sequence[str]]) -> str:
     some = ", ".join(f"{key} ({count})" for key, count in differing.most_common(SHOWN))
     more = f" and {len(differing) - SHOWN} more keys" if len(differing) > SHOWN else ""
     return (
-        f"warning: {found} of {len(left)} runs to do were begun or finished before under another hash (same "
+        f"{found} of {len(left)} runs to do were begun or finished before under another hash (same "
         "task, backbone, method, hparams, data and seed, or the same words), by another version of the code, "
         f"settings or data; they run again. What differs (in how many): {some}{more}."
     )

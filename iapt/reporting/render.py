@@ -7,12 +7,13 @@ are escaped.
 import csv
 import io
 import textwrap
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from tabulate import tabulate
+
+from iapt.errors import printable
 
 DASH = "\N{EN DASH}"
 Mark = Literal["", "best", "second"]
@@ -71,14 +72,8 @@ class Document:
 
 
 def clean(text: object) -> str:
-    """Return a text on one line without control, format or surrogate characters (shown as U+FFFD).
-
-    This keeps terminal escapes and right-to-left overrides in a model's output out of a table.
-    """
-    return "".join(
-        "\ufffd" if unicodedata.category(letter) in {"Cc", "Cf", "Cs"} else letter
-        for letter in " ".join(str(text).split())
-    )
+    """Return a text on one line, printable."""
+    return printable(" ".join(str(text).split()))
 
 
 def markdown(document: Document) -> str:

@@ -114,3 +114,18 @@ def test_its_help_has_the_exit_codes(capsys: pytest.CaptureFixture[str]):
     said = capsys.readouterr().out
     assert "--json" in said
     assert "3 if some are not" in said
+
+
+def test_nothing_of_a_manifest_reaches_a_terminal_as_an_order(
+    cells: list[Cell], capsys: pytest.CaptureFixture[str]
+):
+    path = SWEEP / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["command"] = ["\x1b[2Jseed=0"]
+    manifest["cells"][4]["name"] = "\x9b2Jname"
+    path.write_text(json.dumps(manifest))
+    assert main(["check"]) == 3
+    said = capsys.readouterr().out
+    assert "iapt-sweep \ufffd[2Jseed=0\n" in said
+    assert "(\ufffd2Jname)" in said
+    assert not {"\x1b", "\x9b"} & set(said)

@@ -1,3 +1,4 @@
+import io
 import sys
 from pathlib import Path
 
@@ -34,6 +35,46 @@ def test_a_value_without_end_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert guarded(fail) == 2
     assert len(capsys.readouterr().err) < 2000
+
+
+def test_no_message_holds_what_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise ConfigError("\x1b[2J\x07name\u202e=1:\tmust be\nshort")
+
+    assert guarded(fail) == 2
+    assert capsys.readouterr().err == "error: \ufffd[2J\ufffdname\ufffd=1:\tmust be\nshort\n"
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_is_shown_our_marks_and_nothing_else_that_it_obeys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen, file = Screen(), io.StringIO()
+    text = "\x1b[1mbest\x1b[0m \x1b[31m\x1b]0;title\x07\n"
+    for stream in (screen, file):
+        monkeypatch.setattr("sys.stdout", stream)
+        assert guarded(lambda: print(text, end="")) == 0
+        assert sys.stdout is stream
+    assert screen.getvalue() == "\x1b[1mbest\x1b[0m \ufffd[31m\ufffd]0;title\ufffd\n"
+    assert file.getvalue() == text
+
+
+def test_a_word_that_is_not_text_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    toy = Command("iapt-toy", "NAME", "Play.", at_most=1)
+    assert toy.main(lambda words: None, ["\udcff"]) == 2
+    assert capsys.readouterr().err.startswith("error: argument '\\udcff': not UTF-8 text")
+
+
+def test_too_little_memory_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise MemoryError
+
+    assert guarded(fail) == 1
+    assert capsys.readouterr().err.startswith("error: there is not enough memory")
 
 
 def test_a_command_without_an_output_runs(monkeypatch: pytest.MonkeyPatch) -> None:

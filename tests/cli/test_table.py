@@ -167,6 +167,7 @@ def test_a_broken_file_is_a_warning_on_stderr(
         (["table8", "backbone=gpt2_large"], "backbone=gpt2_large does not work with table8"),
         (["table1", "summary", "scale=small"], "scale=small does not work with summary"),
         (["table1", "scale=smal"], "Did you mean 'small'?"),
+        (["table1", "hparams=tunde"], "hparams=tunde: no row has it"),
         (["table1", "scale=small", "setting=zzz"], "setting=zzz: no row has it"),
         (["table1", "rows=.", "out=none", "setting=zzz"], "setting=zzz: no row has it"),
     ],
