@@ -49,9 +49,11 @@ def check_new(folder: Path) -> None:
     """Refuse to write where something is.
 
     Raises:
-        StorageError: the folder holds something.
+        StorageError: the folder holds something, or is a link or the working folder.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    # A link and the working folder cannot be replaced, and a link to nowhere does not exist.
+    fixed = folder.is_symlink() or (folder.exists() and folder.samefile("."))
+    if fixed or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
         raise StorageError(f"{folder} already exists; give a folder that does not exist yet.")
 
 

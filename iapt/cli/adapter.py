@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from iapt.cli.command import OWN_ENTRIES, Command, Commands, Key, Words
 from iapt.cli.overrides import entry_or_file, plugin_files
@@ -12,6 +12,7 @@ from iapt.cli.readers import boolean, one_of, whole
 from iapt.errors import AdapterError, ConfigError
 
 if TYPE_CHECKING:
+    from iapt.trained.adapters import Saved
     from iapt.trained.model import TrainedModel
 
 DEVICE = Key("device", "cpu, cuda or cuda:N; auto uses a GPU if there is one", "auto")
@@ -25,29 +26,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return COMMANDS.main(arguments)
 
 
-def _load(words: Words) -> "TrainedModel":
-    from iapt.trained.model import load_run
+def _read(words: Words) -> "Saved":
+    """Read the adapter and check all of it, without its backbone."""
+    from iapt.configuration.plugins import Plugins
+    from iapt.trained.adapters import find_run, read_saved
 
-    return load_run(
-        words.names[0],
-        device=words["device"],
-        plugins=_plugins(words),
-        checkpoint=words["checkpoint"],
-    )
+    plugins = Plugins.find(plugin_files(words["plugins"], words.folders))
+    return read_saved(find_run(words.names[0]), plugins)
 
 
-def _plugins(words: Words) -> list[str]:
-    return plugin_files(words["plugins"], words.folders)
+def _attached(saved: "Saved", words: Words) -> "TrainedModel":
+    """Load the backbone of an adapter."""
+    from iapt.trained.model import attached
+
+    return attached(saved, words["device"], words["checkpoint"])
 
 
 def _show(words: Words) -> None:
-    from iapt.configuration.plugins import Plugins
     from iapt.methods.searched import serving_state
     from iapt.reporting.render import clean
-    from iapt.trained.adapters import find_run, read_saved
+    from iapt.trained.adapters import find_run
 
-    folder = find_run(words.names[0])
-    saved = read_saved(folder, Plugins.find(_plugins(words)))
+    saved = _read(words)
     config, method = saved.config, saved.method
     state = serving_state(method)
     numbers = {k: v for k, v in config.method.items() if k not in ("name", "_target_", "tuned")}
@@ -62,8 +62,8 @@ def _show(words: Words) -> None:
         f"revision {config.revision}, fingerprint {config.backbone_fingerprint}",
         "template": repr(saved.backbone.template),
         "decoding": ", ".join(f"{k}={v}" for k, v in config.decoding.model_dump().items()),
-        "score": _score_of(folder),
-        **_abilities(saved.method, saved.backbone),
+        "score": _score_of(find_run(words.names[0])),
+        **_abilities(saved),
     }
     for name, text in lines.items():
         print(f"{name:<16} {clean(text)}")  # a file may hold what a terminal obeys
@@ -90,28 +90,26 @@ def _score_of(folder: Path) -> str:
     return f"{found.metric} {found.value:.1f} on {found.n} examples, {found.n_unparsed} unparsed"
 
 
-def _abilities(method: Any, backbone: Any) -> dict[str, str]:
-    from iapt.methods.merge import Mergeable
-    from iapt.methods.peft_format import PeftCompatible
+def _abilities(saved: "Saved") -> dict[str, str]:
+    from iapt.methods.merge import mergeable
+    from iapt.methods.peft_format import exportable
 
-    peft = "no, peft does not have this method"
-    if isinstance(method, PeftCompatible):
-        try:
-            method.check_peft(backbone.dims)
-            peft = f"yes, as {method.peft_types[0]}"
-        except AdapterError as error:
-            peft = f"no, {error}"
-    merge = "no, its effect is not a change of the backbone's weights"
-    if isinstance(method, Mergeable):
-        merge = "no, the backbone's weights are quantised" if backbone.quantization else "yes"
-    return {
-        "merge": merge,
-        "export to peft": peft,
-        "tenants": "yes",
-    }
+    found = {"merge": "yes", "export to peft": "yes", "tenants": "yes"}
+    try:
+        mergeable(saved.method, saved.backbone.quantization is not None)
+    except AdapterError as error:
+        found["merge"] = f"no, {error}"
+    try:
+        able = exportable(saved.method, saved.backbone.dims)
+        found["export to peft"] += f", as {able.peft_types[0]}"
+    except AdapterError as error:
+        found["export to peft"] = f"no, {error}"
+    return found
 
 
 def _generate(words: Words) -> None:
+    from iapt.trained.model import decoding_with
+
     texts = list(words.names[1:])
     if words["file"] is not None:
         texts += _lines(Path(words["file"]).expanduser())
@@ -119,8 +117,11 @@ def _generate(words: Words) -> None:
         texts = [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not texts:
         raise ConfigError("no text: write it after RUN, give file=FILE, or pipe lines in.")
-    model = _load(words)
+    saved = _read(words)
     options = {k: words[k] for k in ("num_beams", "max_new_tokens", "rendered")}
+    beams, most, vocab = words["num_beams"], words["max_new_tokens"], saved.backbone.dims.vocab_size
+    decoding_with(saved.config.decoding, beams, most, vocab)
+    model = _attached(saved, words)
     if words["bare"]:
         with model.bare():
             answers = model.generate(texts, **options)
@@ -138,20 +139,20 @@ def _lines(file: Path) -> list[str]:
 
 
 def _evaluate(words: Words) -> None:
-    from iapt.configuration.plugins import Plugins
     from iapt.files import check_writable, write_json
-    from iapt.trained.adapters import find_run, read_saved
-    from iapt.trained.model import attached, to_score
+    from iapt.trained.model import decoding_with, to_score
 
     rows = {k: words[k] for k in ("data", "split", "limit")}
     rows["task"] = words["task"] and entry_or_file("task", words["task"], words.folders)
     asked = {**rows, "num_beams": words["num_beams"]}
     # What is wrong with them, or with the folder for the answers, is said before a backbone is loaded.
-    saved = read_saved(find_run(words.names[0]), Plugins.find(_plugins(words)))
-    to_score(saved.run, saved.plugins, **rows)
+    saved = _read(words)
+    made, _ = to_score(saved.run, saved.plugins, **rows)
+    beams, vocab = words["num_beams"], saved.backbone.dims.vocab_size
+    decoding_with(saved.config.decoding, beams, made.max_new_tokens, vocab)
     if words["out"] is not None:
         check_writable(Path(words["out"]).expanduser())
-    model = attached(saved, words["device"], words["checkpoint"])
+    model = _attached(saved, words)
     if words["bare"]:
         with model.bare():
             found = model.evaluate(**asked)
@@ -183,7 +184,7 @@ def _inspect(words: Words) -> None:
     texts = list(words.names[1:])
     if not texts and (folder / "predictions.jsonl").is_file():
         texts = [p.instruction for p in islice(predictions(folder), PROMPTS) if p.instruction]
-    found = _load(words).inspect(texts)
+    found = _attached(_read(words), words).inspect(texts)
     if found is None:
         print("This method has no learned function and no attention to show.")
         return
@@ -191,19 +192,32 @@ def _inspect(words: Words) -> None:
 
 
 def _merge(words: Words) -> None:
-    from iapt.backbone.save import check_new
+    from iapt.methods.merge import mergeable
 
-    out = Path(words.names[1]).expanduser()
-    check_new(out)  # before loading, which takes minutes
-    _load(words).save_merged(out)
-    print(
-        f"written: {words.names[1]}/ (transformers.AutoModelForCausalLM.from_pretrained loads it)"
-    )
+    saved, out = _read(words), _new(words.names[1])
+    mergeable(saved.method, saved.backbone.quantization is not None)
+    _attached(saved, words).save_merged(out)
+    print(f"written: {out}/ (transformers.AutoModelForCausalLM.from_pretrained loads it)")
 
 
 def _export(words: Words) -> None:
-    _load(words).save_peft(Path(words.names[1]).expanduser())
-    print(f"written: {words.names[1]}/ (peft.PeftModel.from_pretrained loads it)")
+    from iapt.methods.peft_format import exportable
+
+    saved, out = _read(words), _new(words.names[1])
+    exportable(saved.method, saved.backbone.dims)
+    _attached(saved, words).save_peft(out)
+    print(f"written: {out}/ (peft.PeftModel.from_pretrained loads it)")
+
+
+def _new(name: str) -> Path:
+    """Return a folder that holds nothing yet and can be written, before a backbone is loaded, which takes minutes."""
+    from iapt.backbone.save import check_new
+    from iapt.files import check_writable
+
+    out = Path(name).expanduser()
+    check_new(out)
+    check_writable(out.parent)
+    return out
 
 
 def _import(words: Words) -> None:
@@ -216,7 +230,7 @@ def _import(words: Words) -> None:
     backbone = entry("backbone", entry_or_file("backbone", words["backbone"], words.folders))
     if words["checkpoint"] is not None:
         backbone |= {"kind": "hub", "checkpoint": words["checkpoint"], "revision": None}
-    source, out = (Path(word).expanduser() for word in words.names)
+    source, out = Path(words.names[0]).expanduser(), _new(words.names[1])
     made = import_peft(source, out, backbone, device_named(words["device"]))
     print(f"written: {out}/ ({made.method['name']} on {backbone['name']})")
     base = made.trained["base_model"]

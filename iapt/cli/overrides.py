@@ -159,9 +159,11 @@ def plugin_files(names: Sequence[str], folders: Sequence[Path] = ()) -> list[str
     """Return the paths of the user's modules: a .py file each, or the folder of a package.
 
     Raises:
-        ConfigError: there is no such module.
+        ConfigError: there is no such module, or a folder has none of the groups.
     """
     from iapt.configuration.plugins import Plugins
+
+    groups(folders)
 
     files = Plugins.find(names, folders).files.values()
     return [str(file.parent if file.name == "__init__.py" else file) for file in files]

@@ -59,18 +59,13 @@ def merge(method: Method, backbone: Backbone) -> None:
     Raises:
         AdapterError: it cannot be folded, the backbone is quantised, or the folded weights are not finite.
     """
-    able, name = mergeable(method), type(method).__name__
-    if backbone.quantized:
-        raise AdapterError(
-            f"{name} cannot be merged: the backbone's weights are quantised (backbone.quantization), and the "
-            "result would have to be rounded again. Keep it attached."
-        )
+    able = mergeable(method, backbone.quantized)
     if able.merged:
         if able.merged.backbone is not backbone:
-            raise AdapterError(f"{name} is merged into another backbone; call unmerge there first.")
+            raise AdapterError(
+                f"{type(method).__name__} is merged into another backbone; call unmerge there first."
+            )
         return
-    if pending_search(method):
-        raise AdapterError(f"{name} cannot be merged before its search has ended; train it first.")
     able.merged = Merged(backbone)
     backbone.detach()
     try:
@@ -88,7 +83,7 @@ def unmerge(method: Method, backbone: Backbone) -> None:
     Raises:
         AdapterError: it cannot be folded in the first place, or is merged elsewhere.
     """
-    able = mergeable(method)
+    able = mergeable(method, backbone.quantized)
     if able.merged is None:
         return
     if able.merged.backbone is not backbone:
@@ -99,17 +94,28 @@ def unmerge(method: Method, backbone: Backbone) -> None:
     able.attach(backbone)
 
 
-def mergeable(method: Method) -> Mergeable:
-    """Return the method as one that can be merged.
+def mergeable(method: Method, quantized: bool) -> Mergeable:
+    """Return the method as one that can be merged; needs no backbone.
+
+    Args:
+        method: a trained method.
+        quantized: whether the backbone's weights are.
 
     Raises:
-        AdapterError: it cannot.
+        AdapterError: it cannot; the message gives the reason.
     """
+    name = type(method).__name__
     if not isinstance(method, Mergeable):
         raise AdapterError(
-            f"{type(method).__name__} cannot be merged: it does not act by changing the backbone's weights. "
-            "Keep it attached."
+            f"{name} cannot be merged: it does not act by changing the backbone's weights. Keep it attached."
         )
+    if quantized:
+        raise AdapterError(
+            f"{name} cannot be merged: the backbone's weights are quantised (backbone.quantization), and the "
+            "result would have to be rounded again. Keep it attached."
+        )
+    if pending_search(method):
+        raise AdapterError(f"{name} cannot be merged before its search has ended; train it first.")
     return method
 
 

@@ -84,15 +84,25 @@ def save_peft(folder: Path, method: Method, backbone: Backbone, checkpoint: str 
     Raises:
         AdapterError: peft does not have this method.
     """
+    able = exportable(method, backbone.dims)
+    config, tensors = able.to_peft(backbone)
+    config |= {"task_type": TASK, "inference_mode": True, "base_model_name_or_path": checkpoint}
+    write_tensors(folder / TENSORS, tensors, FORMAT)
+    write_json(folder / CONFIG, config | {"peft_type": able.peft_types[0]})
+
+
+def exportable(method: Method, dims: Dims) -> PeftCompatible:
+    """Return the method as one that peft has too; needs no backbone.
+
+    Raises:
+        AdapterError: peft does not have it, or computes something else on a backbone of this shape.
+    """
     if not isinstance(method, PeftCompatible):
         raise AdapterError(
             f"{type(method).__name__} has no counterpart in peft; use our saved adapter."
         )
-    method.check_peft(backbone.dims)
-    config, tensors = method.to_peft(backbone)
-    config |= {"task_type": TASK, "inference_mode": True, "base_model_name_or_path": checkpoint}
-    write_tensors(folder / TENSORS, tensors, FORMAT)
-    write_json(folder / CONFIG, config | {"peft_type": method.peft_types[0]})
+    method.check_peft(dims)
+    return method
 
 
 def read_peft(folder: Path) -> tuple[Config, Tensors]:

@@ -112,6 +112,36 @@ def test_merge_writes_a_plain_model_and_refuses_what_is_no_change_of_weights(run
     assert not Path("other").exists()
 
 
+def test_what_can_be_known_is_refused_before_a_backbone_is_loaded(runs, capsys, monkeypatch):
+    def never(*_: object) -> None:
+        raise AssertionError("a backbone was loaded")
+
+    for module in ("iapt.trained.model", "iapt.trained.adapters"):
+        monkeypatch.setattr(f"{module}.load_backbone", never)
+    Path("full").mkdir()
+    Path("full/file").touch()
+    Path("link").symlink_to("nowhere")
+    for out, message in {
+        "full": "already exists",
+        "full/file": "already exists",
+        "link": "already exists",
+        ".": "already exists",
+        "full/file/new": "full/file: the folder cannot be written",
+        "x" * 300: "File name too long",
+    }.items():
+        for verb in ("merge", "export"):
+            assert message in refused(capsys, verb, runs["lora"], out)
+        assert message in refused(capsys, "import", "peft", out, "backbone=tiny_llama")
+    assert "cannot be merged" in refused(capsys, "merge", runs["iapt"], "new")
+    assert "no counterpart" in refused(capsys, "export", runs["iapt"], "new")
+    generate = ("generate", runs["lora"], "a film")
+    assert "num_beams=260: must be at most 259" in refused(capsys, *generate, "num_beams=260")
+    assert "must be less than the 1024" in refused(capsys, *generate, "max_new_tokens=1024")
+    assert "num_beams=260" in refused(capsys, "evaluate", runs["lora"], "num_beams=260")
+    assert not Path("new").exists()
+    assert "is not a folder" in refused(capsys, "show", runs["lora"], "--config-dir=nowhere")
+
+
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks for it
 def test_export_and_import_keep_the_logits(runs, capsys):
     said(capsys, "export", runs["lora"], "for_peft", "device=cpu")
