@@ -1,5 +1,6 @@
 """`iapt-judge`: a judge model compares two runs' answers to MT-Bench (Appendices C.7 and E)."""
 
+import glob
 import os
 import re
 import sys
@@ -15,6 +16,7 @@ from iapt.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from iapt.data.source import Folder
     from iapt.judge.endpoint import Endpoint, Usage
+    from iapt.results.row import Row
 
 OPENAI = "https://api.openai.com/v1"
 COMMAND = Command(
@@ -63,18 +65,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _judge(words: Words) -> None:
     from iapt.configuration.catalog import entry
     from iapt.entries import build_row_task
-    from iapt.files import write_json, write_lines, write_text
+    from iapt.files import check_writable, write_json, write_lines, write_text
     from iapt.judge.answers import pair_answers, predictions_of
     from iapt.judge.comparison import averages, choose_case, judge_pairs, table3_rows, table9
     from iapt.progress import progress
     from iapt.tasks.instruction import MTBench
 
-    # Check everything before paying for a reply, and the folders before the key.
+    # Check everything before paying for a reply, and what is in the folders before the key.
     runs = [Path(name).expanduser() for name in words.names]
     for run in runs:
         predictions_of(run)
     names = _names(runs, words["names"])
-    endpoint = endpoint_from(words.values, os.environ)
     task = build_row_task(entry("task", "mt_bench"))
     assert isinstance(task, MTBench)
     examples = task.examples("test", _source(runs[0], words["data"]))
@@ -82,6 +83,12 @@ def _judge(words: Words) -> None:
     ids = [pair.id for pair in pairs]
     if words["case"] and words["case"] not in ids:
         raise ConfigError(f"case={words['case']}: allowed are {', '.join(ids)}.")
+    folder = Path(words["out"]).expanduser() / "--vs--".join(map(_label, runs))
+    for run in runs:
+        _row_of(run, words["rows"])
+    endpoint = endpoint_from(words.values, os.environ)
+    for place in (folder, endpoint.cache_dir):
+        check_writable(place)
 
     replies = judge_pairs(pairs, endpoint.ask, words["swap"])
     judgements = []
@@ -110,14 +117,13 @@ def _judge(words: Words) -> None:
         },
         "usage": {**asdict(endpoint.usage), "usd": _cost(endpoint.usage, words)},
     }
-    folder = Path(words["out"]).expanduser() / "--vs--".join(map(_label, runs))
     write_json(folder / "table3.json", result)
     write_text(folder / "table9.md", table9(*choose_case(pairs, judgements, words["case"]), names))
     write_lines(folder / "judgements.jsonl", map(asdict, judgements))
     _show(result)
     print(f"Written: {folder}/table3.json, table9.md, judgements.jsonl")
     if words["rows"] is not None:
-        _update_rows(Path(words["rows"]).expanduser(), result)
+        _update_rows(runs, words["rows"], result)
 
 
 def endpoint_from(values: Mapping[str, Any], environment: Mapping[str, str]) -> "Endpoint":
@@ -234,26 +240,41 @@ def _show(result: Mapping[str, Any]) -> None:
     )
 
 
-def _update_rows(folder: Path, result: Mapping[str, Any]) -> None:
+def _row_of(run: Path, folder: str | None) -> "Row | None":
+    """Return a run's result row, or None if a folder has none.
+
+    Raises:
+        DataError: the row is damaged.
+    """
+    from iapt.results.row_files import read_row
+
+    place = Path(folder).expanduser() if folder is not None else None
+    if place is None or not place.is_dir():
+        return None
+    path = next(iter(sorted(place.rglob(f"{glob.escape(_label(run))}.json"))), None)
+    return None if path is None else read_row(path)
+
+
+def _update_rows(runs: Sequence[Path], folder: str, result: Mapping[str, Any]) -> None:
     """Add the scores to the two runs' result rows, under `scores.details` and `judge`."""
-    from iapt.results.row_files import read_row, write_row
+    from iapt.results.row_files import write_row
 
     # Table 3's column is GPT-4's score; another judge's, such as gpt-4o's, must not pass for it.
     metric = "gpt-4" if _GPT4.search(result["judge"]["model"]) else "judge"
     if result["judge"]["turns"] == "both":
         metric += "-both-turns"
-    for scored in result["rows"]:
-        name = f"{scored['run_id']}.json"
-        path = next(iter(sorted(folder.rglob(name))), None) if folder.is_dir() else None
-        if path is None or scored["avg_score"] is None:
-            print(f"{folder} has no {name}, or there is no score: no result row changed.")
+    for scored, run in zip(result["rows"], runs, strict=True):
+        row = _row_of(run, folder)
+        if row is None or row.path is None or scored["avg_score"] is None:
+            print(
+                f"{folder} has no {scored['run_id']}.json, or there is no score: no result row changed."
+            )
             continue
-        row = read_row(path)
         details = {**row.scores.details, metric: scored["avg_score"]}
         judge = {**result["judge"], "n": scored["n"], "n_unparsed": scored["n_unparsed"]}
         scores = row.scores.model_copy(update={"details": details})
-        write_row(path.parent, row.model_copy(update={"scores": scores, "judge": judge}))
-        print(f"{path}: added {metric} to scores.details")
+        write_row(row.path.parent, row.model_copy(update={"scores": scores, "judge": judge}))
+        print(f"{row.path}: added {metric} to scores.details")
 
 
 if __name__ == "__main__":

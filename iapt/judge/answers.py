@@ -106,7 +106,8 @@ def read_answers(
         texts = _texts(line, f"{path}, line {number}")
         saved = line.get("references")
         # A run saves its references, which reveal answers to other questions.
-        if saved and str(saved[0]).strip() != example.references[0]:
+        first = saved[0] if isinstance(saved, list) and saved else saved
+        if saved and str(first).strip() != example.references[0]:
             raise DataError(
                 f"{path}, line {number}: the reference saved with {name!r} is not GPT-4's answer to "
                 f"question {question}; the run used other questions. Give the run's own data=."

@@ -166,7 +166,7 @@ class Endpoint:
             except openai.OpenAIError as error:
                 raise JudgeError(
                     f"the judge at {self.settings.base_url} gave no answer after "
-                    f"{self.settings.retries} retries: {self._masked(str(error))}. Check base_url "
+                    f"{self.settings.retries} retries: {self._masked(str(error)).rstrip('.')}. Check base_url "
                     "and the network, then repeat the command: the cache keeps earlier replies."
                 ) from error
             body = _completion(text)
