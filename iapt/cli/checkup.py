@@ -196,8 +196,8 @@ def _released(hub: "Hub") -> Finding:
 def _folders(config: Mapping[str, Any]) -> Iterator[Finding]:
     places = {"out": Path(config["out"]), "rows": Path(config["rows"]), "cache": cache_root()}
     for name, place in places.items():
-        there = next(p for p in (place, *place.absolute().parents) if p.is_dir())
-        if not os.access(there, os.W_OK | os.X_OK):
+        there = next(p for p in (place, *place.absolute().parents) if os.path.lexists(p))
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
             todo = (
                 "choose another folder"
                 if name != "cache"

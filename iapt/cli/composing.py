@@ -28,12 +28,16 @@ def from_words(words: Sequence[str]) -> dict[str, Any]:
     """Return the configuration that a user's words ask for, `--config-dir` and `plugins=` included.
 
     Raises:
-        ConfigError: a word is wrong; see `prepare` and `check_keys`.
+        ConfigError: a word is wrong, also where the command does not use it; see `prepare` and `check_keys`.
     """
     refuse_grid(words)
     prepared = prepare(words)
     check_keys(prepared)
-    return composed(prepared)
+    config = composed(prepared)
+    from iapt.planning import check_settings
+
+    check_settings(config)
+    return config
 
 
 def check_keys(prepared: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import CoreSchema, ErrorDetails
 
@@ -22,7 +22,16 @@ Step = str | int
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
-Count = Annotated[int, Field(ge=1)]
+MOST = 2**31  # no step, example or token is beyond
+
+
+def _countable(number: int) -> int:
+    if number > MOST:
+        raise ValueError(f"must be at most {MOST}")
+    return number
+
+
+Count = Annotated[int, Field(ge=1), AfterValidator(_countable)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]

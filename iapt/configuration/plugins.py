@@ -78,7 +78,7 @@ class Plugins:
         except Exception as error:
             at = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
             raise ConfigError(
-                f"plugins={name}: {file}{at} cannot be imported: {type(error).__name__}: {error}."
+                f"plugins={name}: {file}{at} cannot be imported: {type(error).__name__}: {str(error).rstrip('.')}."
             ) from error
 
     def used_by(self, *targets: object) -> dict[str, str]:

@@ -9,13 +9,13 @@ compared with the method's own before any is used.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from iapt.configuration.checking import faults, named
+from iapt.configuration.checking import Count, faults, named
 from iapt.errors import AdapterError, DataError
 from iapt.files import read_json, write_json
 from iapt.methods.base import Method
@@ -25,8 +25,6 @@ from iapt.tensors import digest_of, read_tensors, write_tensors
 CONFIG, TENSORS = "adapter_config.json", "adapter.safetensors"
 FORMAT = {"format": "pt"}  # the metadata by which other libraries know torch's tensors
 SHOWN = 8  # faults listed in one message
-
-Count = Annotated[int, Field(ge=1, le=2**31)]
 
 
 class Decoding(BaseModel):

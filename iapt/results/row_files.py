@@ -11,12 +11,11 @@ from pydantic import BaseModel, ValidationError
 
 from iapt.configuration.checking import faults
 from iapt.errors import DataError
-from iapt.files import write_text
+from iapt.files import LARGEST, read_bytes, write_text
 from iapt.results.row import Row
 
 # A list of numbers goes on one line.  JSON texts contain no line breaks, so only lists match.
 _NUMBERS = re.compile(r"\[\n[\s\d.,]+\]")
-LARGEST = 64 * 2**20  # bytes; a row has a few thousand
 MOST_FAULTS = 6  # listed in one warning
 
 
@@ -49,14 +48,7 @@ def read_row(path: Path) -> Row:
     Raises:
         DataError: the file cannot be read or is not a row; the message lists every wrong field.
     """
-    try:
-        if not path.is_file():  # a FIFO would wait for a writer
-            raise DataError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}.")
-        if path.stat().st_size > LARGEST:
-            raise DataError(f"{path}: {path.stat().st_size:,} bytes are too many for a result row.")
-        return _parse(path.read_bytes(), path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return _parse(read_bytes(path, LARGEST), path)
 
 
 def read_rows(folder: Path) -> tuple[list[Row], list[str]]:

@@ -4,7 +4,6 @@ A method that searches for its structure does so first.
 """
 
 import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -89,7 +88,7 @@ def _search(
         max_steps=steps,
         max_epochs=steps,
         batch_size=run.sampler.batch_size,
-        patience=sys.maxsize,
+        patience=steps + 1,  # so it never ends early
         arch_lr=plan.arch_lr,
         arch_every=1,
         arch_data="train_split",

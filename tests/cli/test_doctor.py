@@ -117,3 +117,17 @@ def test_a_wrong_word_is_an_error_with_the_nearest_right_one(capsys: pytest.Capt
     assert main(["task=bolq"]) == 2
     assert "Did you mean 'boolq'" in capsys.readouterr().err
     assert main(["--jsn"]) == 2
+
+
+@pytest.mark.parametrize(
+    "word", ["out=5", "rows=[a]", "seed=-1", "hparams.batch_size=1000000000000000000"]
+)
+def test_a_value_that_no_run_takes_is_an_error(word: str, capsys: pytest.CaptureFixture[str]):
+    assert main([*TINY, word]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {word.partition('=')[0]}=")
+
+
+def test_a_file_in_place_of_a_folder_is_in_the_way(capsys: pytest.CaptureFixture[str]):
+    (Path.cwd() / "file").touch()
+    for out in ("file", "file/runs"):
+        assert "cannot be written" in found(capsys, *TINY, f"out={out}", code=1)["out"]["text"]

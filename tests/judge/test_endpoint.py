@@ -137,7 +137,7 @@ def test_nobody_listening_is_one_clear_error(
         Endpoint(settings, "k", tmp_path) as judge,
         pytest.raises(
             JudgeError,
-            match=r"no answer after 1 retries: Connection error\.\. Check base_url and the network, "
+            match=r"no answer after 1 retries: Connection error\. Check base_url and the network, "
             r"then repeat the command: the cache keeps earlier replies\.$",
         ),
     ):

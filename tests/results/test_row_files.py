@@ -124,9 +124,9 @@ def test_what_is_no_regular_file_is_named_and_skipped(tmp_path: Path) -> None:
     rows, warnings = read_rows(tmp_path)
     assert len(rows) == 1
     assert [warning.removeprefix(f"{tmp_path}/") for warning in warnings] == [
-        "x.json: not a regular file. (skipped)",
-        "y.json: not a regular file. (skipped)",
-        "z.json: no such file. (skipped)",
+        "x.json cannot be read: not a regular file. (skipped)",
+        "y.json cannot be read: Is a directory. (skipped)",
+        "z.json cannot be read: No such file or directory. (skipped)",
     ]
 
 
@@ -135,7 +135,7 @@ def test_a_file_of_absurd_size_is_not_read(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(row_files, "LARGEST", 10)
     rows, (warning,) = read_rows(tmp_path)
     assert rows == []
-    assert "bytes are too many for a result row" in warning
+    assert "bytes of at most 10." in warning
     size = next(tmp_path.iterdir()).stat().st_size
     monkeypatch.setattr(row_files, "LARGEST", size)
     assert len(read_rows(tmp_path)[0]) == 1
@@ -146,10 +146,10 @@ def test_a_row_that_the_disk_refuses_is_named_with_the_reason(
 ) -> None:
     store(tmp_path, [raw_row()])
 
-    def refuse(*_: object) -> bytes:
+    def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     _, (warning,) = read_rows(tmp_path)
     assert warning.endswith(".json cannot be read: Permission denied. (skipped)")
 
