@@ -1,6 +1,6 @@
 """What the engine asks of a model family; `llama.py`, `gpt2.py` and `gpt_neox.py` answer it.
 
-Only those three files know the attribute names of Hugging Face models.  Each writes its block down as
+Only those three files know the names of modules in Hugging Face models.  Each writes its block down as
 equations over the model's own weights, with two things left open: how attention looks back (`attend`),
 which differs between training and decoding, and what a method does at a place (`act`).
 """
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from iapt.backbone.dims import Dims
+from iapt.backbone.dims import Dims, FamilyName
 from iapt.backbone.packed import Linears
 
 Rotary = Any  # (cos, sin), or None where positions are learned
@@ -44,15 +44,32 @@ class Site:
 class Family(ABC):
     """A decoder as a list of blocks with named parts; wraps one Hugging Face causal LM."""
 
+    name: FamilyName
     layers: Any
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self.linear = Linears(model)
 
-    @abstractmethod
     def dims(self) -> Dims:
-        """Read the sizes from the model's configuration."""
+        """Read the sizes from the model's configuration, by the names that transformers gives all families."""
+        c = self.model.config
+        heads = c.num_attention_heads
+        return Dims(
+            family=self.name,
+            num_layers=c.num_hidden_layers,
+            hidden_size=c.hidden_size,
+            ffn_size=self.ffn_size(),
+            num_heads=heads,
+            num_kv_heads=getattr(c, "num_key_value_heads", heads),
+            head_dim=getattr(c, "head_dim", None) or c.hidden_size // heads,
+            vocab_size=c.vocab_size,
+            max_positions=c.max_position_embeddings,
+        )
+
+    def ffn_size(self) -> int:
+        """Inner width of the feed-forward part."""
+        return int(self.model.config.intermediate_size)
 
     @abstractmethod
     def embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
@@ -68,9 +85,9 @@ class Family(ABC):
     def final_norm(self, h: Tensor) -> Tensor:
         """The norm before the language-model head, (..., D) -> (..., D)."""
 
-    @abstractmethod
     def head(self, h: Tensor) -> Tensor:
         """The language-model head, (..., D) -> (..., V)."""
+        return self.linear(h, self.model.lm_head)[0]
 
     @abstractmethod
     def ln1(self, layer: int) -> nn.Module:

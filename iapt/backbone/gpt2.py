@@ -2,7 +2,7 @@
 
     u = h + Attn(LN1(h));  y = u + c_proj(gelu(c_fc x)) with x = LN2(u)
 
-Soft tokens have no position embedding here and text keeps positions 0.. (decision D23).
+Soft tokens have no position embedding here and text keeps positions 0...
 """
 
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from iapt.backbone.dims import Dims
 from iapt.backbone.family import Act, Attend, Family, Rotary, Site
 
 
@@ -33,33 +32,21 @@ class ThirdOfQKV(Site):
 class GPT2(Family):
     """Family "gpt2"."""
 
+    name = "gpt2"
+
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self.body = model.transformer
         self.layers = self.body.h
 
-    def dims(self) -> Dims:
-        c = self.model.config
-        return Dims(
-            family="gpt2",
-            num_layers=c.n_layer,
-            hidden_size=c.n_embd,
-            ffn_size=c.n_inner or 4 * c.n_embd,
-            num_heads=c.n_head,
-            num_kv_heads=c.n_head,
-            head_dim=c.n_embd // c.n_head,
-            vocab_size=c.vocab_size,
-            max_positions=c.n_positions,
-        )
+    def ffn_size(self) -> int:
+        return self.model.config.n_inner or 4 * self.model.config.n_embd
 
     def embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
         return self.body.drop(self.body.wte(input_ids) + self.body.wpe(positions))
 
     def final_norm(self, h: Tensor) -> Tensor:
         return self.body.ln_f(h)
-
-    def head(self, h: Tensor) -> Tensor:
-        return self.linear(h, self.model.lm_head)[0]
 
     def ln1(self, layer: int) -> nn.Module:
         return self.layers[layer].ln_1

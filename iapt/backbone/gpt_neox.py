@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from iapt.backbone.dims import Dims
 from iapt.backbone.family import Act, Attend, Family, Rotary, Site, rotate
 
 
@@ -32,33 +31,18 @@ class InterleavedThird(Site):
 class GPTNeoX(Family):
     """Family "gpt_neox"."""
 
+    name = "gpt_neox"
+
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self.body = model.gpt_neox
         self.layers = self.body.layers
-
-    def dims(self) -> Dims:
-        c = self.model.config
-        return Dims(
-            family="gpt_neox",
-            num_layers=c.num_hidden_layers,
-            hidden_size=c.hidden_size,
-            ffn_size=c.intermediate_size,
-            num_heads=c.num_attention_heads,
-            num_kv_heads=c.num_attention_heads,
-            head_dim=c.hidden_size // c.num_attention_heads,
-            vocab_size=c.vocab_size,
-            max_positions=c.max_position_embeddings,
-        )
 
     def embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
         return self.body.emb_dropout(self.body.embed_in(input_ids))
 
     def final_norm(self, h: Tensor) -> Tensor:
         return self.body.final_layer_norm(h)
-
-    def head(self, h: Tensor) -> Tensor:
-        return self.linear(h, self.model.lm_head)[0]
 
     def ln1(self, layer: int) -> nn.Module:
         return self.layers[layer].input_layernorm

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from iapt.backbone.dims import Dims
 from iapt.backbone.family import Act, Attend, Family, Rotary, Site, rotate
 from iapt.backbone.norm import rms_norm
 from iapt.errors import BackboneError
@@ -16,40 +15,24 @@ from iapt.errors import BackboneError
 class Llama(Family):
     """Family "llama"."""
 
+    name = "llama"
+
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        if getattr(model.config, "sliding_window", None) and getattr(
-            model.config, "use_sliding_window", True
-        ):
+        window = getattr(model.config, "sliding_window", None)
+        if window and getattr(model.config, "use_sliding_window", True):
             raise BackboneError(
-                f"{model.config.model_type} with sliding_window={model.config.sliding_window}: "
-                "sliding-window attention is not supported; set it to null in the checkpoint's config."
+                f"{model.config.model_type} with sliding_window={window}: sliding-window attention is "
+                "not supported; set it to null in the checkpoint's config."
             )
         self.body = model.model
         self.layers = self.body.layers
-
-    def dims(self) -> Dims:
-        c = self.model.config
-        return Dims(
-            family="llama",
-            num_layers=c.num_hidden_layers,
-            hidden_size=c.hidden_size,
-            ffn_size=c.intermediate_size,
-            num_heads=c.num_attention_heads,
-            num_kv_heads=c.num_key_value_heads,
-            head_dim=self.layers[0].self_attn.head_dim,
-            vocab_size=c.vocab_size,
-            max_positions=c.max_position_embeddings,
-        )
 
     def embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
         return self.body.embed_tokens(input_ids)
 
     def final_norm(self, h: Tensor) -> Tensor:
         return _rms(h, self.body.norm)
-
-    def head(self, h: Tensor) -> Tensor:
-        return self.linear(h, self.model.lm_head)[0]
 
     def ln1(self, layer: int) -> nn.Module:
         return self.layers[layer].input_layernorm

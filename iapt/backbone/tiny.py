@@ -42,9 +42,8 @@ def tiny_model(dims: Dims, seed: int = 0) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = untrained(dims)
-        for p in (
-            model.parameters()
-        ):  # the default 0.02 is too small for differences to show at this width
+        # The default 0.02 is too small for differences to show at this width.
+        for p in model.parameters():
             if p.dim() > 1:
                 torch.nn.init.normal_(p, 0, 2 / dims.hidden_size**0.5 / 2)
             else:
@@ -79,49 +78,19 @@ def random_model(dims: Dims, dtype: torch.dtype, device: torch.device) -> Any:
 def untrained(dims: Dims) -> Any:
     """A causal LM of these sizes, as transformers initialises it."""
     shared: dict[str, Any] = {
-        "vocab_size": dims.vocab_size,
-        "bos_token_id": 0,
-        "eos_token_id": 1,
-        "pad_token_id": 2,
+        **{"vocab_size": dims.vocab_size, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2},
+        "hidden_size": dims.hidden_size,
+        "num_hidden_layers": dims.num_layers,
+        "num_attention_heads": dims.num_heads,
+        "max_position_embeddings": dims.max_positions,
     }
-    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
-    if dims.family == "llama":
-        return LlamaForCausalLM(
-            LlamaConfig(
-                hidden_size=dims.hidden_size,
-                intermediate_size=dims.ffn_size,
-                num_hidden_layers=dims.num_layers,
-                num_attention_heads=dims.num_heads,
-                num_key_value_heads=dims.num_kv_heads,
-                head_dim=dims.head_dim,
-                max_position_embeddings=dims.max_positions,
-                **rope,
-                **shared,
-            )
-        )
     if dims.family == "gpt2":
-        return GPT2LMHeadModel(
-            GPT2Config(
-                n_embd=dims.hidden_size,
-                n_inner=dims.ffn_size,
-                n_layer=dims.num_layers,
-                n_head=dims.num_heads,
-                n_positions=dims.max_positions,
-                resid_pdrop=0.0,
-                embd_pdrop=0.0,
-                attn_pdrop=0.0,
-                **shared,
-            )
-        )
-    rope["rope_parameters"]["partial_rotary_factor"] = 0.25  # as in Pythia
-    return GPTNeoXForCausalLM(
-        GPTNeoXConfig(
-            hidden_size=dims.hidden_size,
-            intermediate_size=dims.ffn_size,
-            num_hidden_layers=dims.num_layers,
-            num_attention_heads=dims.num_heads,
-            max_position_embeddings=dims.max_positions,
-            **rope,
-            **shared,
-        )
-    )
+        dropout = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+        return GPT2LMHeadModel(GPT2Config(n_inner=dims.ffn_size, **dropout, **shared))
+    shared["intermediate_size"] = dims.ffn_size
+    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": 10000.0}
+    if dims.family == "llama":
+        heads = {"num_key_value_heads": dims.num_kv_heads, "head_dim": dims.head_dim}
+        return LlamaForCausalLM(LlamaConfig(rope_parameters=rope, **heads, **shared))
+    rope["partial_rotary_factor"] = 0.25  # as in Pythia
+    return GPTNeoXForCausalLM(GPTNeoXConfig(rope_parameters=rope, **shared))
