@@ -38,6 +38,8 @@ from iapt.errors import BackboneError
 PairFn = Callable[[Tensor, Tensor], Tensor]
 PromptFn = Callable[[Tensor, Tensor], Tensor]
 PrefixFn = Callable[[], tuple[Tensor, Tensor]]
+# A mask, rotary tables, which soft columns there are, and the prefix that they are for.
+Ready = tuple[Tensor | None, Rotary, Tensor | None, Prefix | None]
 
 
 @dataclass(frozen=True)
@@ -270,16 +272,12 @@ class Backbone:
     def _blocks(self, h: Tensor, mask: Tensor, instruction: Tensor, state: State | None) -> Tensor:
         """All blocks over right-padded rows, then the final norm of the text positions."""
         self.family.linear.refresh()
-        ready: dict[
-            tuple[int, ...], tuple[Tensor | None, Rotary, Tensor | None, Prefix | None]
-        ] = {}
+        ready: dict[tuple[int, ...], Ready] = {}
 
         def block(layer: int, h: Tensor, stream: Stream) -> Tensor:
             prefix = self._prefix(layer, stream.text(h), instruction)
-            key = (
-                stream.kept,
-                *((prefix.size, id(prefix.present), id(prefix.hidden)) if prefix else ()),
-            )
+            own = (prefix.size, id(prefix.present), id(prefix.hidden)) if prefix else ()
+            key = (stream.kept, *own)
             if key not in ready:  # the prefix is kept with them so that its ids stay taken
                 plain = stream.plainly_causal(prefix) and not self._eager
                 mask = None if plain else stream.attention(h, prefix)

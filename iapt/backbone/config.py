@@ -69,12 +69,8 @@ class BackboneConfig:
 
     def torch_dtype(self, device: torch.device) -> torch.dtype:
         """Return the dtype of the frozen weights on a device."""
-        name = (
-            self.dtype
-            if self.dtype != "auto"
-            else ("bfloat16" if device.type == "cuda" else "float32")
-        )
-        dtype = getattr(torch, name)
+        auto = "bfloat16" if device.type == "cuda" else "float32"
+        dtype = getattr(torch, auto if self.dtype == "auto" else self.dtype)
         assert isinstance(dtype, torch.dtype)
         return dtype
 

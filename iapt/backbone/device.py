@@ -62,10 +62,8 @@ def keep_freed_memory() -> None:
 
 def _own_gpu(name: str) -> torch.device:
     """Return the GPU of this process among those that torchrun started on this machine."""
-    here, gpus = (
-        int(os.environ.get("LOCAL_WORLD_SIZE", processes.count())),
-        torch.cuda.device_count(),
-    )
+    gpus = torch.cuda.device_count()
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes.count()))
     if name != "cuda":
         raise ConfigError(
             f"device={name}: one GPU, but the run has {processes.count()} processes, one GPU each; use device=cuda."

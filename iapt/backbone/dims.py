@@ -99,11 +99,7 @@ class Dims:
     @property
     def sites(self) -> tuple[str, ...]:
         """The logical linear maps of a block, in forward order."""
-        return (
-            ("q", "k", "v", "o", "gate", "up", "down")
-            if self.gated
-            else ("q", "k", "v", "o", "up", "down")
-        )
+        return ("q", "k", "v", "o", *(("gate",) if self.gated else ()), "up", "down")
 
     def in_out(self, site: str) -> tuple[int, int]:
         """Return (input width, output width) of a linear site.

@@ -23,13 +23,9 @@ from iapt.remote.trouble import as_ours
 from iapt.tensors import digest_of
 
 READ = (
-    *(
-        "config.json",
-        "generation_config.json",
-        "model*.safetensors",
-        "model.safetensors.index.json",
-    ),
-    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt"),
+    *("config.json", "generation_config.json", "model*.safetensors"),
+    *("model.safetensors.index.json", "tokenizer*", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.json", "merges.txt"),
 )
 LOCAL_COPY = "Point backbone.checkpoint=<folder> at a whole copy, or use backbone=smollm2_135m."
 
@@ -59,19 +55,15 @@ def family_of(model: Any) -> Family:
     from iapt.backbone.llama import Llama
 
     kind = model.config.model_type
-    families = {
-        "llama": Llama,
-        "mistral": Llama,
-        "qwen2": Llama,
-        "qwen3": Llama,
-        "gpt2": GPT2,
-        "gpt_neox": GPTNeoX,
+    families: dict[str, type[Family]] = {
+        **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), Llama),
+        **{"gpt2": GPT2, "gpt_neox": GPTNeoX},
     }
     if kind not in families:
         raise BackboneError(
             f"backbone of type {kind!r} is not supported; supported are {', '.join(families)}.{closest(kind, families)}"
         )
-    return families[kind](model)  # type: ignore[abstract]  # mypy loses the class union
+    return families[kind](model)
 
 
 def check_access(config: BackboneConfig) -> None:
@@ -93,12 +85,10 @@ def missing(config: BackboneConfig) -> str:
     if config.kind == "embedded":
         return embedded_missing()
     repository = _repository(config)
-    if repository is None:
-        return ""
-    kept = repository.in_the_cache()
-    if not any(entry.path.endswith(".safetensors") for entry in kept):
-        return f"{config.checkpoint} is not in the hub's cache"
-    return ""
+    kept = repository is None or any(
+        entry.path.endswith(".safetensors") for entry in repository.in_the_cache()
+    )
+    return "" if kept else f"{config.checkpoint} is not in the hub's cache"
 
 
 def load_tokenizer(config: BackboneConfig) -> Any:
@@ -119,7 +109,7 @@ def load_tokenizer(config: BackboneConfig) -> Any:
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder))
     if (
         tokenizer.pad_token_id is None
-    ):  # LLaMA-2, GPT-2 and Pythia have none; pads are masked everywhere
+    ):  # LLaMA-2's, GPT-2's and Pythia's; pads are masked everywhere
         tokenizer.pad_token = tokenizer.eos_token
     if config.bos and tokenizer.bos_token_id is None:
         raise ConfigError(
@@ -189,12 +179,10 @@ def _origin(config: BackboneConfig, folder: Path, dtype: torch.dtype) -> tuple[s
     them differ with the version of `transformers` that wrote them.
     """
     if config.kind == "embedded":
-        source = embedded_folder()[1]
-        revision = source
-        files = {"source": source, "weights": digests(folder)["model.safetensors"]}
+        revision = embedded_folder()[1]
+        files = {"source": revision, "weights": digests(folder)["model.safetensors"]}
     else:
-        at_hub = _repository(config) is not None
-        revision = folder.name if at_hub else "local"
+        revision = "local" if _repository(config) is None else folder.name
         files = {p.name: remembered_sha256(p) for p in folder.iterdir() if _is_read(p.name)}
     digest = hashlib.sha256(str(dtype).encode())
     for name, content in sorted(files.items()):

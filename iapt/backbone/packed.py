@@ -9,7 +9,6 @@ module or weight (quantised ones, say) and passes that need gradients call their
 """
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -112,24 +111,16 @@ class Linears:
             return None
         with torch.no_grad():
             try:
-                packed = _reorder()(torch.cat(weights), ROWS_HINT)
+                packed = torch.ops.mkldnn._reorder_linear_weight(torch.cat(weights), ROWS_HINT)
             except RuntimeError:  # a dtype that this CPU's oneDNN does not pack
                 return None
             bias = torch.cat(biases) if biases else None
         return Packed(packed, bias, [len(w) for w in weights], [*map(Source.of, _tensors(modules))])
 
 
-def _reorder() -> Callable[[Tensor, int], Tensor]:
-    reorder: Callable[[Tensor, int], Tensor] = torch.ops.mkldnn._reorder_linear_weight
-    return reorder
-
-
 def _affordable(model: nn.Module) -> bool:
-    if not (
-        torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    ):
-        return False
-    return bytes_of(model) <= LARGEST_SHARE * memory_of(torch.device("cpu"))
+    packs = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return packs and bytes_of(model) <= LARGEST_SHARE * memory_of(torch.device("cpu"))
 
 
 def _out_by_in(module: nn.Module) -> Tensor:

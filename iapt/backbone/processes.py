@@ -25,9 +25,7 @@ from iapt.errors import ConfigError, TrainingError
 
 T = TypeVar("T")
 _begun = False  # whether the first process has told the others to start
-PATIENCE = timedelta(
-    hours=12
-)  # torchrun ends the others when one fails; a slow share is not a failure
+PATIENCE = timedelta(hours=12)  # torchrun ends the others when one fails; a slow share is none
 
 
 def count() -> int:
@@ -65,11 +63,9 @@ def joined() -> Iterator[None]:
             f"WORLD_SIZE={several}, but {', '.join(missing)} not set: start several processes with torchrun "
             "--nproc-per-node=N, or unset WORLD_SIZE."
         )
-    backend = (
-        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
-    )
+    nccl = torch.cuda.is_available() and dist.is_nccl_available()
     try:
-        dist.init_process_group(backend, timeout=PATIENCE)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if nccl else "gloo", timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
             f"the {several} processes of this run cannot connect: {error}"

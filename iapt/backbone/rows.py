@@ -59,9 +59,7 @@ class Rows(Generic[S]):
     def groups(self) -> list[Group[S]]:
         """Who serves which rows; made when first asked for, because stacking copies parameters."""
         if self._groups is None:
-            members: dict[
-                Hashable, list[int]
-            ] = {}  # rows by form, or by seat where that cannot be stacked
+            members: dict[Hashable, list[int]] = {}  # by form, or by seat if that cannot be stacked
             for row, owner in enumerate(self.owners):
                 if owner >= 0 and (self.seats[owner].steps or not self._stepping):
                     form = self.seats[owner].form if self._stack else None

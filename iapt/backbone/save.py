@@ -66,9 +66,7 @@ def _with_biases(model: Any) -> tuple[Any, dict[str, Any]]:
             if hasattr(config, switch):
                 setattr(config, switch, True)
         expected = _expected(model, config)
-        for name in (
-            expected.keys() - tensors.keys()
-        ):  # a switch gives a bias to maps that need none
+        for name in expected.keys() - tensors.keys():  # of maps that need none but get one too
             tensors[name] = torch.zeros(expected[name].shape, dtype=model.dtype)
     extra = sorted(tensors.keys() - expected.keys())
     if extra:
