@@ -75,6 +75,21 @@ def locked(folder: Path) -> Iterator[bool]:
 
 
 @contextmanager
+def storing(path: Path, failed: str = "cannot be written") -> Iterator[None]:
+    """Turn what the system refuses in a block into one line about a path.
+
+    Raises:
+        StorageError: naming the path and the reason.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{path}: {failed} ({error.strerror or error}).") from error
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path` that replaces `path` when the block succeeds.
 
@@ -89,14 +104,13 @@ def replacing(path: Path) -> Iterator[Path]:
     owner = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
     temporary = path.with_name(f".{path.name[:50]}.{owner}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror or error}).") from error
+        with storing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

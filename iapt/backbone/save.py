@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from iapt.errors import BackboneError, StorageError
+from iapt.files import storing
 
 BIAS_SWITCHES = ("attention_bias", "mlp_bias")  # of a LLaMA's configuration; its maps have none
 
@@ -29,7 +30,7 @@ def save_checkpoint(model: Any, tokenizer: Any, folder: Path) -> None:
     from transformers.utils.logging import disable_progress_bar
 
     config, tensors = _with_biases(model)
-    try:
+    with storing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
         try:
@@ -41,8 +42,6 @@ def save_checkpoint(model: Any, tokenizer: Any, folder: Path) -> None:
             temporary.rename(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be written ({error.strerror or error}).") from error
 
 
 def check_new(folder: Path) -> None:

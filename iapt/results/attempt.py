@@ -9,16 +9,9 @@ from pathlib import Path
 from filelock import BaseFileLock
 
 from iapt.errors import BusyError, StorageError, without_passwords
-from iapt.files import note, remove_partials, write_text
+from iapt.files import note, remove_partials, storing, write_text
 from iapt.results.lock import LOCK, SOFT, acquire
-from iapt.results.status import (
-    CHECKPOINTS,
-    Status,
-    new_status,
-    now,
-    read_status,
-    write_status,
-)
+from iapt.results.status import CHECKPOINTS, Status, new_status, now, read_status, write_status
 
 TRACEBACK = "failed.txt"
 MOMENT = 1.0  # seconds; whoever looks at a run's state holds its lock for an instant
@@ -55,7 +48,7 @@ class Attempt:
         _refuse_other_kinds(self.folder)
         (self.folder / TRACEBACK).unlink(missing_ok=True)
         self._remove_partials()
-        self._status = new_status("running")
+        self._status = new_status()
         self.doing("preparing")
 
     def doing(self, part: str) -> None:
@@ -82,7 +75,7 @@ class Attempt:
         self._write(state="failed", reason=in_one_line(error))
 
     def _write(self, **changes: str) -> None:
-        status = self._status or new_status("running")
+        status = self._status or new_status()
         self._status = status.model_copy(update={"updated": now(), **changes})
         if self.writes:
             write_status(self.folder, self._status)
@@ -152,11 +145,8 @@ def in_one_line(error: BaseException) -> str:
 
 
 def _lock(folder: Path, *, wait: bool) -> BaseFileLock:
-    try:
+    with storing(folder, "the folder cannot be made"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise StorageError(f"{folder}: the folder cannot be made ({reason}).") from error
     lock = acquire(folder, MOMENT)
     if lock is None:
         status = read_status(folder)
@@ -184,11 +174,8 @@ def _empty(folder: Path) -> None:
     for path in folder.iterdir():
         if path.name in (LOCK, SOFT):
             continue
-        try:
+        with storing(path, "cannot be removed"):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
-        except OSError as error:
-            reason = error.strerror or error
-            raise StorageError(f"{path}: cannot be removed ({reason}).") from error

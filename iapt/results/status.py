@@ -66,17 +66,10 @@ def now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def new_status(state: Literal["running", "failed"], reason: str = "") -> Status:
+def new_status() -> Status:
     """Return the status of an attempt of this process that begins now."""
-    time = now()
-    return Status(
-        state=state,
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        started=time,
-        updated=time,
-        reason=reason,
-    )
+    time, host = now(), socket.gethostname()
+    return Status(state="running", host=host, pid=os.getpid(), started=time, updated=time)
 
 
 def write_status(folder: Path, status: Status) -> None:

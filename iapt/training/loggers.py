@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import NonNegativeInt
 
-from iapt.errors import StorageError
+from iapt.files import storing
 from iapt.results.row import Row
 from iapt.results.run_folder import predictions
 
@@ -48,30 +48,22 @@ class Files:
     def start(self, folder: Path, run_id: str, config: dict[str, Any]) -> None:
         """Open the file; a resumed run appends."""
         path = folder / "metrics.jsonl"
-        try:
+        with storing(path):
             self._file = path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise _unwritable(path, error) from error
 
     def log(self, values: dict[str, float], step: int) -> None:
         """Record values of one step."""
         if self._file is None:
             raise RuntimeError("log came before start")
-        try:
+        with storing(Path(self._file.name)):
             self._file.write(json.dumps({"step": step, **values}) + "\n")
             self._file.flush()
-        except OSError as error:
-            raise _unwritable(Path(self._file.name), error) from error
 
     def finish(self, ok: bool) -> None:
         """Close the file."""
         if self._file:
             with suppress(OSError):  # a full disk, which `log` has reported
                 self._file.close()
-
-
-def _unwritable(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"{path}: cannot be written ({error.strerror or error}).")
 
 
 class Wandb(Files):
@@ -96,12 +88,8 @@ class Wandb(Files):
         adapter: bool = True,
     ) -> None:
         super().__init__()
-        self.project, self.mode, self.predictions, self.adapter = (
-            project,
-            mode,
-            predictions,
-            adapter,
-        )
+        self.project, self.mode = project, mode
+        self.predictions, self.adapter = predictions, adapter
         self._run: Any = None
 
     def start(self, folder: Path, run_id: str, config: dict[str, Any]) -> None:
@@ -110,9 +98,7 @@ class Wandb(Files):
         import wandb
 
         mode = None if self.mode == "auto" else self.mode
-        if self.mode == "auto" and not os.environ.get(
-            "WANDB_MODE"
-        ):  # None leaves it to the variable
+        if mode is None and not os.environ.get("WANDB_MODE"):  # None leaves it to the variable
             mode = "online" if account() else "offline"
         entries = (config.get(group) for group in ("task", "method", "backbone", "hparams"))
         names = [str(e["name"]) for e in entries if isinstance(e, dict) and "name" in e]

@@ -36,7 +36,7 @@ def sweep(cells: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     write_finished(cells[0])
     write_manifest(SWEEP, ["task=sst2", "seed=0,1,2,3,4,5,6"], cells, complete=True)
     write_finished(cells[1])
-    status = new_status("running").model_copy(update={"pid": 2**22 + 1, "doing": "decoding"})
+    status = new_status().model_copy(update={"pid": 2**22 + 1, "doing": "decoding"})
     write_status(folders[2], status)
     write_status(folders[3], status.model_copy(update={"state": "interrupted", "reason": "SIGHUP"}))
     record_failure(folders[4], DataError("no split"))

@@ -170,7 +170,7 @@ def test_a_launcher_that_breaks_is_no_traceback_and_its_cells_are_named(
         pass
 
     def launcher(*_: object) -> None:
-        status = new_status("running").model_copy(update={"pid": 2**22 + 1, "doing": "training"})
+        status = new_status().model_copy(update={"pid": 2**22 + 1, "doing": "training"})
         write_status(run_folder(1), status)
         raise UncompletedJobError("Job 7 (task: 0) with path\nwas not finished")
 
@@ -299,7 +299,7 @@ def test_a_dry_sweep_plans_what_is_finished_and_what_is_left(
     plans = plan_cells(words_of_cells(prepare(words)), composed)
     rows, failed = Path("results/rows"), Path("runs") / plans[1].plan.run_id
     write_row(rows, a_row().model_copy(update={"run_id": plans[2].plan.run_id}))
-    write_status(failed, new_status("failed"))
+    write_status(failed, new_status().model_copy(update={"state": "failed"}))
     assert main(words) == 0
     said = capsys.readouterr().out
     assert said.startswith("4 cells: 1 done, 3 left (1 of them failed before).")

@@ -34,7 +34,7 @@ def state(folder: Path) -> tuple[str, str]:
 
 def status_of(pid: int, state: str = "running", host: str | None = None) -> Status:
     host = host or socket.gethostname()
-    status = new_status("running").model_copy(update={"pid": pid, "doing": "training"})
+    status = new_status().model_copy(update={"pid": pid, "doing": "training"})
     return status.model_copy(update={"state": state, "host": host})
 
 
