@@ -29,26 +29,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.configuration.checking import NonNegative, Positive, Probability
 from iapt.errors import ConfigError
+from iapt.methods import peft_format as peft
 from iapt.methods.arguments import Rank, rank_within
 from iapt.methods.base import Progress
 from iapt.methods.merge import Mergeable
-from iapt.methods.peft_format import (
-    Config,
-    PeftCompatible,
-    Tensors,
-    by_place,
-    expect_shape,
-    module_names,
-    number,
-    refuse_options,
-    stored_transposed,
-    targets,
-)
 from iapt.methods.per_site import PerSite
 from iapt.methods.searched import Structured
 from iapt.methods.stacked import Stackable
@@ -63,7 +53,7 @@ PEFT_OPTIONS = (  # peft's training options, and ranks that the tensors themselv
 )
 
 
-class AdaLoRA(Mergeable, Structured, PeftCompatible, Stackable):
+class AdaLoRA(Mergeable, Structured, peft.PeftCompatible, Stackable):
     """Adaptive budget allocation for low-rank updates.
 
     Args:
@@ -108,9 +98,7 @@ class AdaLoRA(Mergeable, Structured, PeftCompatible, Stackable):
         self.init_rank, self.target_rank, self.orthogonality = init_rank, target_rank, orthogonality
         self.alpha = alpha
         self.warmup, self.final, self.beta1, self.beta2 = warmup, final, beta1, beta2
-        self._settled = (
-            False  # whether the ranks are those of a saved adapter, which is not pruned again
-        )
+        self._settled = False  # whether these are a saved adapter's ranks, which are final
         self.blocks = PerSite(
             dims.num_layers,
             dims.linears,
@@ -205,17 +193,14 @@ class AdaLoRA(Mergeable, Structured, PeftCompatible, Stackable):
     def fold(self, layer: int, site: str, weight: Tensor, bias: Tensor) -> tuple[Tensor, None]:
         return weight + self.blocks.at(layer, site).change_of_weight().to(weight), None
 
-    def to_peft(self, backbone: Backbone) -> tuple[Config, Tensors]:
+    def to_peft(self, backbone: Backbone) -> tuple[peft.Config, peft.Tensors]:
         """Write pruned triplets as zeros, so that no rank pattern is needed."""
-        names, tensors = module_names(backbone), {}
+        names, tensors = peft.module_names(backbone), {}
         for layer, site, delta in self.blocks.each():
+            pruned = self.init_rank - len(delta.lora_E)
             for part in PARTS:
-                rows = getattr(delta, part).detach()
-                shape = list(rows.shape)
-                shape[1 if part == "lora_B" else 0] = self.init_rank
-                whole = rows.new_zeros(shape)
-                whole[tuple(map(slice, rows.shape))] = rows
-                tensors[f"{names[layer, site]}.{part}"] = whole
+                pad = (0, pruned) if part == "lora_B" else (0, 0, 0, pruned)
+                tensors[f"{names[layer, site]}.{part}"] = F.pad(getattr(delta, part).detach(), pad)
         return {
             "init_r": self.init_rank,
             "target_r": self.target_rank,
@@ -223,38 +208,38 @@ class AdaLoRA(Mergeable, Structured, PeftCompatible, Stackable):
             "lora_dropout": 0.0,
             "bias": "none",
             "total_step": 1,  # peft requires it even after training
-            "target_modules": targets(tensors, depth=1),
-            "fan_in_fan_out": stored_transposed(backbone, "o"),
+            "target_modules": peft.targets(tensors, depth=1),
+            "fan_in_fan_out": peft.stored_transposed(backbone, "o"),
         }, tensors
 
     @classmethod
     def from_peft(
-        cls, config: Config, tensors: Tensors, backbone: Backbone
-    ) -> tuple[Config, Tensors]:
+        cls, config: peft.Config, tensors: peft.Tensors, backbone: Backbone
+    ) -> tuple[peft.Config, peft.Tensors]:
         """Read the triplets that peft's rank pattern kept; r0 stays in the denominator."""
-        refuse_options(config, PEFT_OPTIONS)
-        init_rank = int(number(config, "init_r", 1))
-        found, names, ours = by_place(tensors, PARTS, backbone), module_names(backbone), {}
+        peft.refuse_options(config, PEFT_OPTIONS)
+        init_rank = int(peft.number(config, "init_r", 1))
+        found, names, ours = (
+            peft.by_place(tensors, PARTS, backbone),
+            peft.module_names(backbone),
+            {},
+        )
         for layer in range(backbone.dims.num_layers):
             for site in backbone.dims.linears:
                 wide, high = backbone.dims.in_out(site)
                 parts = found.get((layer, site), {})
-                rank = (
-                    len(parts["lora_E"]) if parts else 0
-                )  # a site without peft's module keeps none
-                for part, shape in (
-                    ("lora_A", (rank, wide)),
-                    ("lora_E", (rank, 1)),
-                    ("lora_B", (high, rank)),
-                ):
-                    saved = parts.get(part, torch.zeros(shape))
-                    ours[f"blocks.{layer}.{site}.{part}"] = expect_shape(
-                        f"{names[layer, site]}.{part}", saved, shape
+                rank = len(parts.get("lora_E", ()))  # a site without peft's module keeps none
+                shapes = {"lora_A": (rank, wide), "lora_E": (rank, 1), "lora_B": (high, rank)}
+                for part, shape in shapes.items():
+                    name, saved = (
+                        f"{names[layer, site]}.{part}",
+                        parts.get(part, torch.zeros(shape)),
                     )
+                    ours[f"blocks.{layer}.{site}.{part}"] = peft.expect_shape(name, saved, shape)
         numbers = {
             "init_rank": init_rank,
-            "target_rank": min(init_rank, int(number(config, "target_r", 1))),
-            "alpha": float(number(config, "lora_alpha", 1e-9)),
+            "target_rank": min(init_rank, int(peft.number(config, "target_r", 1))),
+            "alpha": float(peft.number(config, "lora_alpha", 1e-9)),
             "dropout": 0.0,
         }
         return numbers, ours

@@ -16,11 +16,7 @@ OPEN = -1
 
 
 class Choice(nn.Module):
-    """A choice of one among several candidates.
-
-    Args:
-        names: names of the candidates.
-    """
+    """A choice of one among several named candidates."""
 
     choice: Tensor
 

@@ -23,19 +23,9 @@ from torch import Tensor
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.errors import AdapterError, ConfigError, closest
+from iapt.methods import peft_format as peft
 from iapt.methods.arguments import Size
 from iapt.methods.merge import Mergeable
-from iapt.methods.peft_format import (
-    Config,
-    PeftCompatible,
-    Tensors,
-    by_place,
-    expect_shape,
-    module_names,
-    refuse_options,
-    stored_transposed,
-    targets,
-)
 from iapt.methods.per_site import PerSite
 from iapt.methods.reparam import Reparameterised
 from iapt.methods.stacked import Stackable
@@ -43,7 +33,7 @@ from iapt.methods.stacked import Stackable
 PEFT_L = "ia3_l"
 
 
-class IA3(Mergeable, PeftCompatible, Stackable):
+class IA3(Mergeable, peft.PeftCompatible, Stackable):
     """Rescaled queries, keys and inner feed-forward states.
 
     Args:
@@ -100,8 +90,8 @@ class IA3(Mergeable, PeftCompatible, Stackable):
         return weight * factors, bias * factors
 
     @torch.no_grad()
-    def to_peft(self, backbone: Backbone) -> tuple[Config, Tensors]:
-        names, tensors, inner = module_names(backbone), {}, []
+    def to_peft(self, backbone: Backbone) -> tuple[peft.Config, peft.Tensors]:
+        names, tensors, inner = peft.module_names(backbone), {}, []
         for layer, site, _ in self.blocks.each():
             owner = owner_of(site, backbone.dims)
             name = f"{names[layer, owner]}.{PEFT_L}"
@@ -114,27 +104,27 @@ class IA3(Mergeable, PeftCompatible, Stackable):
                 whole = tensors[name][:, 0] if name in tensors else ones
                 tensors[name] = backbone.family.site(layer, site).put(whole, factors)[:, None]
         return {
-            "target_modules": targets(tensors, depth=1),
-            "feedforward_modules": targets(inner, depth=1),
-            "fan_in_fan_out": stored_transposed(backbone, "down"),
+            "target_modules": peft.targets(tensors, depth=1),
+            "feedforward_modules": peft.targets(inner, depth=1),
+            "fan_in_fan_out": peft.stored_transposed(backbone, "down"),
         }, tensors
 
     @classmethod
     def from_peft(
-        cls, config: Config, tensors: Tensors, backbone: Backbone
-    ) -> tuple[Config, Tensors]:
+        cls, config: peft.Config, tensors: peft.Tensors, backbone: Backbone
+    ) -> tuple[peft.Config, peft.Tensors]:
         """Represent each vector as a latent 1 of width 1, times l - 1."""
-        refuse_options(config, ("feedforward_modules", "init_ia3_weights"))
-        dims, names = backbone.dims, module_names(backbone)
+        peft.refuse_options(config, ("feedforward_modules", "init_ia3_weights"))
+        dims, names = backbone.dims, peft.module_names(backbone)
         inner = inner_site(dims)
         scaled: dict[tuple[int, str], torch.Tensor] = {}
-        for (layer, module), parts in by_place(tensors, (PEFT_L,), backbone).items():
+        for (layer, module), parts in peft.by_place(tensors, (PEFT_L,), backbone).items():
             name, saved = f"{names[layer, module]}.{PEFT_L}", parts[PEFT_L]
             wide, high = dims.in_out(module)
             if module == "down" and saved.shape == (1, wide):  # its input, the inner state
-                scaled[layer, inner] = expect_shape(name, saved, (1, wide))[0]
+                scaled[layer, inner] = peft.expect_shape(name, saved, (1, wide))[0]
                 continue
-            factors = expect_shape(name, saved, (high, 1))[:, 0]
+            factors = peft.expect_shape(name, saved, (high, 1))[:, 0]
             mine = [s for s in ("q", "k", "v", "up") if owner_of(s, dims) == module]
             if not mine or (mine == ["up"] and not dims.gated):
                 raise AdapterError(
@@ -143,7 +133,7 @@ class IA3(Mergeable, PeftCompatible, Stackable):
             for site in mine:
                 scaled[layer, site] = backbone.family.site(layer, site).take(factors)
         sites = [site for site in ("q", "k", "v", inner) if any(s == site for _, s in scaled)]
-        ours: Tensors = {}
+        ours: peft.Tensors = {}
         for layer in range(dims.num_layers):
             for site in sites:
                 width = dims.ffn_size if site == inner else dims.in_out(site)[1]

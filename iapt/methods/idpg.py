@@ -80,17 +80,11 @@ class IDPG(Stackable):
             raise ConfigError("method.multi_layer=true: needs method.generator=phm.")
         self.soft_tokens = prompt_len
         self.prompted_blocks = dims.num_layers if multi_layer else 1
+        sizes = (dims.hidden_size, bottleneck_dim, prompt_len)
         self.generator: SegmentPrompt | SentencePrompt = (
-            SegmentPrompt(dims.hidden_size, bottleneck_dim, prompt_len)
+            SegmentPrompt(*sizes)
             if generator == "matched"
-            else SentencePrompt(
-                dims.hidden_size,
-                bottleneck_dim,
-                prompt_len,
-                phm_order,
-                dropout,
-                self.prompted_blocks,
-            )
+            else SentencePrompt(*sizes, phm_order, dropout, self.prompted_blocks)
         )
 
     def form(self) -> Hashable:

@@ -19,21 +19,9 @@ from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.configuration.checking import Positive, Probability
 from iapt.errors import AdapterError, ConfigError, closest
+from iapt.methods import peft_format as peft
 from iapt.methods.arguments import Rank, rank_within
 from iapt.methods.merge import Mergeable
-from iapt.methods.peft_format import (
-    WRAPPED,
-    Config,
-    PeftCompatible,
-    Tensors,
-    by_place,
-    expect_shape,
-    module_names,
-    number,
-    refuse_options,
-    stored_transposed,
-    targets,
-)
 from iapt.methods.per_site import PerSite
 from iapt.methods.stacked import Stackable, add_linear, linear
 
@@ -72,7 +60,7 @@ class LowRank(nn.Module):
         return (self.lora_B @ self.lora_A).T * self.scaling
 
 
-class LoRA(Mergeable, PeftCompatible, Stackable):
+class LoRA(Mergeable, peft.PeftCompatible, Stackable):
     """Low-rank adaptation.
 
     Args:
@@ -120,8 +108,8 @@ class LoRA(Mergeable, PeftCompatible, Stackable):
     def merge_sites(self, backbone: Backbone) -> Sequence[str]:
         return self.sites
 
-    def to_peft(self, backbone: Backbone) -> tuple[Config, Tensors]:
-        names, tensors = module_names(backbone), {}
+    def to_peft(self, backbone: Backbone) -> tuple[peft.Config, peft.Tensors]:
+        names, tensors = peft.module_names(backbone), {}
         for layer, site, delta in self.blocks.each():
             tensors[f"{names[layer, site]}.{PEFT_A}"] = delta.lora_A
             tensors[f"{names[layer, site]}.{PEFT_B}"] = delta.lora_B
@@ -130,61 +118,58 @@ class LoRA(Mergeable, PeftCompatible, Stackable):
             "lora_alpha": self.alpha,
             "lora_dropout": 0.0,
             "bias": "none",
-            "target_modules": targets(tensors, depth=2),
-            "fan_in_fan_out": stored_transposed(backbone, "o"),
+            "target_modules": peft.targets(tensors, depth=2),
+            "fan_in_fan_out": peft.stored_transposed(backbone, "o"),
         }, tensors
 
     @classmethod
     def from_peft(
-        cls, config: Config, tensors: Tensors, backbone: Backbone
-    ) -> tuple[Config, Tensors]:
+        cls, config: peft.Config, tensors: peft.Tensors, backbone: Backbone
+    ) -> tuple[peft.Config, peft.Tensors]:
         """Represent any LoRA on the blocks' projections, with A and B padded to the largest rank.
 
         A module's rank and alpha give its scale; where scales differ, B absorbs the difference.
         """
-        refuse_options(
+        peft.refuse_options(
             config,
             ("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "init_lora_weights"),
         )
-        if (
-            isinstance(config.get("init_lora_weights"), str)
-            and config["init_lora_weights"] not in PLAIN_STARTS
-        ):
+        start = config.get("init_lora_weights")
+        if isinstance(start, str) and start not in PLAIN_STARTS:
             raise AdapterError(
-                f"LORA: init_lora_weights={config['init_lora_weights']!r} changes the backbone's own weights; convert "
-                "the adapter with peft (path_initial_model_for_weight_conversion)."
+                f"LORA: init_lora_weights={start!r} changes the backbone's own weights; convert the adapter "
+                "with peft (path_initial_model_for_weight_conversion)."
             )
-        found = by_place(tensors, (PEFT_A, PEFT_B), backbone)
-        names = module_names(backbone)
+        found = peft.by_place(tensors, (PEFT_A, PEFT_B), backbone)
+        names = peft.module_names(backbone)
         ranks = {place: len(parts[PEFT_A]) for place, parts in found.items()}
         scales = {place: _scale(config, names[place], ranks[place]) for place in found}
         rank, scale = max(ranks.values()), max(scales.values())
         sites = [s for s in backbone.dims.linears if any(site == s for _, site in found)]
-        ours: Tensors = {}
+        ours: peft.Tensors = {}
         for layer in range(backbone.dims.num_layers):
             for site in sites:
                 wide, high = backbone.dims.in_out(site)
                 A, B = torch.zeros(rank, wide), torch.zeros(high, rank)
                 if (layer, site) in found:
                     r, name, parts = ranks[layer, site], names[layer, site], found[layer, site]
-                    A[:r] = expect_shape(f"{name}.{PEFT_A}", parts[PEFT_A], (r, wide))
-                    B[:, :r] = expect_shape(f"{name}.{PEFT_B}", parts[PEFT_B], (high, r))
+                    A[:r] = peft.expect_shape(f"{name}.{PEFT_A}", parts[PEFT_A], (r, wide))
+                    B[:, :r] = peft.expect_shape(f"{name}.{PEFT_B}", parts[PEFT_B], (high, r))
                     B *= scales[layer, site] / scale
                 ours[f"blocks.{layer}.{site}.lora_A"], ours[f"blocks.{layer}.{site}.lora_B"] = A, B
+        numbers = {"rank": rank, "alpha": scale * rank, "dropout": 0.0}
         every = len(sites) == len(backbone.dims.linears)
-        return {"rank": rank, "alpha": scale * rank, "dropout": 0.0} | (
-            {} if every else {"sites": sites}
-        ), ours
+        return numbers if every else numbers | {"sites": sites}, ours
 
 
-def _scale(config: Config, name: str, rank: int) -> float:
+def _scale(config: peft.Config, name: str, rank: int) -> float:
     """Return the factor by which peft multiplies a module's B A x; patterns may override it by module.
 
     Raises:
         AdapterError: the rank differs from the configuration's.
     """
-    said = number(_of_module(config, "rank_pattern", "r", name), "r", 1)
-    alpha = number(_of_module(config, "alpha_pattern", "lora_alpha", name), "lora_alpha", 1e-9)
+    said = peft.number(_of_module(config, "rank_pattern", "r", name), "r", 1)
+    alpha = peft.number(_of_module(config, "alpha_pattern", "lora_alpha", name), "lora_alpha", 1e-9)
     if said != rank:
         raise AdapterError(
             f"tensor {name}.{PEFT_A} has rank {rank}, adapter_config.json says {said}."
@@ -192,12 +177,12 @@ def _scale(config: Config, name: str, rank: int) -> float:
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
-def _of_module(config: Config, pattern: str, key: str, name: str) -> Config:
+def _of_module(config: peft.Config, pattern: str, key: str, name: str) -> peft.Config:
     """Return the configuration with the pattern's value for a module, matched as in peft."""
     own = config.get(pattern) or {}
     if not isinstance(own, dict):
         raise AdapterError(f"LORA: {pattern}={own!r}: must be a mapping.")
-    module = name.removeprefix(WRAPPED)
+    module = name.removeprefix(peft.WRAPPED)
     for words, value in own.items():
         if not PATTERN.fullmatch(words) or len(re.findall(r"[*+]", words)) > 3:
             raise AdapterError(f"LORA: {pattern}: the pattern {words[:100]!r} is too complex.")

@@ -20,17 +20,12 @@ from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.configuration.checking import Positive
 from iapt.methods.arguments import Size
-from iapt.methods.peft_format import Config, PeftCompatible, Tensors
-from iapt.methods.prompt_vectors import (
-    PEFT_VECTORS,
-    PromptVectors,
-    prompt_from_peft,
-    refuse_learned_positions,
-)
+from iapt.methods.peft_format import Config, Tensors
+from iapt.methods.prompt_vectors import PromptVectors
 from iapt.methods.stacked import Stackable
 
 
-class PTuning(PromptVectors, PeftCompatible, Stackable):
+class PTuning(PromptVectors, Stackable):
     """Soft tokens at the input.
 
     Args:
@@ -70,24 +65,13 @@ class PTuning(PromptVectors, PeftCompatible, Stackable):
             self._unscaled = False
         backbone.soft_prompt(0, self.soft_prompt, keep=True)
 
-    @classmethod
-    def check_peft(cls, dims: Dims) -> None:
-        refuse_learned_positions(dims)
-
     def to_peft(self, backbone: Backbone) -> tuple[Config, Tensors]:
         dims = backbone.dims
-        return {
-            "num_virtual_tokens": self.soft_tokens,
-            "num_layers": dims.num_layers,
-            "num_attention_heads": dims.num_heads,
-            "token_dim": dims.hidden_size,
-            "num_transformer_submodules": 1,
-            "prompt_tuning_init": "RANDOM",
-        }, {PEFT_VECTORS: self.vectors()}
+        config, tensors = self.finished(dims, dims.num_heads, dims.hidden_size)
+        return config | {"prompt_tuning_init": "RANDOM"}, tensors
 
     @classmethod
     def from_peft(
         cls, config: Config, tensors: Tensors, backbone: Backbone
     ) -> tuple[Config, Tensors]:
-        """Read the finished soft tokens, whatever network made them."""
-        return prompt_from_peft(config, tensors, backbone.dims, backbone.dims.hidden_size)
+        return cls.from_finished(config, tensors, backbone.dims, backbone.dims.hidden_size)

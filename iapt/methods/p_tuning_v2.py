@@ -20,18 +20,12 @@ from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
 from iapt.configuration.checking import Positive
 from iapt.methods.arguments import Size
-from iapt.methods.peft_format import Config, PeftCompatible, Tensors
-from iapt.methods.prompt_vectors import (
-    PEFT_VECTORS,
-    PlainVectors,
-    PromptVectors,
-    prompt_from_peft,
-    refuse_learned_positions,
-)
+from iapt.methods.peft_format import Config, Tensors
+from iapt.methods.prompt_vectors import PlainVectors, PromptVectors
 from iapt.methods.stacked import Stackable
 
 
-class PTuningV2(PromptVectors, PeftCompatible, Stackable):
+class PTuningV2(PromptVectors, Stackable):
     """Key/value prefixes in every block.
 
     Args:
@@ -69,26 +63,15 @@ class PTuningV2(PromptVectors, PeftCompatible, Stackable):
         for layer in range(backbone.dims.num_layers):
             backbone.kv_prefix(layer, partial(self.keys_values, layer))
 
-    @classmethod
-    def check_peft(cls, dims: Dims) -> None:
-        refuse_learned_positions(dims)
-
     def to_peft(self, backbone: Backbone) -> tuple[Config, Tensors]:
-        dims = backbone.dims
-        return {
-            "num_virtual_tokens": self.soft_tokens,
-            "num_layers": dims.num_layers,
-            "num_attention_heads": dims.num_kv_heads,
-            "token_dim": dims.num_kv_heads * dims.head_dim,
-            "num_transformer_submodules": 1,
-            "prefix_projection": False,
-        }, {PEFT_VECTORS: self.vectors()}
+        heads, size = backbone.dims.num_kv_heads, backbone.dims.head_dim
+        config, tensors = self.finished(backbone.dims, heads, heads * size)
+        return config | {"prefix_projection": False}, tensors
 
     @classmethod
     def from_peft(
         cls, config: Config, tensors: Tensors, backbone: Backbone
     ) -> tuple[Config, Tensors]:
-        """Read the finished keys and values, whether or not an MLP made them."""
         dims = backbone.dims
         width = 2 * dims.num_layers * dims.num_kv_heads * dims.head_dim
-        return prompt_from_peft(config, tensors, dims, width)
+        return cls.from_finished(config, tensors, dims, width)

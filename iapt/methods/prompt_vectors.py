@@ -12,21 +12,16 @@ from torch import Tensor, nn
 
 from iapt.backbone.dims import Dims
 from iapt.errors import AdapterError
-from iapt.methods.peft_format import Config, Tensors, expect_shape, number, refuse_options
+from iapt.methods import peft_format as peft
 from iapt.methods.reparam import Reparameterised
 from iapt.methods.searched import Reshaped
 
 PLAIN = "vectors.plain"
 PEFT_VECTORS = "prompt_embeddings"
 PEFT_OPTIONS = (  # sizes, and peft's ways to make the vectors
-    *(
-        "num_virtual_tokens",
-        "num_layers",
-        "num_attention_heads",
-        "token_dim",
-        "num_transformer_submodules",
-    ),
-    *("prefix_projection", "encoder_hidden_size", "encoder_dropout", "encoder_num_layers"),
+    *("num_virtual_tokens", "num_layers", "num_attention_heads", "token_dim"),
+    *("num_transformer_submodules", "prefix_projection"),
+    *("encoder_hidden_size", "encoder_dropout", "encoder_num_layers"),
     *("encoder_reparameterization_type", "prompt_tuning_init", "prompt_tuning_init_text"),
     *("tokenizer_name_or_path", "tokenizer_kwargs"),
 )
@@ -46,7 +41,7 @@ class PlainVectors(nn.Module):
         return self.plain
 
 
-class PromptVectors(Reshaped):
+class PromptVectors(Reshaped, peft.PeftCompatible):
     """A method whose parameters are `prompt_len` vectors and nothing else.
 
     Args:
@@ -73,12 +68,9 @@ class PromptVectors(Reshaped):
         if latent_dim is None:
             self.vectors = PlainVectors(torch.randn(prompt_len, out_dim) * std)
         else:
+            std /= math.sqrt(latent_dim)
             self.vectors = Reparameterised(
-                prompt_len,
-                latent_dim,
-                out_dim,
-                projection_std=std / math.sqrt(latent_dim),
-                own_projection=own_projection,
+                prompt_len, latent_dim, out_dim, projection_std=std, own_projection=own_projection
             )
 
     def serving_state(self) -> dict[str, Tensor]:
@@ -94,35 +86,40 @@ class PromptVectors(Reshaped):
         v = self.vectors
         return v.plain if isinstance(v, PlainVectors) else v.projection
 
+    @classmethod
+    def check_peft(cls, dims: Dims) -> None:
+        if dims.family == "gpt2":
+            raise AdapterError(
+                "prompts and prefixes on GPT-2 have no counterpart in peft: peft's shift the text's learned "
+                "positions, ours do not."
+            )
 
-def refuse_learned_positions(dims: Dims) -> None:
-    """Refuse learned positions: peft's prompt shifts those of the text, ours does not.
+    def finished(self, dims: Dims, heads: int, width: int) -> tuple[peft.Config, peft.Tensors]:
+        """Return the vectors as peft has them: `heads` parts of together `width` numbers."""
+        return {
+            "num_virtual_tokens": self.soft_tokens,
+            "num_layers": dims.num_layers,
+            "num_attention_heads": heads,
+            "token_dim": width,
+            "num_transformer_submodules": 1,
+        }, {PEFT_VECTORS: self.vectors()}
 
-    Raises:
-        AdapterError: the backbone has learned positions.
-    """
-    if dims.family == "gpt2":
-        raise AdapterError(
-            "prompts and prefixes on GPT-2 have no counterpart in peft: peft's shift the text's learned "
-            "positions, ours do not."
-        )
+    @classmethod
+    def from_finished(
+        cls, config: peft.Config, tensors: peft.Tensors, dims: Dims, width: int
+    ) -> tuple[peft.Config, peft.Tensors]:
+        """Return values and tensors for finished vectors (n, width), whatever network of peft's made them.
 
-
-def prompt_from_peft(
-    config: Config, tensors: Tensors, dims: Dims, width: int
-) -> tuple[Config, Tensors]:
-    """Return values and tensors for plain vectors (n, width) that peft trained.
-
-    Raises:
-        AdapterError: an option changes more than the vectors, or the shape differs.
-    """
-    refuse_learned_positions(dims)
-    refuse_options(config, PEFT_OPTIONS)
-    n = int(number(config, "num_virtual_tokens", 1))
-    if tensors.keys() != {PEFT_VECTORS}:
-        raise AdapterError(
-            f"{config['peft_type']}: the file must contain only {PEFT_VECTORS}; it contains "
-            f"{', '.join(sorted(tensors)[:5]) or 'nothing'}."
-        )
-    vectors = expect_shape(PEFT_VECTORS, tensors[PEFT_VECTORS], (n, width))
-    return {"prompt_len": n, "latent_dim": None}, {PLAIN: vectors}
+        Raises:
+            AdapterError: an option changes more than the vectors, or the shape differs.
+        """
+        cls.check_peft(dims)
+        peft.refuse_options(config, PEFT_OPTIONS)
+        n = int(peft.number(config, "num_virtual_tokens", 1))
+        if tensors.keys() != {PEFT_VECTORS}:
+            raise AdapterError(
+                f"{config['peft_type']}: the file must contain only {PEFT_VECTORS}; it contains "
+                f"{', '.join(sorted(tensors)[:5]) or 'nothing'}."
+            )
+        vectors = peft.expect_shape(PEFT_VECTORS, tensors[PEFT_VECTORS], (n, width))
+        return {"prompt_len": n, "latent_dim": None}, {PLAIN: vectors}

@@ -26,13 +26,7 @@ class Rational(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.coefficients = nn.Parameter(torch.empty(len(GELU_NUMERATOR) + len(GELU_DENOMINATOR)))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Set the coefficients to the GELU fit."""
-        with torch.no_grad():
-            self.coefficients.copy_(torch.tensor(GELU_NUMERATOR + GELU_DENOMINATOR))
+        self.coefficients = nn.Parameter(torch.tensor(GELU_NUMERATOR + GELU_DENOMINATOR))
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply R elementwise in fp32 (x^6 overflows fp16 beyond |x| = 6.3); keeps shape and dtype."""

@@ -40,9 +40,7 @@ class SentencePrompt(nn.Module):
         """Return soft tokens (B,P,D) from states x (B,T,D) under the instruction mask (B,T)."""
         last = mask.cumsum(1).argmax(1)  # (B,), the first column where the count is full
         x_n = x[torch.arange(len(x), device=x.device), last]
-        if (
-            layer == 0
-        ):  # the original applies dropout to the first prompt's input, and to no later one
+        if layer == 0:  # the original drops out the first prompt's input, and no later one
             x_n = F.dropout(x_n, self.dropout, self.training)
         z = F.gelu(self.down(x_n) + self.down_bias.to(x.dtype))
         p = self.up(F.dropout(z, self.dropout, self.training)) + self.up_bias[layer].to(x.dtype)

@@ -150,14 +150,10 @@ class SSP(Mergeable, Searched):
         self.gates = self.search = None
 
     def adopt(self, tensors: Mapping[str, Tensor]) -> None:
-        searched = not any(name.startswith("gates.") for name in tensors)
         kept = tensors.get("kept")
-        if (
-            self.gates is not None
-            and searched
-            and kept is not None
-            and kept.shape == self.kept.shape
-        ):
+        if self.gates is None or any(name.startswith("gates.") for name in tensors):
+            return
+        if kept is not None and kept.shape == self.kept.shape:
             self._keep(kept.bool())
 
     def structure(self) -> dict[str, Any]:

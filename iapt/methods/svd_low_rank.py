@@ -74,9 +74,7 @@ class SVDLowRank(nn.Module):
 
     def kept_triplets(self) -> dict[str, Tensor]:
         """Return P, lambda and Q of the triplets that are not masked."""
-        kept = (
-            slice(None) if self.kept.is_meta else self.kept
-        )  # nothing is pruned on the meta device
+        kept = slice(None) if self.kept.is_meta else self.kept  # on meta nothing is pruned
         return {
             "lora_A": self.lora_A[kept],
             "lora_E": self.lora_E[kept],
