@@ -16,16 +16,8 @@ from iapt.backbone.config import BackboneConfig
 from iapt.backbone.device import device_named
 from iapt.backbone.dims import Dims
 from iapt.backbone.quantized import check_library
-from iapt.configuration.checking import (
-    STRICT,
-    Count,
-    Name,
-    NonNegative,
-    Positive,
-    Text,
-    checked,
-    short,
-)
+from iapt.configuration import checking
+from iapt.configuration.checking import STRICT, Name, Text, checked, short
 from iapt.configuration.identity import digest, distinctive, run_name, setting_of
 from iapt.configuration.plugins import Plugins
 from iapt.data.template import check_system_template
@@ -39,10 +31,8 @@ from iapt.tasks.evaluate_metric import module_of
 from iapt.tasks.row_task import RowTask
 from iapt.training.hparams import HParams
 
-Limited = Annotated[
-    Count | None,
-    Field(json_schema_extra={"allowed": "a whole number >= 1, or null for all"}),
-]
+_ALL = Field(json_schema_extra={"allowed": "a whole number >= 1, or null for all"})
+Limited = Annotated[checking.Count | None, _ALL]
 Listed = Text | list[Text] | None
 _PLUGINS: TypeAdapter[Listed] = TypeAdapter(Listed, config=STRICT)
 
@@ -145,7 +135,8 @@ def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
         with faults:
             logger = build_logger(_entry(config, "logger"), plugins)  # it has a state
         with faults:
-            dims = Dims.from_mapping(_entry(config, "backbone").get("dims", {}))
+            sizes = _entry(config, "backbone").get("dims", {})
+            dims = checked(Dims, sizes, "backbone.dims")
             bare = partial(_without_weights, _entry(config, "method"), dims, plugins)
             method = once(bare, *key("method"), dims)
     if config.get("variant") and any(line.startswith("method.") for line in faults.lines):
@@ -243,9 +234,9 @@ class _Named:
 class _Tuned:
     """The rates of a method's entry, which `hparams=tuned` and `quick` take."""
 
-    lr: Positive
-    arch_lr: NonNegative
-    lr_by_name: dict[str, Positive]
+    lr: checking.Positive
+    arch_lr: checking.NonNegative
+    lr_by_name: dict[str, checking.Positive]
 
 
 def _check_tuned(method: object) -> None:

@@ -8,13 +8,12 @@ checks need no weights.  Logical sites (Vaswani et al. 2017)::
     act            the feed-forward activation's output (not a linear map; used to rescale it)
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from iapt.configuration.checking import STRICT, checked
+from iapt.configuration.checking import STRICT
 from iapt.errors import ConfigError, closest
 
 FamilyName = Literal["llama", "gpt2", "gpt_neox"]
@@ -65,15 +64,6 @@ class Dims:
         if self.family != "gpt2" and self.head_dim % 2:
             raise ValueError(f"head_dim={self.head_dim}: must be even, for rotary positions.")
         return self
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> "Dims":
-        """Build from a configuration mapping.
-
-        Raises:
-            ConfigError: with every fault found.
-        """
-        return checked(cls, values, "backbone.dims")
 
     @property
     def fused_qkv(self) -> bool:

@@ -26,6 +26,7 @@ def count_entries(
     import torch
 
     from iapt.backbone.dims import Dims
+    from iapt.configuration.checking import checked
     from iapt.entries import build_method
     from iapt.methods.counts import count
     from iapt.progress import progress
@@ -37,7 +38,7 @@ def count_entries(
     total = len(real) * len(entries["method"])
     with progress("counting", "method", total, delay=2) as bar:
         for backbone, found in counts.items():
-            dims = Dims.from_mapping(real[backbone]["dims"])
+            dims = checked(Dims, real[backbone]["dims"], "backbone.dims")
             for method, values in entries["method"].items():
                 try:
                     with torch.device("meta"):

@@ -19,7 +19,7 @@ from iapt.errors import ConfigError, DataError
 from iapt.metrics.accuracy import accuracy
 from iapt.tasks.answer import first_line
 from iapt.tasks.base import Example, Row, Scores
-from iapt.tasks.row_task import RowTask, check_lengths, field_text
+from iapt.tasks.row_task import RowTask, check_lengths, field_texts
 
 UNLABELLED = -1
 _MARKUP = re.compile(r"</?\w+>|[\"'`*#>“”‘’«»()\[\]{}]")
@@ -63,11 +63,8 @@ class Classification(RowTask):
                 f"task.also={[list(names) for names in also]!r} for {self.name!r}: needs a list of names for each of "
                 f"the {len(words)} labels."
             )
-        others = {
-            _plain(name): label
-            for label, names in zip(labels, also, strict=False)
-            for name in names
-        }
+        pairs = zip(labels, also, strict=False)
+        others = {_plain(name): label for label, names in pairs for name in names}
         if len(others) != sum(map(len, also)) or not all(others) or others.keys() & {*words}:
             raise ConfigError(
                 f"task.also={[list(names) for names in also]!r} for {self.name!r}: all names must be different."
@@ -81,26 +78,15 @@ class Classification(RowTask):
     def example(self, row: Row, identity: str) -> Example:
         """Turn a row into an example; label -1 gives one without references."""
         value = row.get(self.label_field)
-        allowed = range(len(self.labels))
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int)
-            or value not in (UNLABELLED, *allowed)
-        ):
+        # Not `in`, to which true is 1 and 1.0 is 1.
+        if type(value) is not int or not UNLABELLED <= value < len(self.labels):
             raise DataError(
-                f"{identity}: field {self.label_field!r} is {value!r}; allowed are "
-                f"0-{len(self.labels) - 1} "
+                f"{identity}: field {self.label_field!r} is {value!r}; allowed are 0-{len(self.labels) - 1} "
                 f"({', '.join(self.labels)}) and -1 (unlabelled)."
             )
         response = "" if value == UNLABELLED else self.labels[value]
-        return Example(
-            id=identity,
-            fields={
-                name: field_text(row, column, identity) for name, column in self.fields.items()
-            },
-            response=response,
-            references=(response,) if response else (),
-        )
+        fields = field_texts(row, self.fields, identity)
+        return Example(identity, fields, response, (response,) if response else ())
 
     def parse(self, output: str, example: Example) -> str | None:
         """Return the label that the first line gives, by the rule above, or None."""
@@ -119,13 +105,10 @@ class Classification(RowTask):
         gold = [example.response for example in examples]
         details = {}
         for label in self.labels:
-            of_label = [
-                answer for answer, right in zip(parsed, gold, strict=True) if right == label
-            ]
-            if of_label:
-                details[f"recall_{label.replace(' ', '_')}"] = accuracy(
-                    of_label, [label] * len(of_label)
-                )
+            found = [answer for answer, right in zip(parsed, gold, strict=True) if right == label]
+            if found:
+                recall = accuracy(found, [label] * len(found))
+                details[f"recall_{label.replace(' ', '_')}"] = recall
         unparsed = sum(answer is None for answer in parsed)
         return Scores(self.metric, accuracy(parsed, gold), len(examples), unparsed, details)
 

@@ -90,12 +90,8 @@ class Custom(RowTask):
         references = tuple(dict.fromkeys(clean(text) for text in map(str, texts) if text.strip()))
         if self._rule == "number" and any(final_number(text) is None for text in references):
             raise DataError(f"{identity}: field {self.response!r} has no number: {answer!r}.")
-        return Example(
-            id=identity,
-            fields={name: field_text(row, name, identity) for name in self._fields},
-            response=references[0] if references else "",
-            references=references,
-        )
+        fields = {name: field_text(row, name, identity) for name in self._fields}
+        return Example(identity, fields, references[0] if references else "", references)
 
     def parse(self, output: str, example: Example) -> str | None:
         """Return the text that the metric scores, or None if there is none."""

@@ -17,13 +17,15 @@ from statistics import fmean
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pydantic.dataclasses import dataclass
+
+from iapt.configuration.checking import STRICT, Positive, Text, checked
 from iapt.errors import ConfigError, MetricError, closest
 from iapt.metrics.as_evaluate import NAMES, local_metric
 
 if TYPE_CHECKING:
     import evaluate
 
-KEYS = ("evaluate", "key", "scale", "kwargs")
 _TRIAL = "The parcel came three days late."
 _PUBLISHED = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -38,12 +40,28 @@ class Modules(Protocol):
         """Import it."""
 
 
+@dataclass(frozen=True, config=STRICT)
+class Entry:
+    """`metric` in a task's YAML.
+
+    Attributes:
+        evaluate: the metric.
+        key: the number to use, if there are several.
+        scale: the factor that brings it to 0-100.
+        kwargs: options of its `compute`.
+    """
+
+    evaluate: Text
+    key: Text | None = None
+    scale: Positive | None = None
+    kwargs: dict[str, Any] | None = None
+
+
 class EvaluateMetric:
     """One of the numbers that an `evaluate` metric computes over texts.
 
     Args:
-        entry: `evaluate` (the metric), `key` (the number to use, if there are several), `scale` (the
-            factor that brings it to 0-100) and `kwargs` (options of its `compute`).
+        entry: the fields of an `Entry`.
         modules: the user's own modules.
 
     Raises:
@@ -51,23 +69,10 @@ class EvaluateMetric:
     """
 
     def __init__(self, entry: Mapping[str, Any], modules: Modules | None) -> None:
-        unknown = next((key for key in entry if key not in KEYS), None)
-        if (
-            unknown is not None
-            or not isinstance(entry.get("evaluate"), str)
-            or not isinstance(entry.get("key"), str | None)
-            or not isinstance(entry.get("kwargs"), Mapping | None)
-        ):
-            raise ConfigError(
-                f"task.metric={dict(entry)!r}: must have 'evaluate', a metric's name, and may have key (a name), "
-                f"scale (a number) and kwargs (options by name).{closest(unknown or '', KEYS)}"
-            )
-        named, self._key = entry["evaluate"], entry.get("key")
-        self._kwargs = dict(entry.get("kwargs") or {})
-        scale = entry.get("scale")
-        if isinstance(scale, bool) or not isinstance(scale, int | float | None) or scale == 0:
-            raise ConfigError(f"task.metric.scale={scale!r}: must be a number, such as 100.")
-        self._scale = 1.0 if scale is None else float(scale)
+        found = checked(Entry, entry, "task.metric")
+        named, self._key, scale = found.evaluate, found.key, found.scale
+        self._kwargs = found.kwargs or {}
+        self._scale = 1.0 if scale is None else scale
         self._said = f"task.metric.evaluate={named!r}"
         self._metric = _load(named, modules, self._said)
         self._many = _takes_several(self._metric, self._said)
@@ -161,13 +166,9 @@ def _load(named: str, modules: Modules | None, said: str) -> "evaluate.Evaluatio
 def _of_module(module: ModuleType, said: str) -> "evaluate.EvaluationModule":
     import evaluate
 
-    found = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, evaluate.EvaluationModule)
-        and value.__module__ == module.__name__
-    ]
+    kinds = [value for value in vars(module).values() if isinstance(value, type)]
+    kinds = [kind for kind in kinds if issubclass(kind, evaluate.EvaluationModule)]
+    found = [kind for kind in kinds if kind.__module__ == module.__name__]
     if len(found) != 1:
         raise ConfigError(
             f"{said}: has {len(found)} classes derived from evaluate.Metric; it needs one."

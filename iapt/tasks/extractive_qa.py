@@ -14,7 +14,7 @@ from iapt.errors import DataError
 from iapt.metrics.span import span_scores
 from iapt.tasks.answer import first_line, one_line
 from iapt.tasks.base import Example, Row, Scores
-from iapt.tasks.row_task import RowTask, check_lengths, field_text
+from iapt.tasks.row_task import RowTask, check_lengths, field_texts
 
 
 class ExtractiveQA(RowTask):
@@ -45,14 +45,8 @@ class ExtractiveQA(RowTask):
                 'texts, or {"text": [...]} with one.'
             )
         references = tuple(dict.fromkeys(one_line(text) for text in texts if text.strip()))
-        return Example(
-            id=identity,
-            fields={
-                name: field_text(row, column, identity) for name, column in self.fields.items()
-            },
-            response=references[0] if references else "",
-            references=references,
-        )
+        fields = field_texts(row, self.fields, identity)
+        return Example(identity, fields, references[0] if references else "", references)
 
     def parse(self, output: str, example: Example) -> str | None:
         """Return the first non-blank line, or None for empty text."""

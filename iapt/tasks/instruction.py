@@ -148,13 +148,10 @@ def two_texts(turns: Any) -> list[str]:
     Raises:
         ValueError: the value is not two texts.
     """
-    if (
-        not isinstance(turns, list)
-        or len(turns) != 2
-        or not all(isinstance(text, str) and text.strip() for text in turns)
-    ):
+    texts = turns if isinstance(turns, list) else []
+    if len(texts) != 2 or not all(isinstance(text, str) and text.strip() for text in texts):
         raise ValueError(f"got {turns!r:.80}; two texts are needed, neither empty")
-    return turns
+    return texts
 
 
 class Alpaca(FreeText):

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
-from iapt.configuration.checking import Count
+from iapt.configuration.checking import Count, checked
 from iapt.errors import ConfigError, DataError, closest
 from iapt.tasks.base import SPLITS, Example, Fetching, Row, Scores, Source, Split
 from iapt.tasks.fields import check_template
@@ -67,7 +67,7 @@ class RowTask(ABC):
         self.sizes = dict(sizes or {})
         self.release = release
         self.cluster = cluster
-        self.split_rule = SplitRule.from_mapping(split)
+        self.split_rule = checked(SplitRule, split, "task.split")
 
     @abstractmethod
     def example(self, row: Row, identity: str) -> Example:
@@ -183,13 +183,11 @@ class RowTask(ABC):
             except DataError as error:
                 report[split] = {"missing": str(error)}
                 continue
-            found = len(self._official_rows(official, source))
-            released = self.sizes.get(official)
             report[split] = {
                 "from": official,
                 "rows": len(chosen),
-                "official_rows": found,
-                "released_rows": released,
+                "official_rows": len(self._official_rows(official, source)),
+                "released_rows": self.sizes.get(official),
             }
         return report
 
@@ -221,6 +219,11 @@ class RowTask(ABC):
                 "use data=<folder> for other data."
             )
         return rows
+
+
+def field_texts(row: Row, columns: Mapping[str, str], identity: str) -> dict[str, str]:
+    """Return `field_text` for each field of a template, given the row field that fills it."""
+    return {name: field_text(row, column, identity) for name, column in columns.items()}
 
 
 def field_text(row: Row, name: str, identity: str) -> str:

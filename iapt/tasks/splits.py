@@ -10,14 +10,13 @@ The choice of rows is fixed: it depends on the row number and `SPLIT_SEED`, neve
 that the five seeds of a run share one test set. Rows keep their order.
 """
 
-from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Literal
 
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
-from iapt.configuration.checking import STRICT, Count, Text, checked
+from iapt.configuration.checking import STRICT, Count, Text
 
 SPLIT_SEED = 0
 SLICE_SHARE = 10  # a slice gives at most one row in ten to dev
@@ -47,15 +46,6 @@ class SplitRule:
         if self.rule == "hold_out" and self.rows is None:
             raise ValueError("rows: missing; hold_out needs the number of training rows for dev.")
         return self
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> "SplitRule":
-        """Build from a configuration mapping.
-
-        Raises:
-            ConfigError: with every fault found.
-        """
-        return checked(cls, values, "task.split")
 
     def official(self, split: str) -> str | None:
         """Return the official split from which a split is taken, or None if there is no such split."""

@@ -98,17 +98,14 @@ class WikiSQL(RowTask):
             for text, example in zip(parsed, examples, strict=True)
         ]
         kinds = [result.reason.partition(":")[0] for result in results]
-        details = {
-            f"n_{kind}": float(kinds.count(kind))
-            for kind in ("wrong", "refused", "unparsable", "failed")
-        }
+        counted = ("wrong", "refused", "unparsable", "failed")
+        details = {f"n_{kind}": float(kinds.count(kind)) for kind in counted}
         telling = [result.correct for result in results if not result.gold_empty]
         details["n_gold_empty"] = float(len(results) - len(telling))
         if telling:
             details["acc_gold_not_empty"] = percent(telling)
-        unparsed = sum(
-            text is None or kind == "unparsable" for text, kind in zip(parsed, kinds, strict=True)
-        )
+        pairs = zip(parsed, kinds, strict=True)
+        unparsed = sum(text is None or kind == "unparsable" for text, kind in pairs)
         value = percent([result.correct for result in results])
         return Scores(self.metric, value, len(examples), unparsed, details)
 
@@ -161,11 +158,9 @@ def check_cells(table: Mapping[str, Any]) -> None:
 
 def table_information(table: Mapping[str, Any]) -> str:
     """Return the table's name with its columns and their types, as the prompt shows them."""
-    columns = [
-        f"{quoted(name)} {kind}"
-        for name, kind in zip(column_names(table), column_types(table), strict=True)
-    ]
-    return f"{quoted(TABLE_NAME)} ({', '.join(columns)})"
+    columns = zip(column_names(table), column_types(table), strict=True)
+    listed = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns)
+    return f"{quoted(TABLE_NAME)} ({listed})"
 
 
 def quoted(name: str) -> str:

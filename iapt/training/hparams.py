@@ -2,19 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from iapt.configuration.checking import (
-    STRICT,
-    Count,
-    Name,
-    NonNegative,
-    Positive,
-    Probability,
-    checked,
-)
+from iapt.configuration.checking import STRICT, Count, Name, NonNegative, Positive, Probability
 from iapt.errors import ConfigError
 
 PAPER_MAX_LENGTH = 2048  # App. F
@@ -72,15 +64,6 @@ class HParams:
     num_beams: Count | None = None
     checkpoint_every: Count = 50
     gradient_checkpointing: bool = False
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> "HParams":
-        """Build from a configuration mapping.
-
-        Raises:
-            ConfigError: listing every fault.
-        """
-        return checked(cls, values, "hparams")
 
     def batch_size_for(self, num_examples: int) -> int:
         """Return the batch size for a training set (App. F: 16 below 10k examples, else 128)."""

@@ -3,6 +3,7 @@
 import pytest
 
 from iapt.backbone.dims import Dims
+from iapt.configuration.checking import checked
 from iapt.errors import ConfigError
 from tests.composed import composed
 from tests.tiny import tiny_dims
@@ -56,12 +57,12 @@ def test_an_unknown_site_names_the_nearest():
 )
 def test_a_wrong_size_is_named_with_its_value(field: str, value: object):
     with pytest.raises(ConfigError, match=rf"backbone\.dims\.{field}={value!r}"):
-        Dims.from_mapping({**LLAMA, field: value})
+        checked(Dims, {**LLAMA, field: value}, "backbone.dims")
 
 
 def test_an_unknown_family_names_the_nearest():
     with pytest.raises(ConfigError, match=r"family='lama'.*llama, gpt2, gpt_neox.*'llama'"):
-        Dims.from_mapping({**LLAMA, "family": "lama"})
+        checked(Dims, {**LLAMA, "family": "lama"}, "backbone.dims")
 
 
 @pytest.mark.parametrize(
@@ -77,10 +78,10 @@ def test_an_unknown_family_names_the_nearest():
 def test_sizes_that_do_not_fit_together_are_named(family: str, wrong: dict[str, int], message: str):
     sizes = composed(f"backbone=tiny_{family}")["backbone"]["dims"]
     with pytest.raises(ConfigError, match=rf"backbone\.dims\.{message}"):
-        Dims.from_mapping({**sizes, **wrong})
+        checked(Dims, {**sizes, **wrong}, "backbone.dims")
 
 
 def test_heads_may_be_wider_than_the_residual_stream():
     """As in Qwen3, whose output projection narrows them again."""
     sizes = composed("backbone=tiny_llama")["backbone"]["dims"]
-    assert Dims.from_mapping({**sizes, "head_dim": 16}).in_out("q") == (32, 64)
+    assert checked(Dims, {**sizes, "head_dim": 16}, "backbone.dims").in_out("q") == (32, 64)

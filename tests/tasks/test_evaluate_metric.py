@@ -216,13 +216,16 @@ def test_a_metric_that_cannot_be_had_is_one_clear_line(
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ({}, "must have 'evaluate'"),
-        ({"evaluate": 5}, "must have 'evaluate'"),
-        ({"evaluate": "f1_em", "key": 1}, "may have key \\(a name\\)"),
-        ({"evaluate": "f1_em", "kwargs": [1]}, "and kwargs \\(options by name\\)"),
+        ({}, "task.metric.evaluate: missing"),
+        ({"evaluate": 5}, "task.metric.evaluate=5: must be text that is not empty"),
+        (
+            {"evaluate": "f1_em", "key": 1},
+            "task.metric.key=1: must be text that is not empty or null",
+        ),
+        ({"evaluate": "f1_em", "kwargs": [1]}, "task.metric.kwargs=.*must be a mapping or null"),
         ({"evaluate": "rouge_l", "keys": "x"}, "Did you mean 'key'"),
-        ({"evaluate": "rouge_l", "scale": "100"}, "scale='100': must be a number"),
-        ({"evaluate": "rouge_l", "scale": True}, "scale=True: must be a number"),
+        ({"evaluate": "rouge_l", "scale": "100"}, "scale='100': must be a positive number or null"),
+        ({"evaluate": "rouge_l", "scale": True}, "scale=True: must be a positive number or null"),
         ({"evaluate": "f1_em"}, "say with key: which of its numbers: exact_match, f1, f1_em"),
         ({"evaluate": "f1_em", "key": "f2"}, "key='f2' is not among.*Did you mean 'f1'"),
         ({"evaluate": "rouge_l", "scale": 2}, "gave 200 with scale 2; must be 0-100"),

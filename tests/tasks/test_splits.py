@@ -2,6 +2,7 @@
 
 import pytest
 
+from iapt.configuration.checking import checked
 from iapt.errors import ConfigError
 from iapt.tasks.splits import SplitRule, shuffled
 
@@ -72,4 +73,4 @@ def test_a_slice_gives_a_tenth_of_its_rows_to_dev_and_never_more_than_asked():
 )
 def test_a_wrong_rule_is_named(values, message):
     with pytest.raises(ConfigError, match=message):
-        SplitRule.from_mapping(values)
+        checked(SplitRule, values, "task.split")

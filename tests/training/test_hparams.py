@@ -4,11 +4,17 @@ from typing import Any
 
 import pytest
 
+from iapt.configuration.checking import checked
 from iapt.errors import ConfigError
 from iapt.training.hparams import HParams
 from tests.composed import composed
 
-PAPER = HParams.from_mapping(composed("hparams=paper")["hparams"])
+
+def hparams(values: dict[str, Any]) -> HParams:
+    return checked(HParams, values, "hparams")
+
+
+PAPER = hparams(composed("hparams=paper")["hparams"])
 
 
 def test_the_paper_preset_is_appendix_f():
@@ -23,7 +29,7 @@ def test_the_paper_preset_is_appendix_f():
 def test_other_presets_take_their_rates_from_the_method(name: str):
     config = composed(f"hparams={name}", "method=lora")
     assert config["hparams"]["lr"] == config["method"]["tuned"]["lr"]
-    assert HParams.from_mapping(config["hparams"]).name == name
+    assert hparams(config["hparams"]).name == name
 
 
 @pytest.mark.parametrize(("examples", "batch"), [(1, 16), (9_999, 16), (10_000, 128)])
@@ -93,12 +99,12 @@ WRONG: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize(("field", "value", "message"), WRONG)
 def test_a_wrong_value_is_named(field: str, value: Any, message: str):
     with pytest.raises(ConfigError, match=rf"hparams\.{field}.*{message}"):
-        HParams.from_mapping({"name": "x", field: value})
+        hparams({"name": "x", field: value})
 
 
 def test_all_wrong_values_are_named_at_once():
     with pytest.raises(ConfigError) as caught:
-        HParams.from_mapping({"name": "x", "lr": -1, "warmup": 2, "patience": 0})
+        hparams({"name": "x", "lr": -1, "warmup": 2, "patience": 0})
     assert [w in str(caught.value) for w in ("lr=-1", "warmup=2", "patience=0")] == [True] * 3
 
 
@@ -107,18 +113,18 @@ def test_all_wrong_values_are_named_at_once():
 )
 def test_a_name_that_files_cannot_have_is_refused(name: object):
     with pytest.raises(ConfigError, match=r"hparams\.name=.* must be a name for files: letters"):
-        HParams.from_mapping({"name": name})
+        hparams({"name": name})
 
 
 @pytest.mark.parametrize("name", ["paper", "lr-1e-4", "v1.2+b", "größer", "速い", "8m"])
 def test_a_name_may_have_the_letters_of_any_language(name: str):
-    assert HParams.from_mapping({"name": name}).name == name
+    assert hparams({"name": name}).name == name
 
 
 def test_a_missing_name_is_said_with_what_it_must_be():
     with pytest.raises(ConfigError, match=r"hparams\.name: missing; it must be a name"):
-        HParams.from_mapping({})
+        hparams({})
 
 
 def test_theta_may_stand_still():
-    assert HParams.from_mapping({"name": "x", "arch_lr": 0}).arch_lr == 0
+    assert hparams({"name": "x", "arch_lr": 0}).arch_lr == 0
