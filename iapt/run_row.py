@@ -13,20 +13,7 @@ from iapt.methods.counts import sizes
 from iapt.methods.searched import structure
 from iapt.plan import OUTSIDE, Plan
 from iapt.provenance import device_name, git_state, peak_memory_mib, versions
-from iapt.results.row import (
-    BackboneUsed,
-    CellNames,
-    DataUsed,
-    Decoding,
-    Dev,
-    DevPoint,
-    Git,
-    Params,
-    Row,
-    Search,
-    Seconds,
-    TestScores,
-)
+from iapt.results import row
 from iapt.tasks.base import SPLITS, Example
 from iapt.training.state import History
 
@@ -42,7 +29,7 @@ def row_of(
     num_beams: int,
     seconds_test: float,
     seconds_total: float,
-) -> Row:
+) -> row.Row:
     """Build the row of a finished run.
 
     Args:
@@ -59,29 +46,29 @@ def row_of(
     truncated = {str(split): cuts(some) for split, some in prompts.encoded.items()}
     if evaluation.further:
         truncated["follow_ups"] = cuts(evaluation.further)
-    return Row(
+    return row.Row(
         status="finished",
         run_id=plan.run_id,
-        cell=CellNames(**plan.cell),
+        cell=row.CellNames(**plan.cell),
         config={k: v for k, v in plan.config.items() if k not in OUTSIDE},
         config_hash=plan.config_hash,
         cell_hash=plan.cell_hash,
         setting_hash=plan.setting_hash,
-        scores=TestScores(
+        scores=row.TestScores(
             **asdict(evaluation.scores), items=evaluation.items, clusters=evaluation.clusters
         ),
-        dev=Dev(
+        dev=row.Dev(
             best_step=history.best_step,
             best_loss=history.best_loss,
             best_accuracy=history.best_accuracy,
             curve=tuple(
-                DevPoint(step=int(p["step"]), loss=p["loss"], accuracy=p["accuracy"])
+                row.DevPoint(step=int(p["step"]), loss=p["loss"], accuracy=p["accuracy"])
                 for p in history.curve
             ),
             majority_accuracy=_majority(prompts.examples["dev"]),
         ),
-        params=Params(trained_at_first=plan.trainable, **asdict(sizes(method))),
-        data=DataUsed(
+        params=row.Params(trained_at_first=plan.trainable, **asdict(sizes(method))),
+        data=row.DataUsed(
             source=plan.cell["data"],
             fingerprint=plan.task.fingerprint(plan.source),
             sizes={split: len(prompts.examples[split]) for split in SPLITS},
@@ -89,12 +76,12 @@ def row_of(
             skipped={split: len(some) for split, some in prompts.left_out.items()},
             task_version=plan.task.version,
         ),
-        decoding=Decoding(
+        decoding=row.Decoding(
             num_beams=num_beams,
             max_new_tokens=plan.task.max_new_tokens,
             batch_tokens=plan.hparams.eval_batch_tokens,
         ),
-        backbone=BackboneUsed(
+        backbone=row.BackboneUsed(
             name=plan.backbone.name,
             checkpoint=plan.backbone.checkpoint,
             revision=loaded.revision,
@@ -104,9 +91,9 @@ def row_of(
             quantization=plan.backbone.quantization,
         ),
         versions=versions(*plan.backbone.libraries),
-        git=Git(**git_state()),
+        git=row.Git(**git_state()),
         device=device_name(plan.device),
-        seconds=Seconds(
+        seconds=row.Seconds(
             train=history.train_seconds,
             per_step=history.train_seconds / max(history.step, 1),
             eval=history.eval_seconds,
@@ -115,7 +102,7 @@ def row_of(
         ),
         tokens_per_second=history.trained_tokens / max(history.train_seconds, 1e-9),
         steps=history.step,
-        search=Search(steps=history.search_steps, seconds=history.search_seconds),
+        search=row.Search(steps=history.search_steps, seconds=history.search_seconds),
         structure=_in_short(structure(method)),
         peak_memory_mib=peak_memory_mib(plan.device),
         created=datetime.now(timezone.utc),

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from statistics import median
 from typing import Literal
 
 import torch
@@ -18,7 +19,6 @@ from iapt.inference.generate import tokens_kept
 from iapt.plan import Plan
 from iapt.provenance import device_name
 from iapt.results.row import Row
-from iapt.results.statistics import median
 
 MIB = 2**20
 LENGTH = 256  # tokens of an example, if its prompts could not be read
@@ -50,13 +50,7 @@ class Estimate:
 
 
 def estimate(plan: Plan, work: Workload, rows: Sequence[Row] = ()) -> Estimate:
-    """Estimate a planned run.
-
-    Args:
-        plan: the plan.
-        work: its amount of work.
-        rows: finished runs of any kind.
-    """
+    """Estimate a planned run, from finished runs of its kind among `rows` or else by a formula."""
     seconds, memory, source = _from_rows(plan, work, rows) or _by_formula(plan, work)
     adapter = 4 * plan.trainable / MIB
     output = ROW_BYTES + TOKEN_BYTES * plan.task.max_new_tokens

@@ -7,7 +7,7 @@ from iapt.reporting.choose import Scope
 from iapt.reporting.places import fill
 from iapt.reporting.spec import load
 from iapt.results.cells import Cell
-from iapt.results.row import field, number
+from iapt.results.row import number
 
 
 def drawings(name: str, cells: Sequence[Cell], scope: Scope | None = None) -> dict[str, str]:
@@ -22,7 +22,6 @@ def drawings(name: str, cells: Sequence[Cell], scope: Scope | None = None) -> di
         File name -> SVG for each task that has a point. A ring is a point whose seeds are not all there.
     """
     x = load(name)["x"]
-    read = field(x["key"])
     scope = scope or Scope()
     table, lines, _ = fill(name, cells, scope)
     found = {}
@@ -31,8 +30,11 @@ def drawings(name: str, cells: Sequence[Cell], scope: Scope | None = None) -> di
         partial: dict[str, list[float]] = {block.label: [] for block in table.blocks}
         for place in (line[k] for line in lines):
             standing = place.standing
-            along = number(read(standing.cell.rows[0])) if standing else None
-            if standing and standing.median is not None and along is not None:
+            if standing is None:
+                continue
+            row, key = standing.cell.rows[0], x.get("of_method")
+            along = number(row.setting("method", key)) if key else row.params.trained
+            if standing.median is not None and along is not None:
                 points[place.block.label].append((along, standing.median))
                 if standing.cell.missing:
                     partial[place.block.label].append(along)

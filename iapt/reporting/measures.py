@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import median
 from typing import NamedTuple, TypeVar
 
 from iapt.reporting.footnotes import mark
@@ -12,7 +13,6 @@ from iapt.results.cells import Cell, reference
 from iapt.results.comparison import Comparison, adjusted, compare, own_estimate
 from iapt.results.crossed import Estimate
 from iapt.results.remarks import remarks
-from iapt.results.statistics import median
 
 UNEQUAL = "§"
 Place = TypeVar("Place", bound=Hashable)

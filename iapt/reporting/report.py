@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import comb
 from pathlib import Path
+from statistics import median
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -29,7 +30,6 @@ from iapt.results.cells import Cell
 from iapt.results.inspection import MOST_VIEWS, read_inspection
 from iapt.results.row import Row
 from iapt.results.run_folder import failures, read_predictions
-from iapt.results.statistics import median
 
 LONGEST = 2_000  # characters shown of one text
 # Characters that reverse the reading direction and so can disguise a text.

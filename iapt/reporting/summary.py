@@ -188,8 +188,8 @@ def _over_tasks(section: Section, name: str) -> list[str]:
     runs = [difference for c in compared if c for difference in c.per_seed]
     if None in compared or len(runs) > MOST_PAIRS:
         return [DASH, DASH]
-    test = sign_flip(runs)
-    return [f"{fmean(runs):+.2f}", f"{test.p:.2g}"] if test else [DASH, DASH]
+    p = sign_flip(runs)
+    return [DASH, DASH] if p is None else [f"{fmean(runs):+.2f}", f"{p:.2g}"]
 
 
 def _record(section: Section, standing: Standing) -> dict[str, object]:

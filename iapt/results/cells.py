@@ -11,14 +11,14 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from operator import attrgetter
+from statistics import median
 
 from pydantic import JsonValue
 
 from iapt.configuration.identity import distinctive
 from iapt.results.row import Row
-from iapt.results.statistics import median
 
 SEEDS = (0, 1, 2, 3, 4)  # section 4.3: five random seeds
 
@@ -41,6 +41,7 @@ class Cell:
     data: str
     setting: str
     basis: str
+    _: KW_ONLY
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
 
@@ -126,38 +127,22 @@ def collect(rows: Iterable[Row], seeds: Sequence[int] = SEEDS) -> tuple[list[Cel
     """
     groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        names = row.cell
-        groups[
-            names.task,
-            names.backbone,
-            names.method,
-            names.variant,
-            names.hparams,
-            names.data,
-            row.setting_hash,
-            _digest([row.setting_hash, row.setting("task"), _shared(row)]),
-            # The seeds of one cell also share the method's values and learning rates.
-            _digest([row.cell_hash, distinctive(_values(row))]),
-        ].append(row)
+        c = row.cell
+        basis = _digest([row.setting_hash, row.setting("task"), _shared(row)])
+        # The seeds of one cell also share the method's values and learning rates.
+        values = {group: row.setting(group) for group in ("method", "hparams")}
+        own = _digest([row.cell_hash, distinctive(values)])
+        names = (c.task, c.backbone, c.method, c.variant, c.hparams, c.data, row.setting_hash[:8])
+        key = (*names, basis, own)
+        groups[key].append(row)
     cells: list[Cell] = []
     messages: list[str] = []
-    for (*names_of, setting, basis, _), members in sorted(groups.items()):
+    for (*described, _), members in sorted(groups.items()):
         by_seed: dict[int, list[Row]] = defaultdict(list)
         for row in sorted(members, key=attrgetter("created")):
             by_seed[row.cell.seed].append(row)
-        task, backbone, method, variant, hparams, data = names_of
-        cell = Cell(
-            task,
-            backbone,
-            method,
-            variant,
-            hparams,
-            data,
-            setting[:8],
-            basis,
-            tuple(seeds),
-            tuple(by_seed[seed][-1] for seed in sorted(by_seed) if seed in seeds),
-        )
+        kept = tuple(by_seed[seed][-1] for seed in sorted(by_seed) if seed in seeds)
+        cell = Cell(*described, seeds=tuple(seeds), rows=kept)
         messages += [
             f"{cell.label}: seed {seed} has {len(same)} rows; the newest counts ({same[-1].path})"
             for seed, same in sorted(by_seed.items())
@@ -250,10 +235,6 @@ def _shared(row: Row) -> dict[str, object]:
         "scores.n": row.scores.n,
         "scores.metric": row.scores.metric,
     }
-
-
-def _values(row: Row) -> dict[str, JsonValue]:
-    return {group: row.setting(group) for group in ("method", "hparams")}
 
 
 def _facts(row: Row) -> dict[str, str]:

@@ -7,7 +7,6 @@ missing; tables show a dash for it.
 """
 
 import math
-from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,8 +21,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import to_jsonable_python
-
-from iapt.errors import DataError, closest
 
 SCHEMA = 1
 
@@ -236,50 +233,13 @@ class Row(_Block):
 
     def setting(self, *keys: str) -> JsonValue:
         """Return the configuration's value under these nested keys, or None."""
-        return _within(self.config, keys)
+        found: JsonValue = self.config
+        for key in keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        return found
 
 
 def number(value: object) -> float | None:
     """Return a finite number unchanged, and None for anything else."""
     plain = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if plain else None  # type: ignore[arg-type]
-
-
-def field(dotted: str) -> Callable[[Row], object]:
-    """Return a function that reads a field by its dotted name, such as ``params.trained``.
-
-    Inside a free mapping (``config.method.rank``), a missing key reads as None.
-
-    Raises:
-        DataError: a row has no such field; the message has the nearest one.
-    """
-    keys = dotted.split(".")
-    model: type[BaseModel] = Row
-    for depth, key in enumerate(keys, start=1):
-        if key not in model.model_fields:
-            known = list(model.model_fields)
-            raise DataError(
-                f"{dotted}: a row has no field {key!r} here; allowed are {', '.join(known)}."
-                f"{closest(key, known)}"
-            )
-        kind = model.model_fields[key].annotation
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-            return _reader(keys[:depth], keys[depth:])
-        model = kind
-    return _reader(keys, [])
-
-
-def _reader(attributes: Sequence[str], keys: Sequence[str]) -> Callable[[Row], object]:
-    def read(row: Row) -> object:
-        found: object = row
-        for name in attributes:
-            found = getattr(found, name)
-        return _within(found, keys)  # type: ignore[arg-type]
-
-    return read
-
-
-def _within(found: JsonValue, keys: Sequence[str]) -> JsonValue:
-    for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found

@@ -57,11 +57,7 @@ def predictions(folder: Path, bad: list[str] | None = None) -> Iterator[Predicti
 
 
 def read_predictions(folder: Path, most: int) -> tuple[list[Prediction], str]:
-    """Read a sample of a run's predictions: wrong ones first, then the rest, in file order.
-
-    Args:
-        folder: The run's folder.
-        most: The most predictions to return.
+    """Read at most `most` of a run's predictions: wrong ones first, then the rest, in file order.
 
     Returns:
         The sample, and a remark about lines that are not predictions (empty if there are none).

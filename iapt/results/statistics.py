@@ -1,6 +1,6 @@
-"""Statistics of runs: median, aggregates over tasks, exact tests, several tests at once, attainability.
+"""Statistics of runs: aggregates over tasks, exact tests, several tests at once, attainability.
 
-The median is the paper's statistic.  For aggregates over tasks, Agarwal et al. (NeurIPS 2021, "Deep
+The median is the paper's statistic for one task.  For aggregates over tasks, Agarwal et al. (NeurIPS 2021, "Deep
 reinforcement learning at the edge of the statistical precipice"; package rliable) recommend the
 interquartile mean (IQM) with a stratified bootstrap interval: drop the lowest and the highest quarter of
 all scores, average the rest; resample runs within each task, never across tasks.  A comparison on one
@@ -11,27 +11,10 @@ scipy takes half a second to load, so each function that needs it imports it.
 
 import math
 from collections.abc import Sequence
-from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
-
-__all__ = [
-    "LEVEL",
-    "MOST_PAIRS",
-    "Interval",
-    "McNemar",
-    "SignFlip",
-    "attainable",
-    "benjamini_hochberg",
-    "bootstrap_interval",
-    "holm",
-    "iqm",
-    "mcnemar",
-    "median",
-    "sign_flip",
-]
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -44,13 +27,6 @@ class Interval(NamedTuple):
 
     low: float
     high: float
-
-
-class SignFlip(NamedTuple):
-    """An exact paired permutation test: the p-value, and the smallest that n pairs can give."""
-
-    p: float
-    smallest: float
 
 
 class McNemar(NamedTuple):
@@ -101,7 +77,7 @@ def bootstrap_interval(
     return Interval(float(found.low), float(found.high))
 
 
-def sign_flip(differences: Sequence[float]) -> SignFlip | None:
+def sign_flip(differences: Sequence[float]) -> float | None:
     """Test whether paired differences of runs are centred on zero, by flipping their signs.
 
     Two-sided and exact: the share of all ``2^n`` sign assignments whose mean is at least as far
@@ -113,7 +89,7 @@ def sign_flip(differences: Sequence[float]) -> SignFlip | None:
         differences: One per shared seed, of one task or of several, at most 40.
 
     Returns:
-        p and its floor, or None without a pair.
+        p, or None without a pair.
 
     Raises:
         ValueError: More than 40 pairs.
@@ -132,10 +108,10 @@ def sign_flip(differences: Sequence[float]) -> SignFlip | None:
     observed = abs(math.fsum(differences))
     edge = observed - 1e-9 * max(1.0, observed)
     if edge <= 0:
-        return SignFlip(1.0, 2.0 / 2**count)
+        return 1.0
     # Every assignment is a sum of both halves; as many are below -edge as above edge.
-    above = len(right) - np.searchsorted(right, edge - left)
-    return SignFlip(2 * int(above.sum()) / 2**count, 2.0 / 2**count)
+    above = int((len(right) - np.searchsorted(right, edge - left)).sum())
+    return 2 * above / 2.0**count
 
 
 def _sums(differences: Sequence[float]) -> "np.ndarray":

@@ -3,9 +3,8 @@ from typing import Any
 
 import pytest
 
-from iapt.errors import DataError
-from iapt.results.row import Row, field, number
-from tests.results.example_rows import a_row, bare, parse, raw_row
+from iapt.results.row import Row, number
+from tests.results.example_rows import a_row, parse, raw_row
 
 
 def test_a_time_without_a_zone_is_utc() -> None:
@@ -22,20 +21,6 @@ def test_a_setting_is_found_below_its_keys_or_is_none() -> None:
 def test_a_number_is_finite_and_no_truth_value() -> None:
     given: list[Any] = [3, 2.5, True, None, "4", math.inf, [1]]
     assert [number(value) for value in given] == [3.0, 2.5, None, None, None, None, None]
-
-
-def test_a_field_that_a_file_names_is_read_or_refused_with_the_nearest() -> None:
-    row = a_row(numbers={"prompt_len": 4})
-    assert field("params.trained")(row) == 9_994_240
-    assert field("scores.value")(bare(row)) == 87.5
-    assert field("config.method.prompt_len")(row) == 4
-    assert field("config.method.rank")(row) is None
-    assert field("dev")(row) == row.dev
-    for wrong, nearest in (("params.traind", "trained"), ("parms.trained", "params")):
-        with pytest.raises(DataError, match=f"Did you mean '{nearest}'"):
-            field(wrong)
-    with pytest.raises(DataError, match="allowed are steps, seconds"):
-        field("search.nothing")
 
 
 def test_a_row_cannot_be_changed_in_place() -> None:
