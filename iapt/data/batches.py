@@ -81,13 +81,10 @@ class Budget:
     Args:
         tokens: the most tokens.
         name: the setting, for messages.
-        say: prints one line.
     """
 
-    def __init__(
-        self, tokens: int, name: str = "batch_tokens", say: Callable[[str], None] = tqdm.write
-    ) -> None:
-        self.tokens, self._name, self._say = tokens, name, say
+    def __init__(self, tokens: int, name: str = "batch_tokens") -> None:
+        self.tokens, self._name = tokens, name
 
     @classmethod
     def of(cls, budget: "int | Budget") -> "Budget":
@@ -122,7 +119,7 @@ class Budget:
                     "a smaller backbone, hparams.gradient_checkpointing=true or fewer beams."
                 )
             self.tokens = min(self.tokens, rows * longest) // 2
-            self._say(
+            tqdm.write(
                 f"Out of GPU memory with {rows} examples of up to {longest} tokens; continuing with {self._name}="
                 f"{self.tokens}. Optimizer steps keep their examples, and results differ only by rounding."
             )

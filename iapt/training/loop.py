@@ -5,7 +5,6 @@ A method that searches for its structure does so first.
 
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -27,13 +26,7 @@ class Logger(Protocol):
         """Record values of one step."""
 
 
-def train(
-    run: Run,
-    checkpoint: Path,
-    identity: str,
-    logger: Logger,
-    say: Callable[[str], None] = print,
-) -> History:
+def train(run: Run, checkpoint: Path, identity: str, logger: Logger) -> History:
     """Train to the end, from the checkpoint if there is one; leaves the best weights in the method.
 
     A method that searches does so first; the structure found is written beside the checkpoint.
@@ -43,7 +36,6 @@ def train(
         checkpoint: file to resume from and to write to.
         identity: hash of the configuration; a checkpoint with another is refused.
         logger: receives losses, learning rates and dev measurements.
-        say: prints one line.
 
     Returns:
         The history, with the dev curve and the best step.
@@ -55,11 +47,11 @@ def train(
     method = run.method
     if isinstance(method, Searched) and method.search and not checkpoint.exists():
         before = checkpoint.with_name("search.safetensors")
-        _search(run, method, method.search, before, identity, say)
+        _search(run, method, method.search, before, identity)
         run.save(checkpoint, identity)
         if processes.first():
             before.unlink(missing_ok=True)
-    _train(run, checkpoint, identity, logger, say, "training")
+    _train(run, checkpoint, identity, logger, "training")
     found = structure(method)
     if found and processes.first():
         write_json(checkpoint.with_name("structure.json"), found)
@@ -73,14 +65,7 @@ class Silent:
         """Forget the values."""
 
 
-def _search(
-    run: Run,
-    method: Searched,
-    plan: Search,
-    checkpoint: Path,
-    identity: str,
-    say: Callable[[str], None],
-) -> None:
+def _search(run: Run, method: Searched, plan: Search, checkpoint: Path, identity: str) -> None:
     """Run bilevel steps until the structure is settled; `run` is then ready to train it."""
     steps = max(2, round(plan.fraction * run.total_steps))
     hparams = replace(
@@ -94,17 +79,9 @@ def _search(
         arch_data="train_split",
         clip=plan.clip or run.hparams.clip,
     )
-    search = Run(
-        run.backbone,
-        method,
-        run.full_train,
-        run.dev,
-        hparams,
-        run.seed,
-        plan.held_out,
-        plan.order,
-    )
-    history = _train(search, checkpoint, f"{identity} (search)", Silent(), say, "searching")
+    data = (run.full_train, run.dev)
+    search = Run(run.backbone, method, *data, hparams, run.seed, plan.held_out, plan.order)
+    history = _train(search, checkpoint, f"{identity} (search)", Silent(), "searching")
     method.end_search()
     run.backbone.detach()
     method.attach(run.backbone)
@@ -113,17 +90,10 @@ def _search(
     run.history.search_seconds = history.train_seconds + history.eval_seconds
 
 
-def _train(
-    run: Run,
-    checkpoint: Path,
-    identity: str,
-    logger: Logger,
-    say: Callable[[str], None],
-    doing: str,
-) -> History:
+def _train(run: Run, checkpoint: Path, identity: str, logger: Logger, doing: str) -> History:
     if checkpoint.exists():
         run.resume(checkpoint, identity)
-        say(f"Resuming at step {run.history.step} of {run.total_steps} from {checkpoint}.")
+        print(f"Resuming at step {run.history.step} of {run.total_steps} from {checkpoint}.")
     bar = progress(doing, "step", run.total_steps, run.history.step, hidden=not processes.first())
 
     def measure() -> None:

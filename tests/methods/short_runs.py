@@ -71,7 +71,7 @@ def short_run(
 
     method.on_step_end = on_step_end  # type: ignore[method-assign]
     run = Run(backbone, method, data(0, LENGTHS * 3), data(1), HPARAMS, seed=0)
-    history = train(run, folder / "checkpoint.safetensors", identity, Silent(), lambda _: None)
+    history = train(run, folder / "checkpoint.safetensors", identity, Silent())
     backbone.train(False)
     return backbone, method.eval(), history
 

@@ -27,10 +27,6 @@ class Quiet:
         self.lines.append((step, values))
 
 
-def quiet(_: str) -> None:
-    """Say nothing."""
-
-
 def splits() -> tuple[Data, Data]:
     return Data(encoded(1, TRAIN), PAD, EOS), Data(encoded(2, DEV), PAD, EOS)
 

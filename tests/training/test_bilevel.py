@@ -14,7 +14,7 @@ from iapt.methods.rational import Rational
 from iapt.training.loop import train
 from iapt.training.state import Run
 from iapt.training.step import Data
-from tests.training.short_run import Quiet, bits, checkpoint, new_run, quiet, small_iapt
+from tests.training.short_run import Quiet, bits, checkpoint, new_run, small_iapt
 
 
 def watch(run: Run, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
@@ -132,7 +132,7 @@ def test_rate_zero_for_theta_is_ordinary_training_to_the_bit(tmp_path: Path):
     for name, run in (("still", still), ("ordinary", ordinary)):
         run.backbone.detach()
         run.method.attach(run.backbone)
-        train(run, checkpoint(tmp_path / name), "id", Quiet(), quiet)
+        train(run, checkpoint(tmp_path / name), "id", Quiet())
     assert bits(still.method) == bits(ordinary.method)
     for name, value in bits(still.method).items():
         assert (value == before[name]) == name.startswith("activations")

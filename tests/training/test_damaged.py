@@ -19,7 +19,7 @@ from iapt.methods.ssp import SSP
 from iapt.tensors import read_sealed, write_sealed
 from iapt.training.loop import train
 from iapt.training.state import Run
-from tests.training.short_run import Quiet, bits, checkpoint, new_run, quiet, small_iapt
+from tests.training.short_run import Quiet, bits, checkpoint, new_run, small_iapt
 
 METHODS: dict[str, Callable[..., Any]] = {
     "plain": lambda backbone: LoRA(backbone.dims, rank=2),
@@ -56,7 +56,7 @@ def killed(method: str, folder: Path) -> tuple[Path, Run]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Run, "save", save_and_die)
         with pytest.raises(Killed):
-            train(run, file, "id", Quiet(), quiet)
+            train(run, file, "id", Quiet())
     return file, fresh(method)
 
 
@@ -148,6 +148,6 @@ def test_a_checkpoint_of_the_search_is_none_of_the_training(tmp_path: Path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Run, "save", save_and_keep)
-        train(whole, file, "id", Quiet(), quiet)
+        train(whole, file, "id", Quiet())
     file.write_bytes(kept[0])
     assert_refused(fresh("searched"), file, "the search's")

@@ -19,13 +19,13 @@ from iapt.training import hparams, loop, state, step
 from iapt.training.loop import train
 from iapt.training.state import History, Run
 from iapt.training.step import weight_parameters
-from tests.training.short_run import Quiet, bits, checkpoint, new_run, quiet
+from tests.training.short_run import Quiet, bits, checkpoint, new_run
 
 NAN = float("nan")
 
 
 def trained(run: Run, folder: Path, logger: Quiet | None = None) -> History:
-    return train(run, checkpoint(folder), "id", logger or Quiet(), quiet)
+    return train(run, checkpoint(folder), "id", logger or Quiet())
 
 
 def scripted(run: Run, losses: list[float], monkeypatch: pytest.MonkeyPatch) -> list[Any]:

@@ -56,12 +56,13 @@ def new_run() -> Run:
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_step_that_ran_out_of_memory_leaves_the_gradient_of_the_whole_batch(late: bool):
+def test_a_step_that_ran_out_of_memory_leaves_the_gradient_of_the_whole_batch(
+    late: bool, capsys: pytest.CaptureFixture[str]
+):
     run = new_run()
     loss = weight_step(run.backbone, run.method, data(), ALL, 10**6)
     whole = {name: p.grad for name, p in run.method.named_parameters() if p.grad is not None}
-    said: list[str] = []
-    budget = Budget(10**6, "hparams.batch_tokens", said.append)
+    budget = Budget(10**6, "hparams.batch_tokens")
     with memory_for(20, late=late) as tried:
         found = weight_step(run.backbone, run.method, data(), ALL, budget)
     assert found == pytest.approx(loss, rel=1e-6)
@@ -70,6 +71,7 @@ def test_a_step_that_ran_out_of_memory_leaves_the_gradient_of_the_whole_batch(la
             torch.testing.assert_close(p.grad, whole[name], atol=1e-6, rtol=1e-4)
     assert tried[0] == 44, "four examples of up to eleven tokens"
     assert budget.tokens == 11
+    said = capsys.readouterr().out.splitlines()
     assert said[0].startswith(
         "Out of GPU memory with 4 examples of up to 11 tokens; continuing with hparams.batch_tokens=22."
     )

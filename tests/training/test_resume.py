@@ -13,7 +13,7 @@ from iapt.methods.lora import LoRA
 from iapt.training import state
 from iapt.training.loop import train
 from iapt.training.state import Run
-from tests.training.short_run import Quiet, bits, checkpoint, new_run, quiet, small_iapt
+from tests.training.short_run import Quiet, bits, checkpoint, new_run, small_iapt
 
 METHODS: dict[str, Callable[..., Any]] = {
     "bilevel": small_iapt,
@@ -51,48 +51,48 @@ def test_stopped_anywhere_and_resumed_is_as_if_never_stopped(tmp_path: Path, nam
         return new_run(METHODS[name], seed=seed, batch_size=2, checkpoint_every=2, arch_every=3)
 
     whole, logger = fresh(), Quiet()
-    train(whole, checkpoint(tmp_path / "whole"), "id", logger, quiet)
+    train(whole, checkpoint(tmp_path / "whole"), "id", logger)
     file = checkpoint(tmp_path / "stopped")
     stopped = fresh()
     stop_in_step(stopped, stop)
     with pytest.raises(Stopped):
-        train(stopped, file, "id", Quiet(), quiet)
+        train(stopped, file, "id", Quiet())
     assert file.exists() == (stop > 2)
     resumed, second = fresh(), Quiet()
     if file.exists():
         torch.manual_seed(77)  # the checkpoint's random state counts, not the process's
-    train(resumed, file, "id", second, quiet)
+    train(resumed, file, "id", second)
     assert outcome(resumed) == outcome(whole)
     assert second.lines == logger.lines[-len(second.lines) :]
 
 
-def test_a_finished_run_is_read_not_trained(tmp_path: Path):
+def test_a_finished_run_is_read_not_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     file = checkpoint(tmp_path)
     done = new_run()
-    train(done, file, "id", Quiet(), quiet)
+    train(done, file, "id", Quiet())
     again = new_run()
     again.one_step = None  # type: ignore[method-assign,assign]
-    said: list[str] = []
-    train(again, file, "id", Quiet(), said.append)
+    capsys.readouterr()
+    train(again, file, "id", Quiet())
     assert outcome(again) == outcome(done)
-    assert said == [f"Resuming at step 8 of 8 from {file}."]
+    assert capsys.readouterr().out == f"Resuming at step 8 of 8 from {file}.\n"
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path):
     file = checkpoint(tmp_path)
-    train(new_run(), file, "id", Quiet(), quiet)
+    train(new_run(), file, "id", Quiet())
     with pytest.raises(TrainingError, match="another configuration; delete it"):
-        train(new_run(), file, "other", Quiet(), quiet)
+        train(new_run(), file, "other", Quiet())
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "noise"])
 def test_a_damaged_checkpoint_is_an_error_that_says_what_to_do(tmp_path: Path, damage: str):
     file = checkpoint(tmp_path)
-    train(new_run(max_steps=2), file, "id", Quiet(), quiet)
+    train(new_run(max_steps=2), file, "id", Quiet())
     whole = file.read_bytes()
     file.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "noise": b"\x07" * 99}[damage])
     with pytest.raises(TrainingError, match=r"cannot be read .*delete it to restart this run"):
-        train(new_run(max_steps=2), file, "id", Quiet(), quiet)
+        train(new_run(max_steps=2), file, "id", Quiet())
 
 
 def test_the_best_weights_so_far_come_back_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -105,11 +105,11 @@ def test_the_best_weights_so_far_come_back_too(tmp_path: Path, monkeypatch: pyte
         return current[-1]
 
     whole = fresh()
-    train(whole, checkpoint(tmp_path / "whole"), "id", Quiet(), quiet)
+    train(whole, checkpoint(tmp_path / "whole"), "id", Quiet())
     assert whole.history.best_step == 2
     stopped, file = fresh(), checkpoint(tmp_path / "stopped")
     stop_in_step(stopped, 6)
     with pytest.raises(Stopped):
-        train(stopped, file, "id", Quiet(), quiet)
-    train(fresh(), file, "id", Quiet(), quiet)
+        train(stopped, file, "id", Quiet())
+    train(fresh(), file, "id", Quiet())
     assert outcome(current[-1]) == outcome(whole)
