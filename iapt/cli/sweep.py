@@ -103,7 +103,8 @@ def _sweep(line: Line) -> None:
         run_hydra(_job, ["--multirun", *_jobs(prepared, folder)])
     except Exception as error:
         # A launcher raises its own error when one of its workers was killed.
-        if isinstance(error, IaptError) or _module(error) in ("hydra", "omegaconf"):
+        module = type(error).__module__.split(".")[0]
+        if isinstance(error, IaptError) or module in ("hydra", "omegaconf"):
             raise
         say("warning", f"the launcher stopped: {in_one_line(error)}")
     except KeyboardInterrupt:
@@ -171,7 +172,6 @@ def _measures(words: Sequence[str]) -> tuple[list[str], bool]:
 
 def _show(cells: "Sequence[Cell]", *, measures: bool) -> None:
     """Print the plan of the grid."""
-    from iapt.backbone.load import load_tokenizer
     from iapt.grid.measure import Measurements, check_measurable
     from iapt.grid.show import plan_text
     from iapt.results.row_files import read_rows, row_path
@@ -184,7 +184,7 @@ def _show(cells: "Sequence[Cell]", *, measures: bool) -> None:
     measure = None
     if measures:
         check_measurable(cell.plan for cell in cells)
-        measure = Measurements(load_tokenizer)
+        measure = Measurements()
     known = read_rows(rows)[0] if rows.is_dir() else ()
     print(plan_text(cells, states, known, measure=measure), flush=True)
 
@@ -246,10 +246,6 @@ def _add(folder: Path, words: Sequence[str], values: dict[str, Any]) -> None:
 
     entry = entry_of(folder.parent, words, " ".join(words), make_plan(values))
     write_json(folder / CELL, entry.model_dump())
-
-
-def _module(error: Exception) -> str:
-    return type(error).__module__.split(".")[0]
 
 
 def _progress(manifest: "Manifest", number: int) -> str:

@@ -6,7 +6,7 @@ about TOKENS tokens.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,9 +15,10 @@ import torch
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.config import BackboneConfig
-from iapt.backbone.load import load_backbone, missing
-from iapt.data.encode import Encoded
+from iapt.backbone.load import load_backbone, load_tokenizer, missing
+from iapt.data.encode import Encoded, collate
 from iapt.data.tokens import Tokens
+from iapt.entries import Once
 from iapt.errors import ConfigError
 from iapt.grid.workload import Prompts, Workload, sample_to_learn
 from iapt.inference.efficiency import timed
@@ -42,10 +43,8 @@ def check_measurable(plans: Iterable[Plan]) -> None:
         if lacking := missing(plan.backbone):
             faults[f"backbone={plan.backbone.name}: {lacking}"] = None
         if not plan.at_hand():
-            task = plan.cell["task"]
-            faults[
-                f"task={task}: its data are not on this machine (iapt-data fetch task={task})"
-            ] = None
+            named = f"task={plan.cell['task']}"
+            faults[f"{named}: its data are not on this machine (iapt-data fetch {named})"] = None
     if faults:
         raise ConfigError("\n".join(f"estimate=measure: {fault}" for fault in faults))
 
@@ -53,9 +52,8 @@ def check_measurable(plans: Iterable[Plan]) -> None:
 class Measurements:
     """Measures runs; a backbone that several share is loaded once."""
 
-    def __init__(self, tokenizer: Callable[[BackboneConfig], Any]) -> None:
-        self._tokenizer = tokenizer
-        self._loaded: dict[tuple[BackboneConfig, torch.device], tuple[Backbone, Any, float]] = {}
+    def __init__(self) -> None:
+        self._once = Once()
 
     def __call__(self, plan: Plan, work: Workload) -> float:
         """Return the seconds of a planned run, if nothing stops it early.
@@ -64,7 +62,8 @@ class Measurements:
             plan: the plan, which passes `check_measurable`.
             work: its amount of work, whose prompts were read.
         """
-        backbone, tokenizer, loading = self._backbone(plan)
+        load = partial(_loaded, plan.backbone, plan.device)
+        backbone, tokenizer, loading = self._once(load, plan.backbone, plan.device)
         assert work.prompts is not None, "they are at hand"
         backbone.checkpointing = plan.hparams.gradient_checkpointing
         method = plan.method().to(plan.device)
@@ -81,14 +80,12 @@ class Measurements:
         finally:
             backbone.detach()
 
-    def _backbone(self, plan: Plan) -> tuple[Backbone, Any, float]:
-        key = plan.backbone, plan.device
-        if key not in self._loaded:
-            started = time.perf_counter()
-            loaded = load_backbone(plan.backbone, plan.device).backbone
-            seconds = time.perf_counter() - started
-            self._loaded[key] = loaded, self._tokenizer(plan.backbone), seconds
-        return self._loaded[key]
+
+def _loaded(config: BackboneConfig, device: torch.device) -> tuple[Backbone, Any, float]:
+    """Return a backbone, its tokenizer, and the seconds that it took to load."""
+    started = time.perf_counter()
+    backbone = load_backbone(config, device).backbone
+    return backbone, load_tokenizer(config), time.perf_counter() - started
 
 
 def _short_run(
@@ -141,9 +138,7 @@ def _decoding(run: Run, plan: Plan, work: Workload, prompts: Prompts, tokenizer:
     rows = max(1, min(fitting, len(run.dev.examples), work.sizes["test"]))
     instructions = [e.instruction for e in run.dev.examples[:rows]]
     room = plan.max_length - most + 1  # as long as prompts are cut to
-    batch = Data([Encoded(i[:room], ()) for i in instructions], tokenizer.pad_token_id, 0).batch(
-        range(rows)
-    )
+    batch = collate([Encoded(i[:room], ()) for i in instructions], tokenizer.pad_token_id)
     ids, mask = batch.input_ids.to(plan.device), batch.attention_mask.to(plan.device)
     run.backbone.train(False)
     run.method.eval()

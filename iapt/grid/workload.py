@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from iapt.backbone.load import tokenizer_at_hand
@@ -10,6 +11,7 @@ from iapt.data.source import limited
 from iapt.data.template import render
 from iapt.data.tokens import Tokens, encode_all
 from iapt.data.truncation import cuts
+from iapt.entries import Once
 from iapt.evaluation import encode_to_decode
 from iapt.plan import Plan
 from iapt.tasks.base import Split
@@ -83,27 +85,15 @@ class Workloads:
     """The workloads of the cells of a grid, of which many share prompts and tokenizer."""
 
     def __init__(self, tokenizer: Callable[[Any], Any | None] = tokenizer_at_hand) -> None:
-        self._tokenizer = tokenizer
-        self._tokenizers: dict[str, Any | None] = {}
-        self._made: dict[tuple[object, ...], Workload] = {}
+        self._tokenizer, self._once = tokenizer, Once()
 
     def __call__(self, plan: Plan) -> Workload:
         """Return the work of a planned run; see `workload`."""
         backbone = plan.backbone
-        if backbone.name not in self._tokenizers:
-            self._tokenizers[backbone.name] = self._tokenizer(backbone)
-        limits = tuple(plan.config["limit"].values())
-        key = (
-            id(plan.task),
-            id(plan.source),
-            backbone,
-            repr(plan.hparams),
-            plan.max_length,
-            limits,
-        )
-        if key not in self._made:
-            self._made[key] = workload(plan, self._tokenizers[backbone.name])
-        return self._made[key]
+        tokenizer = self._once(partial(self._tokenizer, backbone), "tokenizer", backbone.name)
+        where = (id(plan.task), id(plan.source), plan.config["limit"])
+        key = (*where, backbone, plan.hparams, plan.max_length)
+        return self._once(partial(workload, plan, tokenizer), *key)
 
 
 def sample_to_learn(plan: Plan, split: Split, tokens: Tokens, most: int) -> list[Encoded]:

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import torch
 
-from iapt.backbone.load import load_tokenizer
 from iapt.errors import ConfigError
 from iapt.grid import measure
 from iapt.grid.measure import Measurements, check_measurable
@@ -37,7 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_seconds_grow_with_steps_and_evaluated_and_decoded_rows(clock: list[str], method: str):
     plan = planned(f"method={method}", "hparams.max_steps=40", "hparams.eval_every=20")
     work = Workloads()(plan)
-    measured = Measurements(load_tokenizer)
+    measured = Measurements()
 
     def seconds(**changes: Any) -> float:
         return measured(plan, Workload(**(vars(work) | changes)))
@@ -55,16 +54,15 @@ def test_seconds_grow_with_steps_and_evaluated_and_decoded_rows(clock: list[str]
 
 
 def test_a_backbone_is_loaded_once_and_left_bare(clock: list[str], monkeypatch: pytest.MonkeyPatch):
-    loads: list[object] = []
+    loads: list[Any] = []
     load = measure.load_backbone
-    monkeypatch.setattr(measure, "load_backbone", lambda *a: (loads.append(a), load(*a))[1])
-    measured = Measurements(load_tokenizer)
+    monkeypatch.setattr(measure, "load_backbone", lambda *a: loads.append(load(*a)) or loads[-1])
+    measured = Measurements()
     for method in ("lora", "bitfit"):
         plan = planned(f"method={method}")
         measured(plan, Workloads()(plan))
-    assert len(loads) == 1
-    ((backbone, _, _),) = measured._loaded.values()
-    assert not any(backbone._actions.values())
+    (loaded,) = loads
+    assert not any(loaded.backbone._actions.values())
 
 
 def test_what_is_not_at_hand_is_named_at_once():
