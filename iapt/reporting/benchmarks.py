@@ -39,12 +39,8 @@ def efficiency_table(folder: Path) -> tuple[Document, dict[str, str]]:
         The document, and the pictures by file name.
     """
     raw = load("table4")
-    document = Document(
-        "table4",
-        raw["title"],
-        [f"Ours [the paper's]; {DASH} is a missing value."],
-        notes=[*raw["notes"]],
-    )
+    intro = [f"Ours [the paper's]; {DASH} is a missing value."]
+    document = Document("table4", raw["title"], intro, notes=[*raw["notes"]])
     reports: dict[str, Report] = {}
     for path in sorted(folder.glob("*.json")):
         try:
@@ -97,9 +93,7 @@ def table4_document(backbone: str, report: Report) -> tuple[Document, dict[str, 
     title = f"Decoding as in Appendix G, {backbone}"
     document = Document(f"{backbone}-table4", title, notes=[_origin(backbone, report)])
     document.grids.append(_grid(backbone, report))
-    document.records = [
-        {k: v for k, v in row.items() if not isinstance(v, list)} for row in report["rows"]
-    ]
+    document.records = list(map(_record, report["rows"]))
     return document, _beams(backbone, report)
 
 
@@ -131,6 +125,10 @@ def _grid(backbone: str, report: Report) -> Grid:
     return Grid(TABLE4_HEAD, lines, f"{backbone}, {length}")
 
 
+def _record(row: Report) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if not isinstance(value, list)}
+
+
 def _ratio(above: Report, below: Report, key: str) -> str:
     """Return the median ratio of values taken in the same turn."""
     pairs = zip(above[key], below[key], strict=True)
@@ -150,20 +148,15 @@ def _origin(backbone: str, report: Report) -> str:
 
 
 def _beams(backbone: str, report: Report) -> dict[str, str]:
-    names = dict.fromkeys(row["what"] for row in report["rows"])
-    series = [
-        Series(
-            name,
-            [
-                (row["num_beams"], 1000 * median(row["step_seconds"]))
-                for row in report["rows"]
-                if row["what"] == name
-            ],
-        )
-        for name in names
-    ]
+    points: dict[str, list[tuple[float, float]]] = {}
+    for row in report["rows"]:
+        point = (row["num_beams"], 1000 * median(row["step_seconds"]))
+        points.setdefault(row["what"], []).append(point)
     drawing = line_chart(
-        series, title=f"{backbone}: time of a token", x_label="beams", y_label="milliseconds"
+        [Series(name, some) for name, some in points.items()],
+        title=f"{backbone}: time of a token",
+        x_label="beams",
+        y_label="milliseconds",
     )
     return {f"{backbone}-beams.svg": drawing} if drawing else {}
 
@@ -190,7 +183,7 @@ def tenants_document(backbone: str, report: Report) -> tuple[Document, dict[str,
                 DASH if size is None else number(size / 2**20, 2),
             ]
         )
-        document.records.append({k: v for k, v in row.items() if not isinstance(v, list)})
+        document.records.append(_record(row))
         if row["popularity"] == "distinct" or row["rows"] == 1:
             points.setdefault(row["what"], []).append((row["distinct"], median(row["seconds"])))
     document.grids.append(Grid(TENANTS_HEAD, lines))
@@ -234,7 +227,7 @@ def train_document(backbone: str, report: Report) -> tuple[Document, dict[str, s
             number(row["memory_to_usual"], 2),
         ]
         lines.append([*entries])
-        document.records.append({k: v for k, v in row.items() if not isinstance(v, list)})
+        document.records.append(_record(row))
     document.grids.append(Grid(TRAIN_HEAD, lines))
     return document, {}
 

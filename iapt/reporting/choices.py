@@ -7,6 +7,7 @@ of it stay apart. Test scores have no part in it.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import groupby
 
 from iapt.reporting.choose import comparable
 from iapt.reporting.measures import marks
@@ -70,18 +71,14 @@ class Measure:
         rows = cell.rows if cell else ()
         return {row.cell.seed: value for row in rows if (value := self.read(row)) is not None}
 
-    def mean(self, cell: Cell | None) -> Estimate | None:
-        """Return the mean over seeds."""
-        values = self.by_seed(cell)
-        return crossed([[value] for value in values.values()], (), self.bounds) if values else None
-
-    def difference(self, cell: Cell | None, reference: Cell | None) -> Estimate | None:
-        """Return the mean difference from another cell over their common seeds."""
-        if cell is reference:
-            return None
+    def both(
+        self, cell: Cell | None, reference: Cell | None
+    ) -> tuple[Estimate | None, Estimate | None]:
+        """Return the mean over seeds, and the mean difference from a reference over common seeds."""
         ours, theirs = self.by_seed(cell), self.by_seed(reference)
+        mean = crossed([[value] for value in ours.values()], (), self.bounds) if ours else None
         apart = [[ours[seed] - theirs[seed]] for seed in sorted(ours.keys() & theirs.keys())]
-        return crossed(apart) if apart else None
+        return mean, crossed(apart) if apart and cell is not reference else None
 
     def text(self, found: Estimate | None, sign: str = "") -> str:
         """Format an estimate with its interval, or a dash."""
@@ -104,7 +101,14 @@ class Tried:
     cell: Cell | None
     loss: Estimate | None
     minus: Estimate | None
+    accuracy: Estimate | None
+    minus_accuracy: Estimate | None
     p_holm: float | None = None
+
+    @property
+    def seeds(self) -> set[int]:
+        """The seeds that have a loss."""
+        return set(LOSS.by_seed(self.cell))
 
 
 @cache
@@ -129,7 +133,7 @@ def choices_document(cells: Sequence[Cell]) -> Document:
         scale = f": {scale_of(found)}, {_dev_rows(found)} dev rows" if found else ""
         document.grids.append(_grid(f"{steps} steps{scale}", tried))
         document.records += [_record(steps, t) for t in tried]
-        if any(set(raw["seeds"]) - set(LOSS.by_seed(t.cell)) for t in tried):
+        if any(set(raw["seeds"]) - t.seeds for t in tried):
             document.commands.append(
                 f"iapt-sweep +experiment={NAME} hparams.max_steps={steps} data=FOLDER"
             )
@@ -143,7 +147,7 @@ def _tried(cells: Sequence[Cell]) -> list[Tried]:
     }
     reference = next(cell for choice, cell in places.items() if choice.reference)
     found = [
-        Tried(choice, cell, LOSS.mean(cell), LOSS.difference(cell, reference))
+        Tried(choice, cell, *LOSS.both(cell, reference), *ACCURACY.both(cell, reference))
         for choice, cell in places.items()
     ]
     p_values = adjusted([t.minus.p if t.minus else None for t in found])
@@ -152,30 +156,24 @@ def _tried(cells: Sequence[Cell]) -> list[Tried]:
 
 def _grid(title: str, tried: Sequence[Tried]) -> Grid:
     seeds = set(load(NAME)["seeds"])
-    reference = next(t.cell for t in tried if t.choice.reference)
-    whole = {
-        t.choice: -t.loss.mean if t.loss and seeds <= set(LOSS.by_seed(t.cell)) else None
-        for t in tried
-    }
-    best = marks(whole)
+    best = marks({t.choice: -t.loss.mean if t.loss and seeds <= t.seeds else None for t in tried})
     lines: list[Line] = []
-    for before, t in zip([None, *tried], tried, strict=False):
-        if before is None or before.choice.group != t.choice.group:
-            lines.append(t.choice.group)
-        mark = best.get(t.choice, "")
-        lines.append(
-            [
-                t.choice.label,
-                str(len(LOSS.by_seed(t.cell))) if t.cell else DASH,
-                Entry(LOSS.text(t.loss), mark if mark == "best" else ""),
-                "reference" if t.choice.reference else LOSS.text(t.minus, "+"),
-                DASH if t.p_holm is None else f"{t.p_holm:.2g}",
-                ACCURACY.text(ACCURACY.mean(t.cell)),
-                "reference"
-                if t.choice.reference
-                else ACCURACY.text(ACCURACY.difference(t.cell, reference), "+"),
-            ]
-        )
+    for group, members in groupby(tried, key=lambda t: t.choice.group):
+        lines.append(group)
+        for t in members:
+            is_best = best.get(t.choice) == "best"
+            fixed = "reference" if t.choice.reference else None
+            lines.append(
+                [
+                    t.choice.label,
+                    str(len(t.seeds)) if t.cell else DASH,
+                    Entry(LOSS.text(t.loss), "best" if is_best else ""),
+                    fixed or LOSS.text(t.minus, "+"),
+                    DASH if t.p_holm is None else f"{t.p_holm:.2g}",
+                    ACCURACY.text(t.accuracy),
+                    fixed or ACCURACY.text(t.minus_accuracy, "+"),
+                ]
+            )
     return Grid(HEADS, lines, title)
 
 
@@ -185,17 +183,16 @@ def _dev_rows(cells: Sequence[Cell]) -> str:
 
 
 def _record(steps: int, t: Tried) -> dict[str, object]:
-    accuracy = ACCURACY.mean(t.cell)
     return {
         "steps": steps,
         "group": t.choice.group,
         "setting": t.choice.label,
-        "n_seeds": len(LOSS.by_seed(t.cell)),
+        "n_seeds": len(t.seeds),
         **_flat("dev_loss", t.loss),
         **_flat("minus_reference", t.minus),
         "p": t.minus and t.minus.p,
         "p_holm": t.p_holm,
-        **_flat("dev_accuracy", accuracy),
+        **_flat("dev_accuracy", t.accuracy),
         "run_ids": " ".join(t.cell.run_ids) if t.cell else "",
     }
 

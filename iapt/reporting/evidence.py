@@ -45,8 +45,7 @@ class Evidence:
 
     def _stray(self, cell: Cell) -> bool:
         """Say whether a cell departs from Table 1's values, as a point of a figure does."""
-        known = [item for block in load_table("table1").blocks for item in block.lines]
-        return any(x.names(cell) and x.strays(cell) for x in known)
+        return any(x.names(cell) and x.strays(cell) for x in load_table("table1").lines)
 
 
 def lack_of(wanted: Line, cell: Cell | None, claim: Claim) -> str:

@@ -88,7 +88,11 @@ def item_view(cells: Sequence[tuple[str, Cell]], runs: Path | None = None) -> It
     Returns:
         The examples, or None if no cell has item scores.
     """
-    scored = [(label, cell, rows) for label, cell in cells if (rows := _scored(cell))]
+    scored = [
+        (label, cell, rows)
+        for label, cell in cells
+        if (rows := [row for row in cell.rows if row.scores.items])
+    ]
     shown = [found for found in scored if found[1].basis == scored[0][1].basis]
     if not shown:
         return None
@@ -116,10 +120,6 @@ def item_view(cells: Sequence[tuple[str, Cell]], runs: Path | None = None) -> It
         (min(numbers), max(numbers)),
         list(_remarks(count, hidden, known is None)),
     )
-
-
-def _scored(cell: Cell) -> list[Row]:
-    return [row for row in cell.rows if row.scores.items]
 
 
 def _answer(k: int, rows: Sequence[Row], texts: Sequence[Sequence[Prediction]]) -> Answer:

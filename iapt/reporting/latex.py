@@ -10,20 +10,15 @@ from dataclasses import replace
 
 from tabulate import tabulate
 
-from iapt.reporting.render import DASH, PLAIN, Document, Grid, Marks, clean, narrowed, texts
+from iapt.reporting.render import PLAIN, Document, Grid, Marks, clean, narrowed, texts
 
-WIDE, TALL = (
-    130,
-    48,
-)  # characters and lines beyond which a float would be illegible or leave the page
+WIDE, TALL = 130, 48  # characters and lines beyond which a float is illegible or leaves the page
 FONTS = (("\\scriptsize", 72), ("\\tiny", 102))  # characters that fit a text width of 345 pt
 EM = 0.55  # width of a character
 PACKAGES = "adjustbox,array,booktabs,longtable"
 
-_TEX: Marks = {
-    **{"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"},
-    "heading": r"\textit{{{}}}",
-}
+_TEX: Marks = PLAIN | {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
+_TEX["heading"] = r"\textit{{{}}}"
 _FLOAT = r"""
 \begin{table*}[t]
 \centering\small
@@ -43,28 +38,18 @@ _LONG = r"""
 %s\midrule \endhead
 %s}
 """
+# Letters, each with what LaTeX has for it.
+_LETTERS = r"""
+    \ \textbackslash{}  ^ \textasciicircum{}  ~ \textasciitilde{}  < \textless{}  > \textgreater{}  | \textbar{}
+    – --  — ---  − $-$  × $\times$  ± $\pm$  ≥ $\geq$  ≤ $\leq$  " ''  … \ldots{}
+    † $^\dagger$  ‡ $^\ddagger$  § \S{}  ² $^2$  ³ $^3$  Θ $\Theta$  Ω $\Omega$
+"""
+_PAIRS = _LETTERS.split()
 # After a line break or an item, a bracket or a star would be read as its argument.
 _LATEX = {
     **{letter: f"\\{letter}" for letter in "{}$&#%_"},
     **{letter: f"{{{letter}}}" for letter in "[*"},
-    **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"},
-    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"},
-    **{
-        DASH: "--",
-        "\N{EM DASH}": "---",
-        "\N{MINUS SIGN}": "$-$",
-        "†": r"$^\dagger$",
-        "‡": r"$^\ddagger$",
-    },
-    **{"\N{MULTIPLICATION SIGN}": r"$\times$", "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$"},
-    **{
-        "§": r"\S{}",
-        "²": "$^2$",
-        "³": "$^3$",
-        "Θ": r"$\Theta$",
-        "Ω": r"$\Omega$",
-        "…": r"\ldots{}",
-    },
+    **dict(zip(_PAIRS[::2], _PAIRS[1::2], strict=True)),
 }
 
 
@@ -73,10 +58,8 @@ def latex(document: Document) -> str:
     title = re.sub(r"^(Table|Figure) \d+: ", "", document.title)  # LaTeX numbers tables itself
     parts = [_preamble(document)]
     for number, grid in enumerate(document.grids):
-        sentences = [
-            f"{grid.title}." if grid.title else _sentence(title),
-            *(document.intro if number == 0 else []),
-        ]
+        heading = grid.title or f"{title[:1].upper()}{title[1:].rstrip('.')}"
+        sentences = [f"{heading}.", *(document.intro if number == 0 else [])]
         caption, label = latex_escape(" ".join(sentences)), _label(document.name, number)
         if _fits(grid):
             parts.append(_FLOAT % (_tabular(grid), caption, label))
@@ -99,15 +82,10 @@ def latex_details(document: Document) -> str:
 def latex_escape(text: object) -> str:
     """Escape every character that is special in LaTeX; one that no Latin font has becomes a question mark."""
     parts = re.split("-(?=-)", clean(text))  # two hyphens would become a dash
-    return "-{}".join("".join(map(_escaped, part)) for part in parts)
-
-
-def _escaped(letter: str) -> str:
-    return _LATEX.get(letter, letter if letter < "\u0100" else "?")
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    return "-{}".join(
+        "".join(_LATEX.get(letter, letter if letter < "\u0100" else "?") for letter in part)
+        for part in parts
+    )
 
 
 def _fits(grid: Grid) -> bool:

@@ -56,7 +56,9 @@ def printed() -> tuple[Printed, ...]:
 
 def ledger() -> Document:
     """Lay out where papers disagree, all figures that two papers have, and the sources."""
-    document = Document("ledger", TITLE, [INTRO], [disagreements(), in_several(), _sources()])
+    lines = [[raw["label"], raw["source"], raw["setting"]] for raw in _sources_of()]
+    sources = Grid(["Paper", "Source", "Setting"], lines, "Sources")
+    document = Document("ledger", TITLE, [INTRO], [disagreements(), in_several(), sources])
     document.notes += [f"{raw['label']}: {note}" for raw in _sources_of() for note in raw["notes"]]
     document.notes += list(_unattainable())
     origin = {raw["label"]: raw for raw in _sources_of()}
@@ -111,11 +113,6 @@ def in_several() -> Grid:
     return Grid(["Task", "Method", *_papers(), "Apart"], lines, head)
 
 
-def _sources() -> Grid:
-    lines = [[raw["label"], raw["source"], raw["setting"]] for raw in _sources_of()]
-    return Grid(["Paper", "Source", "Setting"], lines, "Sources")
-
-
 def _unattainable() -> Iterator[str]:
     for paper, task in product(_papers()[1:], _tasks()):
         here = [p for p in printed() if (p.paper, p.task) == (paper, task)]
@@ -133,7 +130,7 @@ def _own() -> Iterator[Printed]:
     paper = load("ledger")["own"]["label"]
     for name in ("table1", "table2"):
         table = load_table(name)
-        for line in (line for block in table.blocks for line in block.lines if not line.repeats):
+        for line in (line for line in table.lines if not line.repeats):
             for column, value in zip(table.columns, line.values, strict=True):
                 if value is not None:
                     possible = column.possible(value) if column.sizes else None

@@ -59,19 +59,13 @@ def _matrix(title: str, cells: Sequence[Cell], pairs: Sequence[Pair]) -> Grid:
         found = pair.p_holm is not None and pair.p_holm <= LEVEL
         for left, right, sign in ((pair.left, pair.right, 1), (pair.right, pair.left, -1)):
             value = round(sign * pair.comparison.difference, 1) + 0.0  # no negative zero
-            entries[left.name, right.name] = Entry(
-                f"{value:+.1f} {mark}".rstrip(), "best" if found else ""
-            )
-    lines: list[Line] = [
-        [
-            f"{number} {left.name}",
-            *(
-                "" if left is right else entries.get((left.name, right.name), DASH)
-                for right in cells
-            ),
-        ]
-        for number, left in enumerate(cells, start=1)
-    ]
+            text = f"{value:+.1f} {mark}".rstrip()
+            entries[left.name, right.name] = Entry(text, "best" if found else "")
+    names = [cell.name for cell in cells]
+    lines: list[Line] = []
+    for number, name in enumerate(names, start=1):
+        across = ("" if name == other else entries.get((name, other), DASH) for other in names)
+        lines.append([f"{number} {name}", *across])
     return Grid(["Method", *map(str, range(1, len(cells) + 1))], lines, title)
 
 

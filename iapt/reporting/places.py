@@ -8,15 +8,7 @@ from iapt.reporting.choose import Scope, comparable, strays
 from iapt.reporting.measures import Standing
 from iapt.reporting.render import DASH
 from iapt.reporting.scale import at_scale
-from iapt.reporting.spec import (
-    FIGURES,
-    Block,
-    Column,
-    Line,
-    Table,
-    load_table,
-    paper_lines,
-)
+from iapt.reporting.spec import FIGURES, Block, Column, Line, Table, load_table, paper_lines
 from iapt.results.cells import Cell, count_of
 
 NOT_PRINTED = "Not in the paper"

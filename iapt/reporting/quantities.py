@@ -32,7 +32,7 @@ def params_table(counts: Mapping[str, Mapping[str, Counts]]) -> Document:
             start, fewest at the end, most at the end]; or `refused`, the reason it cannot be built.
     """
     table = load_table("table1")
-    printed = {line.method: line for block in table.blocks for line in block.lines}
+    printed = {line.method: line for line in table.lines}
     title = "Parameters of every method on every backbone"
     document = Document(
         "params", title, list(PARAMS_INTRO), notes=[*table.paper_notes, *table.notes]

@@ -16,10 +16,6 @@ MOST = 3  # settings left out that are named
 def settle(scope: Scope, cells: Sequence[Cell]) -> Scope:
     """Choose the one setting whose rows fill the tables of a scope other than the paper's.
 
-    Args:
-        scope: Names the rows; its `setting` may be empty.
-        cells: All cells.
-
     Returns:
         The scope, narrowed to the setting with the most cells (on real data, if there are any), with its
         scale in words and a line on what was left out. The paper's scope is returned as it is.
@@ -65,20 +61,14 @@ def scale_of(cells: Sequence[Cell]) -> str:
 def at_scale(table: Table, scope: Scope, cells: Sequence[Cell]) -> Table:
     """Return a table as the scope shows it: the paper's in its own setting, its layout alone in any other.
 
-    At a named scale, tasks that it does not run have a column only if there are rows.
-
-    Args:
-        table: The paper's.
-        scope: Which rows it shows.
-        cells: All cells.
+    At a named scale, tasks that it does not run have a column only if there are rows among all `cells`.
     """
     if scope.is_paper:
         model = f", {table.model}" if table.model else ""
         return replace(table, title=table.title + model)
     columns = table.columns
     if scope.name and table.small:
-        lines = [line for block in table.blocks for line in block.lines]
-        known = [c for c in cells if scope.takes(c) and any(x.names(c) for x in lines)]
+        known = [c for c in cells if scope.takes(c) and any(x.names(c) for x in table.lines)]
         tasks = {c.task for c in known}
         more = (c for c in table.columns if c not in table.small and c.task in tasks)
         columns = (*table.small, *more)
@@ -111,15 +101,14 @@ def _left_out(shown: str, groups: dict[str, list[Cell]]) -> str:
     """Say in one line which settings of the same names are not shown, the largest first."""
     if not groups:
         return ""
-    order = sorted(groups, key=lambda name: _weight(groups[name]), reverse=True)
-    named = [f"{name} ({_briefly(groups[name])})" for name in order[:MOST]]
+    order = sorted(groups.items(), key=lambda item: _weight(item[1]), reverse=True)
+    named = [
+        f"{name} ({count_of([row for cell in cells for row in cell.rows])}: {scale_of(cells)})"
+        for name, cells in order[:MOST]
+    ]
     more = [f"and {len(order) - MOST} more"] if len(order) > MOST else []
     listed = ", ".join([*named, *more])
     return f"This is setting {shown}. Left out: {listed}; setting=HASH shows one of these."
-
-
-def _briefly(cells: Sequence[Cell]) -> str:
-    return f"{count_of([row for cell in cells for row in cell.rows])}: {scale_of(cells)}"
 
 
 def _span(numbers: Iterable[int | None]) -> str:

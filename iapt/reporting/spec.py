@@ -137,6 +137,11 @@ class Table:
     small: tuple[Column, ...] = ()
 
     @property
+    def lines(self) -> list[Line]:
+        """The lines of all its blocks."""
+        return [item for block in self.blocks for item in block.lines]
+
+    @property
     def backbones(self) -> list[str]:
         """The distinct backbones of its blocks."""
         return list(dict.fromkeys(block.backbone for block in self.blocks))
@@ -214,20 +219,15 @@ def _columns(raw: Mapping[str, Any]) -> tuple[Column, ...]:
 @cache
 def paper_lines() -> tuple[Line, ...]:
     """Return the lines of all score tables, those of Table 1 first."""
-    tables = map(load_table, SCORE_TABLES)
-    return tuple(item for table in tables for block in table.blocks for item in block.lines)
+    return tuple(item for name in SCORE_TABLES for item in load_table(name).lines)
 
 
 def unattainable_notes(table: Table) -> list[str]:
     """List the printed accuracies of each column that are impossible on its test split as described."""
     notes = []
     for k, column in enumerate(table.columns):
-        printed = [
-            value
-            for block in table.blocks
-            for item in block.lines
-            if not item.repeats and (value := item.values[k]) is not None
-        ]
+        values = [item.values[k] for item in table.lines if not item.repeats]
+        printed = [value for value in values if value is not None]
         wrong = [value for value in printed if not column.possible(value)]
         if wrong:
             sizes = " or ".join(f"{size:,}" for size in column.sizes)

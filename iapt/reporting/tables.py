@@ -7,16 +7,11 @@ from itertools import product
 from iapt.reporting import measures
 from iapt.reporting.choose import Scope
 from iapt.reporting.footnotes import footnotes
-from iapt.reporting.measures import UNEQUAL, count_text, marks
+from iapt.reporting.measures import UNEQUAL, Standing, count_text, marks
 from iapt.reporting.places import Lines, Place, fill
 from iapt.reporting.render import DASH, Document, Entry, Grid, Mark
 from iapt.reporting.render import Line as Laid
-from iapt.reporting.spec import (
-    FIGURES,
-    Table,
-    baseline,
-    unattainable_notes,
-)
+from iapt.reporting.spec import FIGURES, Table, baseline, unattainable_notes
 from iapt.results.cells import Cell
 from iapt.results.row import Row
 
@@ -56,21 +51,18 @@ def score_table(
     if any(place.attainable is False for line in lines for place in line):
         document.intro.append(UNATTAINABLE)
     document.grids.append(_main_grid(table, lines))
-    filled = [
-        p for k in range(len(table.columns)) for p in (line[k] for line in lines) if p.standing
-    ]
+    by_column = [line[k] for k in range(len(table.columns)) for line in lines]
+    filled = [(place, place.standing) for place in by_column if place.standing]
     if filled:
         document.details.append(_detail_grid(table, filled))
-        compared = [p.standing.comparison for p in filled if p.standing]
+        compared = [standing.comparison for _, standing in filled]
         document.notes += [
             measures.TEST_NOTE,
             *measures.detectable_note(compared),
             *measures.budget_note(compared, baseline().label),
         ]
     document.notes += footnotes(
-        (place.column.label, place.line.label, place.standing.cell)
-        for place in filled
-        if place.standing
+        (place.column.label, place.line.label, standing.cell) for place, standing in filled
     )
     document.notes += notes
     if table.compared:
@@ -79,9 +71,16 @@ def score_table(
     if not filled and (scope.is_paper or scope.name):
         scale = f" scale={scope.name} data=FOLDER" if scope.name else ""
         document.notes.append(f"All of its runs: iapt-sweep +experiment={name}{scale}")
-    used = {row.path for p in filled if p.standing for row in p.standing.cell.rows}
-    document.notes.append(_other_rows(len(used), len(rows)))
-    if scope.is_paper and not used and table.model and _has_small(cells):
+    used = {row.path for _, standing in filled for row in standing.cell.rows}
+    document.notes.append(
+        f"{len(used)} rows read, all of them in this table."
+        if len(used) == len(rows)
+        else f"{len(used)} of {len(rows)} rows read are in this table. iapt-table summary also shows the "
+        "others: rows of another setting, backbone, task or method."
+    )
+    small = Scope.called("small")
+    of_small = (small.names(cell) and cell.backbone == small.main_backbone for cell in cells)
+    if scope.is_paper and not used and table.model and any(of_small):
         document.notes.append(f"iapt-table {name} scale=small shows rows of the small model.")
     document.commands = list(_commands(lines, scope))
     document.records = [_record(document.name, place) for line in lines for place in line]
@@ -124,15 +123,13 @@ def _params(line: Sequence[Place], table: Table) -> Entry:
     return Entry(text, paper=missing if millions is None else f"{millions:.1f}M")
 
 
-def _detail_grid(table: Table, filled: Sequence[Place]) -> Grid:
+def _detail_grid(table: Table, filled: Sequence[tuple[Place, Standing]]) -> Grid:
     lines: list[Laid] = []
-    for place in filled:
+    for place, standing in filled:
         method = place.line.label
         if len(table.backbones) > 1 and place.block.printed:
             method += f", {place.block.label}"
-        if place.standing:
-            texts = measures.texts(STATISTICS, place.standing)
-            lines.append([place.column.head, method, *texts])
+        lines.append([place.column.head, method, *measures.texts(STATISTICS, standing)])
     heads = measures.heads(STATISTICS)
     return Grid(["Task", "Method", *heads], lines, "Beside the medians")
 
@@ -171,19 +168,3 @@ def _record(name: str, place: Place) -> dict[str, object]:
         "paper_params_millions": place.line.params,
         **measures.record(measures.ORIGIN, place.standing),
     }
-
-
-def _has_small(cells: Sequence[Cell]) -> bool:
-    """Say whether there are rows at the small scale."""
-    small = Scope.called("small")
-    return any(small.names(cell) and cell.backbone == small.main_backbone for cell in cells)
-
-
-def _other_rows(used: int, total: int) -> str:
-    """Say how many rows the table does not show, and where they are shown."""
-    if used == total:
-        return f"{used} rows read, all of them in this table."
-    return (
-        f"{used} of {total} rows read are in this table. iapt-table summary also shows the others: rows "
-        "of another setting, backbone, task or method."
-    )

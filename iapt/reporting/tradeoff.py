@@ -53,17 +53,8 @@ def tradeoffs(task: str, cells: Sequence[tuple[str, Cell]]) -> Iterator[tuple[st
         ]
         if len(spots) > 1:
             name = f"{up} against {across}"
-            yield (
-                name,
-                tradeoff_chart(
-                    spots,
-                    title=f"{task}: {name}",
-                    x_label=x.label,
-                    y_label=y.label,
-                    x_up=x.up,
-                    y_up=y.up,
-                ),
-            )
+            labels = {"title": f"{task}: {name}", "x_label": x.label, "y_label": y.label}
+            yield name, tradeoff_chart(spots, **labels, x_up=x.up, y_up=y.up)
 
 
 def ranges(task: str, cells: Sequence[tuple[str, Cell]]) -> str:

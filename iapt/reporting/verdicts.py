@@ -112,16 +112,11 @@ def judge_all(claims: Sequence[Claim], evidence: Evidence) -> list[Finding]:
         places = [k for k, claim in enumerate(claims) if claim.table == table]
         p_values = adjusted([findings[k].p for k in places])
         for k, p_holm in zip(places, p_values, strict=True):
-            findings[k] = _after(replace(findings[k], p_holm=p_holm))
+            found = findings[k] = replace(findings[k], p_holm=p_holm)
+            if found.p is not None and p_holm is not None and found.p <= LEVEL < p_holm:
+                what = f"; p {_p_text(found.p)} alone, but not among the claims of its table"
+                findings[k] = replace(found, verdict="undecided", reason=found.reason + what)
     return findings
-
-
-def _after(found: Finding) -> Finding:
-    """Return the verdict after adjustment."""
-    if found.p is None or found.p_holm is None or found.p > LEVEL or found.p_holm <= LEVEL:
-        return found
-    what = f"; p {_p_text(found.p)} alone, but not among the claims of its table"
-    return replace(found, verdict="undecided", reason=found.reason + what)
 
 
 def _p_text(p: float | None) -> str:
@@ -264,15 +259,10 @@ def _ranges(cells: Sequence[Cell], metric: str | None, seed: int) -> float:
     return max(scores) - min(scores)
 
 
-def _bench(claim: Claim, evidence: Evidence) -> Finding:
-    """Leave the claim open: result rows do not contain efficiency."""
-    return Finding("not run", "iapt-bench measures this; result rows do not have it")
-
-
 _RULES: Mapping[str, Callable[[Claim, Evidence], Finding]] = {
     "beats": _beats,
     "count": _count,
     "smaller": _smaller,
     "flatter": _flatter,
-    "bench": _bench,
+    "bench": lambda *_: Finding("not run", "iapt-bench measures this; result rows do not have it"),
 }

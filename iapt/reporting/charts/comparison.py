@@ -7,26 +7,11 @@ from itertools import product
 from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 
-from iapt.reporting.charts.canvas import (
-    COLOURS,
-    FAINT,
-    FONT,
-    INK,
-    LETTER,
-    amounts,
-    drawing,
-    finite,
-    label_axes,
-    new_figure,
-    scale_x,
-    scale_y,
-    short,
-    svg_of,
-)
+from iapt.reporting.charts import canvas
 
 SPREAD = 8.0  # largest over smallest value from which an axis is logarithmic
-BOLD = 1.15 * LETTER
-LINE = FONT * 1.15  # points; the height of a label
+BOLD = 1.15 * canvas.LETTER
+LINE = canvas.FONT * 1.15  # points; the height of a label
 
 
 @dataclass(frozen=True)
@@ -57,47 +42,31 @@ class Spot:
 
 
 def range_chart(methods: Sequence[Range], *, title: str, x_label: str) -> str:
-    """Draw one line per method: a tick per seed, the interval, and its middle.
-
-    Returns:
-        An ``<svg>`` element, or an empty string if there is nothing to draw.
-    """
-    drawn = [m for m in methods if m.scores and all(map(finite, (*m.scores, m.middle)))]
+    """Return an SVG with one line per method: a tick per seed, the interval, its middle; empty without any."""
+    drawn = [m for m in methods if m.scores and all(map(canvas.finite, (*m.scores, m.middle)))]
     if not drawn:
         return ""
-    with drawing():
+    with canvas.drawing():
         height = 0.75 + 0.2 * len(drawn)
-        figure = new_figure(height)
-        axes = figure.subplots(
-            gridspec_kw={
-                "left": 0.3,
-                "right": 0.97,
-                "top": 1 - 0.3 / height,
-                "bottom": 0.42 / height,
-            }
-        )
+        figure = canvas.new_figure(height)
+        edges = {"left": 0.3, "right": 0.97, "top": 1 - 0.3 / height, "bottom": 0.42 / height}
+        axes = figure.subplots(gridspec_kw=edges)
         for y, method in enumerate(drawn):
-            if method.interval and all(map(finite, method.interval)):
+            if method.interval and all(map(canvas.finite, method.interval)):
                 width = 0.8 if method.thin else 2.4
-                axes.plot(method.interval, (y, y), color=COLOURS[0], linewidth=width)
-            axes.plot(method.scores, [y] * len(method.scores), "|", color=INK, markersize=7)
-            axes.plot([method.middle], [y], "o", color=COLOURS[0], markersize=5)
-        axes.set_yticks(range(len(drawn)), [short(method.label) for method in drawn])
+                axes.plot(method.interval, (y, y), color=canvas.COLOURS[0], linewidth=width)
+            axes.plot(method.scores, [y] * len(method.scores), "|", color=canvas.INK, markersize=7)
+            axes.plot([method.middle], [y], "o", color=canvas.COLOURS[0], markersize=5)
+        axes.set_yticks(range(len(drawn)), [canvas.short(method.label) for method in drawn])
         axes.set_ylim(len(drawn) - 0.5, -0.5)
-        label_axes(axes, title, x_label, "")
-        return svg_of(figure, title)
+        canvas.label_axes(axes, title, x_label, "")
+        return canvas.svg_of(figure, title)
 
 
 def pareto_front(spots: Sequence[Spot], *, x_up: bool, y_up: bool) -> list[Spot]:
-    """Return the methods that no other method beats: at least as good in both measures and better in one.
+    """Return, by x, the methods that none beats: at least as good in both measures and better in one.
 
-    Args:
-        spots: The methods.
-        x_up: Whether more of x is better.
-        y_up: Whether more of y is better.
-
-    Returns:
-        The front, by x; methods in the same place are all on it.
+    Methods in the same place are all on it. `x_up`: more of x is better; `y_up` likewise.
     """
 
     def good(spot: Spot) -> tuple[float, float]:
@@ -122,35 +91,36 @@ def tradeoff_chart(
     x_up: bool = False,
     y_up: bool = True,
 ) -> str:
-    """Draw two measures of every method against each other, labelled directly, with the Pareto front.
-
-    Returns:
-        An ``<svg>`` element, or an empty string if there is nothing to draw.
-    """
-    spots = [spot for spot in spots if finite(spot.x) and finite(spot.y)]
+    """Return an SVG of two measures of every method, labelled directly, with the front; empty without any."""
+    spots = [spot for spot in spots if canvas.finite(spot.x) and canvas.finite(spot.y)]
     if not spots:
         return ""
     front = pareto_front(spots, x_up=x_up, y_up=y_up)
-    with drawing():
+    with canvas.drawing():
         height = 3.4
-        figure = new_figure(height)
+        figure = canvas.new_figure(height)
         axes = figure.subplots(
             gridspec_kw={"left": 0.1, "right": 0.97, "top": 0.91, "bottom": 0.15}
         )
         if len(front) > 1:
-            axes.plot([s.x for s in front], [s.y for s in front], color=COLOURS[1], linewidth=1)
+            xs, ys = [s.x for s in front], [s.y for s in front]
+            axes.plot(xs, ys, color=canvas.COLOURS[1], linewidth=1)
         rest = [spot for spot in spots if spot not in front]
-        axes.plot([s.x for s in rest], [s.y for s in rest], "o", color=COLOURS[0], markersize=5)
-        axes.plot([s.x for s in front], [s.y for s in front], "o", color=COLOURS[1], markersize=6)
-        label_axes(axes, title, x_label, y_label)
+        axes.plot(
+            [s.x for s in rest], [s.y for s in rest], "o", color=canvas.COLOURS[0], markersize=5
+        )
+        axes.plot(
+            [s.x for s in front], [s.y for s in front], "o", color=canvas.COLOURS[1], markersize=6
+        )
+        canvas.label_axes(axes, title, x_label, y_label)
         xs = [spot.x for spot in spots]
-        scale_x(axes, [], log=min(xs) > 0 and max(xs) / min(xs) > SPREAD)
+        canvas.scale_x(axes, [], log=min(xs) > 0 and max(xs) / min(xs) > SPREAD)
         axes.margins(0.12)
         axes.autoscale_view()
-        scale_y(axes)
-        amounts(axes.yaxis)
+        canvas.scale_y(axes)
+        canvas.amounts(axes.yaxis)
         _label_spots(axes, spots, front)
-        return svg_of(figure, title)
+        return canvas.svg_of(figure, title)
 
 
 def _label_spots(axes: Axes, spots: Sequence[Spot], front: Sequence[Spot]) -> None:
@@ -160,8 +130,8 @@ def _label_spots(axes: Axes, spots: Sequence[Spot], front: Sequence[Spot]) -> No
     frame = axes.get_window_extent()
     taken = [Bbox.from_bounds(x - 4 * unit, y - 4 * unit, 8 * unit, 8 * unit) for x, y in points]
     for spot, (x, y) in sorted(zip(spots, points, strict=True), key=lambda pair: -pair[1][1]):
-        label = short(spot.label)
-        letter = BOLD if spot in front else LETTER
+        label = canvas.short(spot.label)
+        letter = BOLD if spot in front else canvas.LETTER
         width, height = (len(label) * letter + 2) * unit, LINE * unit
         places = [
             Bbox.from_bounds(x + side * (6 + far) * unit - (side < 0) * width - (side == 0) * width / 2,
@@ -180,8 +150,8 @@ def _label_spots(axes: Axes, spots: Sequence[Spot], front: Sequence[Spot]) -> No
             ha="center",
             va="center",
             fontweight="bold" if spot in front else "normal",
-            color=INK,
-            arrowprops={"arrowstyle": "-", "color": FAINT, "shrinkA": 0, "shrinkB": 3, "linewidth": 0.8},
+            color=canvas.INK,
+            arrowprops={"arrowstyle": "-", "color": canvas.FAINT, "shrinkA": 0, "shrinkB": 3, "linewidth": 0.8},
         )  # fmt: skip
 
 

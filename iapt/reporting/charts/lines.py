@@ -6,28 +6,13 @@ from math import ceil
 
 from matplotlib.axes import Axes
 
-from iapt.reporting.charts.canvas import (
-    COLOURS,
-    FAINT,
-    FONT,
-    HEIGHT,
-    PAPER,
-    colour,
-    drawing,
-    finite,
-    label_axes,
-    new_figure,
-    scale_x,
-    scale_y,
-    short,
-    svg_of,
-)
+from iapt.reporting.charts import canvas
 from iapt.reporting.render import clean
 
 Points = list[tuple[float, float]]
 PLOT = {"left": 0.1, "right": 0.72, "top": 0.9, "bottom": 0.16}  # labels are on the right
 ACROSS = 4  # panels side by side
-MOST = len(COLOURS)  # lines that can be told apart in one picture
+MOST = len(canvas.COLOURS)  # lines that can be told apart in one picture
 
 
 @dataclass(frozen=True)
@@ -50,36 +35,35 @@ class Series:
 def line_chart(
     series: Sequence[Series], *, title: str, x_label: str, y_label: str, log_x: bool = False
 ) -> str:
-    """Draw lines with labels at their ends.
+    """Return an SVG of lines with labels at their ends; empty if there is nothing to draw.
 
     Args:
         series: The lines; those without a drawable point are left out.
         title: The heading, and the accessible name.
-        x_label: Label of the horizontal axis.
-        y_label: Label of the vertical axis.
+        x_label: Names the horizontal axis.
+        y_label: Names the vertical axis.
         log_x: Use a logarithmic horizontal axis, which leaves out points with x <= 0.
-
-    Returns:
-        An ``<svg>`` element, or an empty string if there is nothing to draw.
     """
     drawn = _drawable(series, log_x)
     if not drawn:
         return ""
-    with drawing():
-        height = max(HEIGHT, 0.19 * len(drawn) + 0.9)
-        figure = new_figure(height)
+    with canvas.drawing():
+        height = max(canvas.HEIGHT, 0.19 * len(drawn) + 0.9)
+        figure = canvas.new_figure(height)
         axes = figure.subplots(gridspec_kw=PLOT)
         for number, (each, points) in enumerate(drawn):
-            _band(axes, each, log_x, colour(number))
-            axes.plot(*zip(*points, strict=True), color=colour(number))
+            _band(axes, each, log_x, canvas.colour(number))
+            axes.plot(*zip(*points, strict=True), color=canvas.colour(number))
             for x, y in points:
-                face = PAPER if x in each.partial else colour(number)
-                axes.plot(x, y, "o", markersize=3.5, color=colour(number), markerfacecolor=face)
-        label_axes(axes, title, x_label, y_label)
-        scale_x(axes, [x for _, points in drawn for x, _ in points], log_x)
-        scale_y(axes)
+                face = canvas.PAPER if x in each.partial else canvas.colour(number)
+                axes.plot(
+                    x, y, "o", markersize=3.5, color=canvas.colour(number), markerfacecolor=face
+                )
+        canvas.label_axes(axes, title, x_label, y_label)
+        canvas.scale_x(axes, [x for _, points in drawn for x, _ in points], log_x)
+        canvas.scale_y(axes)
         _label_ends(axes, drawn, gap=0.17 / (height * (PLOT["top"] - PLOT["bottom"])))
-        return svg_of(figure, title)
+        return canvas.svg_of(figure, title)
 
 
 def panel_chart(
@@ -90,24 +74,16 @@ def panel_chart(
     y_label: str,
     reference: Series | None = None,
 ) -> str:
-    """Draw each line in its own panel, with the others faintly behind it; axes are shared.
+    """Return an SVG like `line_chart`'s, each line in its own panel with the others faintly behind it.
 
-    Args:
-        series: As for `line_chart`.
-        title: The heading, and the accessible name.
-        x_label: Label of the horizontal axes.
-        y_label: Label of the vertical axes.
-        reference: A line to draw dashed in every panel.
-
-    Returns:
-        An ``<svg>`` element, or an empty string if there is nothing to draw.
+    The panels share their axes; `reference` is a line to draw dashed in every panel.
     """
     drawn = _drawable(series, log_x=False)
     if not drawn:
         return ""
-    with drawing():
+    with canvas.drawing():
         down = ceil(len(drawn) / ACROSS)
-        figure = new_figure(0.6 + 1.15 * down)
+        figure = canvas.new_figure(0.6 + 1.15 * down)
         grid = figure.subplots(down, ACROSS, sharex=True, sharey=True, squeeze=False)
         spare = 1.15 * down + 0.6
         figure.subplots_adjust(0.1, 0.4 / spare, 0.99, 1 - 0.42 / spare, 0.08, 0.28)
@@ -117,31 +93,38 @@ def panel_chart(
                 continue
             each, points = drawn[number]
             for _, others in drawn:
-                axes.plot(*zip(*others, strict=True), color=FAINT, linewidth=0.6)
-            _band(axes, each, False, COLOURS[0])
-            axes.plot(*zip(*points, strict=True), color=COLOURS[0], linewidth=1.6)
+                axes.plot(*zip(*others, strict=True), color=canvas.FAINT, linewidth=0.6)
+            _band(axes, each, False, canvas.COLOURS[0])
+            axes.plot(*zip(*points, strict=True), color=canvas.COLOURS[0], linewidth=1.6)
             for _, known in _drawable([reference], log_x=False) if reference else ():
-                axes.plot(*zip(*known, strict=True), "--", color=COLOURS[1], linewidth=1)
-            axes.set_title(short(each.label), loc="left", fontsize=FONT - 1, pad=2)
-            axes.tick_params(labelsize=FONT - 2)
-        scale_x(grid[0][0], [], log=False)
-        scale_y(grid[0][0])
-        figure.suptitle(clean(title), x=0.01, ha="left", fontsize=FONT + 1)
-        figure.supxlabel(clean(x_label), fontsize=FONT)
-        figure.supylabel(clean(y_label), fontsize=FONT)
-        return svg_of(figure, title)
+                axes.plot(*zip(*known, strict=True), "--", color=canvas.COLOURS[1], linewidth=1)
+            axes.set_title(canvas.short(each.label), loc="left", fontsize=canvas.FONT - 1, pad=2)
+            axes.tick_params(labelsize=canvas.FONT - 2)
+        canvas.scale_x(grid[0][0], [], log=False)
+        canvas.scale_y(grid[0][0])
+        figure.suptitle(clean(title), x=0.01, ha="left", fontsize=canvas.FONT + 1)
+        figure.supxlabel(clean(x_label), fontsize=canvas.FONT)
+        figure.supylabel(clean(y_label), fontsize=canvas.FONT)
+        return canvas.svg_of(figure, title)
 
 
 def _drawable(series: Sequence[Series], log_x: bool) -> list[tuple[Series, Points]]:
     found = [
-        (each, sorted((x, y) for x, y in each.points if finite(x, log_x) and finite(y)))
+        (
+            each,
+            sorted((x, y) for x, y in each.points if canvas.finite(x, log_x) and canvas.finite(y)),
+        )
         for each in series
     ]
     return [(each, points) for each, points in found if points]
 
 
 def _band(axes: Axes, each: Series, log_x: bool, shade: str) -> None:
-    edges = sorted(edge for edge in each.band if finite(edge[0], log_x) and all(map(finite, edge)))
+    edges = sorted(
+        edge
+        for edge in each.band
+        if canvas.finite(edge[0], log_x) and all(map(canvas.finite, edge))
+    )
     if edges:
         x, low, high = zip(*edges, strict=True)
         axes.fill_between(x, low, high, color=shade, alpha=0.15, linewidth=0)
@@ -161,15 +144,15 @@ def _label_ends(axes: Axes, drawn: Sequence[tuple[Series, Points]], gap: float) 
     for number, height in zip(order, heights, strict=True):
         each, points = drawn[number]
         axes.annotate(
-            short(each.label),
+            canvas.short(each.label),
             xy=points[-1],
             xytext=(1.03, height),
             textcoords="axes fraction",
             verticalalignment="center",
-            color=colour(number),
+            color=canvas.colour(number),
             arrowprops={
                 "arrowstyle": "-",
-                "color": colour(number),
+                "color": canvas.colour(number),
                 "alpha": 0.4,
                 "relpos": (0, 0.5),
             },
