@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from iapt.data.encode import Encoded
+from iapt.data.preview import with_borders
 from iapt.data.truncation import cut_line
 from iapt.evaluation import TRAINING, Prompts
 from iapt.plan import Plan
@@ -35,12 +36,7 @@ def show_plan(plan: Plan, sizes: Mapping[Split, int]) -> None:
 
 def show_prompt(example: Encoded, tokenizer: Any) -> None:
     """Print one encoded example, with a middle dot between tokens and a double bar before the response."""
-    pieces = [tokenizer.decode([t]) for t in example.instruction]
-    if len(pieces) > 2 * PREVIEW:
-        hidden = len(pieces) - 2 * PREVIEW
-        pieces = [*pieces[:PREVIEW], f" [... {hidden} more tokens ...] ", *pieces[-PREVIEW:]]
-    answer = [tokenizer.decode([t]) for t in example.response]
-    text = "·".join(pieces) + " ‖ " + "·".join(answer)
+    text = with_borders(example, tokenizer, PREVIEW)
     print("  first training example (· between tokens, ‖ before the response):")
     print("    " + text.replace("\n", "\n    ") + "\n", flush=True)
 

@@ -69,23 +69,16 @@ class Evaluation:
         Raises:
             StorageError: the file cannot be written.
         """
-        items = self.items or [None] * len(self.examples)
-        write_lines(
-            path,
-            (
-                {
-                    "id": e.id,
-                    "instruction": instruction,
-                    "output": output,
-                    "parsed": answer,
-                    "references": e.references,
-                    "score": score,
-                }
-                for e, instruction, output, answer, score in zip(
-                    self.examples, self.instructions, self.outputs, self.parsed, items, strict=True
-                )
-            ),
-        )
+        columns = {
+            "id": [e.id for e in self.examples],
+            "instruction": self.instructions,
+            "output": self.outputs,
+            "parsed": self.parsed,
+            "references": [e.references for e in self.examples],
+            "score": self.items or [None] * len(self.examples),
+        }
+        lines = zip(*columns.values(), strict=True)
+        write_lines(path, (dict(zip(columns, line, strict=True)) for line in lines))
 
 
 def encode_splits(plan: Plan, examples: Mapping[Split, list[Example]], tokens: Tokens) -> Prompts:
@@ -245,8 +238,6 @@ def clusters(task: Task, examples: Sequence[Example]) -> tuple[int, ...]:
         return ()
     numbers: dict[Hashable, int] = {}
     keys = [task.cluster_of(e) for e in examples]
-    named = [
-        numbers.setdefault((i,) if key is None else ("", key), len(numbers))
-        for i, key in enumerate(keys)
-    ]
+    own = [(i,) if key is None else ("", key) for i, key in enumerate(keys)]
+    named = [numbers.setdefault(key, len(numbers)) for key in own]
     return tuple(named) if len(numbers) < len(named) else ()

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from tqdm import tqdm
@@ -44,22 +45,21 @@ def progress(
     return _Lines(doing, unit, total, initial, max(delay, SECONDS), clock)
 
 
+@dataclass
 class _Lines:
     """Writes a line to stderr every half minute, without carriage returns."""
 
-    def __init__(
-        self,
-        doing: str,
-        unit: str,
-        total: int,
-        done: int,
-        seconds: float,
-        clock: Callable[[], float],
-    ) -> None:
-        self.doing, self.unit, self.total, self.done = doing, unit, total, done
-        self.initial, self.seconds, self.clock = done, seconds, clock
-        self.note = ""
-        self.started = self.said = clock()
+    doing: str
+    unit: str
+    total: int
+    done: int
+    seconds: float
+    clock: Callable[[], float]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        self.initial, self.started = self.done, self.clock()
+        self.said = self.started
 
     def __enter__(self) -> "_Lines":
         return self

@@ -68,18 +68,12 @@ def git_state() -> dict[str, Any]:
         )
         return done.stdout.strip() if done.returncode == 0 else ""
 
-    try:
-        if not git("ls-files", "--error-unmatch", "errors.py"):
-            return {
-                "commit": None,
-                "dirty": None,
-            }  # installed, or inside another project's checkout
-        return {
-            "commit": git("rev-parse", "HEAD"),
-            "dirty": bool(git("status", "--porcelain", "--", "*.py", "*.yaml")),
-        }
-    except (OSError, subprocess.TimeoutExpired):
-        return {"commit": None, "dirty": None}
+    # Neither where the package is installed, nor inside another project's checkout.
+    with suppress(OSError, subprocess.TimeoutExpired):
+        if git("ls-files", "--error-unmatch", "errors.py"):
+            dirty = bool(git("status", "--porcelain", "--", "*.py", "*.yaml"))
+            return {"commit": git("rev-parse", "HEAD"), "dirty": dirty}
+    return {"commit": None, "dirty": None}
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -57,7 +57,8 @@ def family_of(model: Any) -> Family:
     kind = model.config.model_type
     families: dict[str, type[Family]] = {
         **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), Llama),
-        **{"gpt2": GPT2, "gpt_neox": GPTNeoX},
+        "gpt2": GPT2,
+        "gpt_neox": GPTNeoX,
     }
     if kind not in families:
         raise BackboneError(

@@ -78,7 +78,10 @@ def random_model(dims: Dims, dtype: torch.dtype, device: torch.device) -> Any:
 def untrained(dims: Dims) -> Any:
     """A causal LM of these sizes, as transformers initialises it."""
     shared: dict[str, Any] = {
-        **{"vocab_size": dims.vocab_size, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2},
+        "vocab_size": dims.vocab_size,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "pad_token_id": 2,
         "hidden_size": dims.hidden_size,
         "num_hidden_layers": dims.num_layers,
         "num_attention_heads": dims.num_heads,

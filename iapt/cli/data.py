@@ -31,9 +31,7 @@ FETCH = Command(
     at_most=0,
     keys=[
         Key(
-            "task",
-            "comma-separated tasks, or all for every data set with a release",
-            shown="TASK",
+            "task", "comma-separated tasks, or all for every data set with a release", shown="TASK"
         ),
         Key("out", "the folder; default: the folder of data=hub", shown="FOLDER"),
         *OWN_ENTRIES,

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -163,19 +163,17 @@ def _build(
         verdicts,
     )
 
-    if name == "summary":
-        return summary.summary(rows, cells, messages), {}
-    if name == "claims":
-        return verdicts.claims_document(cells, scope), {}
-    if name == "paired":
-        shown = [cell for cell in cells if cell.setting.startswith(words["setting"])]
-        return paired.paired_document(shown, words["detect"]), {}
-    if name == "ledger":
-        return ledger.ledger(), {}
-    if name == "open_choices":
-        return choices.choices_document(cells), {}
-    if name == "rates":
-        return rates.rates_document(cells), {}
+    shown = [cell for cell in cells if cell.setting.startswith(words["setting"])]
+    simple: dict[str, Callable[[], Document]] = {
+        "summary": lambda: summary.summary(rows, cells, messages),
+        "claims": lambda: verdicts.claims_document(cells, scope),
+        "paired": lambda: paired.paired_document(shown, words["detect"]),
+        "ledger": ledger.ledger,
+        "open_choices": lambda: choices.choices_document(cells),
+        "rates": lambda: rates.rates_document(cells),
+    }
+    if name in simple:
+        return simple[name](), {}
     if name == "params":
         from iapt.cli.counting import count_entries  # builds methods: torch and Hydra
 

@@ -114,19 +114,15 @@ def _adapter(
     config["arbitrary_types_allowed"] = True
 
     def shape(hints: Mapping[str, Any]) -> TypeAdapter[Any]:
-        fields = [
-            (key, hint, field() if key in needed else field(default=None))
-            for key, hint in hints.items()
-        ]
+        forms = {key: field() if key in needed else field(default=None) for key in hints}
+        fields = [(key, hint, forms[key]) for key, hint in hints.items()]
         plain = make_dataclass(name, fields, kw_only=True)
         return TypeAdapter(checked_dataclasses.dataclass(plain, config=config))
 
     try:
         return shape(asked)
-    except (
-        PydanticUserError,
-        SchemaError,
-    ):  # pydantic cannot check these annotations, so check only the names
+    # Pydantic cannot check these annotations, so check only the names.
+    except (PydanticUserError, SchemaError):
         return shape(dict.fromkeys(asked, Any))
 
 

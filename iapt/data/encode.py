@@ -60,12 +60,7 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on another device."""
-        return Batch(
-            *(
-                t.to(device)
-                for t in (self.input_ids, self.attention_mask, self.instruction_mask, self.labels)
-            )
-        )
+        return Batch(*(t.to(device) for t in vars(self).values()))
 
 
 def encode(item: Rendered, tokenizer: Any, max_length: int, bos: bool) -> Encoded:

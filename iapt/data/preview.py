@@ -50,13 +50,21 @@ def preview(task: Task, source: Source, tokens: Tokens, split: Split, n: int) ->
     return "\n".join(parts)
 
 
-def with_borders(item: Encoded, tokenizer: Any) -> str:
-    """Return the text with a middle dot between tokens and a double bar before the response."""
+def with_borders(item: Encoded, tokenizer: Any, ends: int | None = None) -> str:
+    """Return the text with a middle dot between tokens and a double bar before the response.
+
+    Args:
+        item: the tokens.
+        tokenizer: turns them back into text.
+        ends: tokens to show at each end of a longer instruction; None shows all.
+    """
     instruction, response = (
-        TOKEN_BORDER.join(tokenizer.decode([token]) for token in part)
-        for part in (item.instruction, item.response)
+        [tokenizer.decode([token]) for token in part] for part in (item.instruction, item.response)
     )
-    return f"{instruction}{RESPONSE_BORDER}{response}"
+    if ends and len(instruction) > 2 * ends:
+        hidden = f" [... {len(instruction) - 2 * ends} more tokens ...] "
+        instruction = [*instruction[:ends], hidden, *instruction[-ends:]]
+    return f"{TOKEN_BORDER.join(instruction)}{RESPONSE_BORDER}{TOKEN_BORDER.join(response)}"
 
 
 def _cut(item: Encoded) -> str:

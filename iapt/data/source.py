@@ -115,14 +115,10 @@ class Folder:
 class _OneFolder(Folder):
     def _folder(self, dataset: str) -> Path:
         if not self.path.is_dir():
-            wrong = (
-                "is not a folder"
-                if self.path.exists()
-                else f"does not exist (seen from {Path.cwd()})"
-            )
+            absent = f"does not exist (seen from {Path.cwd()})"
+            wrong = "is not a folder" if self.path.exists() else absent
             raise DataError(
-                f"task.folder={self.name} {wrong}. Give the folder "
-                f"that holds the train.jsonl of {dataset}."
+                f"task.folder={self.name} {wrong}. Give the folder that holds the train.jsonl of {dataset}."
             )
         return self.path
 

@@ -97,22 +97,15 @@ def _key(rendered: Sequence[Rendered], tokenizer: Any, max_length: int, bos: boo
 
 
 def _pack(examples: Sequence[Encoded]) -> dict[str, torch.Tensor]:
-    return {
-        "tokens": torch.tensor(
-            [t for e in examples for t in e.instruction + e.response], dtype=torch.int32
-        ),
-        "sizes": torch.tensor(
-            [(len(e.instruction), len(e.response), e.truncated) for e in examples]
-        ),
-    }
+    tokens = [t for e in examples for t in e.instruction + e.response]
+    sizes = [(len(e.instruction), len(e.response), e.truncated) for e in examples]
+    return {"tokens": torch.tensor(tokens, dtype=torch.int32), "sizes": torch.tensor(sizes)}
 
 
 def _unpack(tensors: dict[str, torch.Tensor]) -> list[Encoded]:
     tokens, examples, start = tensors["tokens"].tolist(), [], 0
     for n, m, cut in tensors["sizes"].tolist():
-        middle = start + n
-        examples.append(
-            Encoded(tuple(tokens[start:middle]), tuple(tokens[middle : middle + m]), cut)
-        )
-        start = middle + m
+        middle, end = start + n, start + n + m
+        examples.append(Encoded(tuple(tokens[start:middle]), tuple(tokens[middle:end]), cut))
+        start = end
     return examples

@@ -15,15 +15,7 @@ PREDICTIONS = "predictions.jsonl"
 
 @dataclass(frozen=True)
 class Pair:
-    """One question with the answers of systems A and B, for one turn or two.
-
-    Attributes:
-        id: MT-Bench's number of the question.
-        questions: the question of each turn.
-        a: A's answers.
-        b: B's answers.
-        references: GPT-4's answers.
-    """
+    """One question of MT-Bench with the answers of systems A, B and GPT-4 (`references`), per turn."""
 
     id: str
     questions: tuple[str, ...]

@@ -116,13 +116,7 @@ def averages(judgements: Sequence[Judgement], swap: bool = False) -> Averages:
 def table3_rows(
     names: tuple[str, str], pairs: Sequence[Pair], scores: Averages
 ) -> list[dict[str, Any]]:
-    """Return Table 3's rows for A and B: the judge's mean score (0-10) and ROUGE-L (0-100).
-
-    Args:
-        names: the names of the systems.
-        pairs: the queries with both answers.
-        scores: the judge's averages.
-    """
+    """Return Table 3's rows for A and B: the judge's mean score (0-10) and ROUGE-L (0-100)."""
     references = [[text] for pair in pairs for text in pair.references]
     rouge = [
         rouge_l_percent([text for texts in answers for text in texts], references)

@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -31,9 +30,7 @@ if TYPE_CHECKING:
 
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 8.0
-_SHORTEST_SECRET = (
-    6  # shorter ones ("none", "EMPTY") stand for no secret, and occur in ordinary text
-)
+_SHORTEST_SECRET = 6  # shorter ones ("none", "EMPTY") stand for none, and occur in ordinary text
 
 
 @dataclass(frozen=True)
@@ -123,21 +120,13 @@ class Endpoint:
     def __enter__(self) -> "Endpoint":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._client is not None:
             self._client.close()
             self._client = None
 
     def ask(self, prompt: str) -> Reply:
-        """Return the judge's reply to a prompt, from the cache if it is there.
-
-        Args:
-            prompt: the whole user message.
+        """Return the judge's reply to a prompt, the whole user message; from the cache if it is there.
 
         Raises:
             JudgeError: the `openai` package is missing, the endpoint refuses the request, or it
@@ -188,11 +177,10 @@ class Endpoint:
                 raise JudgeError(
                     "iapt-judge needs the openai client: pip install 'iapt[judge]'."
                 ) from error
+            basic = {"Authorization": f"Basic {_base64(self.login)}"}
             self._client = openai.OpenAI(
                 api_key=self.api_key,
-                default_headers={"Authorization": f"Basic {_base64(self.login)}"}
-                if self.login
-                else None,
+                default_headers=basic if self.login else None,
                 base_url=self.settings.base_url,
                 max_retries=self.settings.retries,
                 timeout=self.settings.timeout_seconds,

@@ -62,14 +62,7 @@ class _Head:
 
 
 def read_reply(text: str) -> Verdict:
-    """Parse a judge's reply; never raises.
-
-    Args:
-        text: the raw reply.
-
-    Returns:
-        The verdict, with None for whatever could not be parsed.
-    """
+    """Parse a judge's raw reply; never raises, but has None for whatever could not be parsed."""
     if len(text) > MOST_CHARACTERS or ONE in text or TWO in text:
         return Verdict(None, None, None, None)
     lines = unfold(text).split("\n")
@@ -155,15 +148,13 @@ def _scores(
     trusted = len(told) <= 2 or all(head.title for head in told)
     sections = _sections(units, told if trusted else [])
     spoken = _spoken_of(units)
-    owned = [
-        replace(
-            each,
-            who=_OTHER[spoken[each.unit]]
-            if each.who == "O"
-            else each.who or sections[each.unit] or spoken[each.unit],
-        )
-        for each in said
-    ]
+
+    def owner(each: Said) -> str:
+        if each.who == "O":
+            return _OTHER[spoken[each.unit]]
+        return each.who or sections[each.unit] or spoken[each.unit]
+
+    owned = [replace(each, who=owner(each)) for each in said]
     one, two = _resolved(owned, "1"), _resolved(owned, "2")
     if one is not None and two is not None:
         return one, two

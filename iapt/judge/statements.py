@@ -66,48 +66,36 @@ def statements(at: int, unit: Unit, topic: str, ordered: bool, final: bool) -> l
             "Winner: Assistant 2" it may as well be the winner's.
         final: whether the line began with "Correction:" or the like.
     """
-    start = 0
+    start, text = 0, unit.text
     found: list[tuple[int, int, float | None]] = []
-    if sum(letter in "tn" for letter in unit.text) > _MOST_NUMBERS:
+    if sum(letter in "tn" for letter in text) > _MOST_NUMBERS:
         return []
-    for place, letter in enumerate(unit.text):
+    for place, letter in enumerate(text):
         if letter not in "tn":
             continue
-        before, after = unit.text[max(start, place - _NEAR) : place], unit.text[place + 1 :][:_NEAR]
-        whole = unit.text[max(0, place - _NEAR) : place]
-        if letter == "n" and not _is_score(
-            whole, after, bool(found) and found[-1][0] == start - 1, before
-        ):
+        before, after = text[max(start, place - _NEAR) : place], text[place + 1 :][:_NEAR]
+        whole = text[max(0, place - _NEAR) : place]
+        follows = bool(found) and found[-1][0] == start - 1
+        if letter == "n" and not _is_score(whole, after, follows, before):
             continue
         start = place + 1
         if _FOREIGN[0].search(whole) or _FOREIGN[1].match(after):
             continue
         if _CRITERION[0].search(before) or _CRITERION[1].match(after):
             continue
-        doubted = ("z" not in before[-5:] and _DOUBTED[0].search(before)) or _DOUBTED[1].match(
-            after
-        )
-        if (
-            _OVERALL.match(after)
-            or "f" in before
-            or final
-            or (found and "f" in unit.text[: found[0][0]])
-        ):
+        denied = "z" in before[-5:]
+        doubted = (not denied and _DOUBTED[0].search(before)) or _DOUBTED[1].match(after)
+        alone = _ALONE[0].fullmatch(text[:place][:_NEAR]) and _ALONE[1].fullmatch(after)
+        announced = "f" in before or (found and "f" in text[: found[0][0]])
+        if final or announced or _OVERALL.match(after):
             rank = FINAL
-        elif _SCORED.search(whole) or (
-            _ALONE[0].fullmatch(unit.text[:place][:_NEAR]) and _ALONE[1].fullmatch(after)
-        ):
+        elif alone or _SCORED.search(whole):
             rank = STATED
         else:
             rank = LOOSE if _PASSING[0].search(whole) and _PASSING[1].match(after) else INSIDE
         found.append((place, rank, None if doubted else unit.values[place]))
-    owners = _owners(
-        unit.text,
-        [place for place, _, _ in found],
-        topic,
-        [value for _, _, value in found],
-        ordered,
-    )
+    places, values = [place for place, _, _ in found], [value for _, _, value in found]
+    owners = _owners(text, places, topic, values, ordered)
     said = [
         Said(who, rank, value if who != "?" else None, at)
         for who, (_, rank, value) in zip(owners, found, strict=True)

@@ -76,6 +76,7 @@ _KINDS = {
     "one": "1",
     "two": "2",
     "bad": "t",
+    "b": "t",
     "digits": "w",
     "stop": ".",
     "hypothetical": "h",
@@ -118,7 +119,7 @@ def letters(line: str) -> tuple[str, list[float | None]]:
             pronoun = text == "one" and found and found[-1] not in "pv(ig"  # "the better one"
             letter = "w" if value is None else "k" if pronoun else "n"
         else:
-            letter = {"b": "t"}.get(kind, _KINDS.get(kind, kind))
+            letter = _KINDS.get(kind, kind)
         found.append(letter)
         values.append(value)
     # "I gave it 8" gives a score; "Assistant 1 gave the film 8" repeats somebody's.

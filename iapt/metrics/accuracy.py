@@ -10,22 +10,14 @@ from iapt.metrics.percent import check_aligned, percent
 
 
 def accuracy(parsed: Sequence[str | None], references: Sequence[str]) -> float:
-    """Return the share of parsed labels that equal their reference.
+    """Return the share (0-100) of parsed labels that equal their reference.
 
     Args:
         parsed: one label per example; None is an unparsable output and counts as wrong.
         references: the gold label of each example.
 
-    Returns:
-        Accuracy, 0-100.
-
     Raises:
         MetricError: the lengths differ, or there is no example.
     """
     check_aligned(parsed, references)
-    return percent(
-        [
-            label is not None and label == gold
-            for label, gold in zip(parsed, references, strict=True)
-        ]
-    )
+    return percent([label == gold for label, gold in zip(parsed, references, strict=True)])

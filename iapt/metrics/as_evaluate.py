@@ -81,13 +81,9 @@ def _text(prediction: str | None) -> str:
 
 
 def local_metric(name: str) -> "evaluate.Metric":
-    """Return one of this package's metrics as an `evaluate.Metric`.
+    """Return one of this package's metrics (`NAMES`) as an `evaluate.Metric`.
 
-    Args:
-        name: one of `NAMES`.
-
-    Returns:
-        A metric that keeps its inputs in memory, and reaches neither the hub nor the network.
+    It keeps its inputs in memory, and reaches neither the hub nor the network.
 
     Raises:
         MetricError: there is no metric of that name.

@@ -61,14 +61,11 @@ def numbers_equal(left: str, right: str) -> bool:
 
 
 def numeric_accuracy(predictions: Sequence[str | None], references: Sequence[str]) -> float:
-    """Return the share of outputs whose final number equals the gold one.
+    """Return the share (0-100) of outputs whose final number equals the gold one.
 
     Args:
         predictions: model outputs, or numbers already extracted; None counts as wrong.
         references: gold answers (`... #### 18`), or gold numbers.
-
-    Returns:
-        Accuracy, 0-100.
 
     Raises:
         MetricError: the lengths differ, there is no example, or a reference has no number.

@@ -9,13 +9,7 @@ from iapt.errors import MetricError
 
 
 def percent(values: Sequence[float | bool]) -> float:
-    """Return the mean of per-example scores on the 0-100 scale.
-
-    Args:
-        values: one score in 0-1 per example.
-
-    Returns:
-        The plain mean, times 100.
+    """Return 100 times the plain mean of per-example scores, which are in 0-1.
 
     Raises:
         MetricError: there is no example, so there is no mean.
@@ -28,11 +22,7 @@ def percent(values: Sequence[float | bool]) -> float:
 
 
 def check_aligned(predictions: Sized, references: Sized) -> None:
-    """Raise unless there is exactly one reference (or set of references) per prediction.
-
-    Raises:
-        MetricError: the two lengths differ.
-    """
+    """Raise a `MetricError` unless there is exactly one reference (or set of them) per prediction."""
     if len(predictions) != len(references):
         raise MetricError(
             f"predictions: got {len(predictions)}, but references has {len(references)}; "

@@ -45,16 +45,13 @@ def rouge_l_percent(
     references: Sequence[Sequence[str]],
     multi_reference: MultiReference = "first",
 ) -> float:
-    """Return the mean ROUGE-L F-measure over a data set.
+    """Return the mean ROUGE-L F-measure (0-100) over a data set.
 
     Args:
         predictions: one text per example; None is an unparsable output and scores 0.
         references: the reference texts of each example, its own one first.
         multi_reference: "first" scores against the example's own reference only, "max" against
             all of them, keeping the best.
-
-    Returns:
-        ROUGE-L, 0-100.
 
     Raises:
         MetricError: the lengths differ, there is no example, an example has no reference, or

@@ -55,14 +55,11 @@ def f1(prediction: str, references: Sequence[str]) -> float:
 def span_scores(
     predictions: Sequence[str | None], references: Sequence[Sequence[str]]
 ) -> SpanScores:
-    """Score a data set of answer spans.
+    """Return exact match, F1 and their mean (0-100) over a data set of answer spans.
 
     Args:
         predictions: one answer per question; None is an unparsable output and scores 0.
         references: the acceptable answers of each question, at least one.
-
-    Returns:
-        Exact match, F1 and their mean, 0-100.
 
     Raises:
         MetricError: the lengths differ, there is no question, or a question has no reference.

@@ -29,9 +29,7 @@ Value: TypeAlias = str | int | float | None
 ColumnType: TypeAlias = Literal["text", "real"]
 
 TABLE_NAME = "table"  # the name queries use; the data set has no other
-MOST_INSTRUCTIONS = (
-    20_000_000  # some tenths of a second; a query needs a few for each row of the table
-)
+MOST_INSTRUCTIONS = 20_000_000  # some tenths of a second; a query needs a few for each row
 _INSTRUCTIONS_PER_CHECK = 1000
 _STORE = "store"  # the rows, in col0, col1, ...
 _AGGREGATE_FUNCTIONS = frozenset({"max", "min", "count", "sum", "avg"})

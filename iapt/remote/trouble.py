@@ -58,10 +58,8 @@ def as_ours(
 
 def explained(error: Exception, link: str | None = None) -> tuple[str, str | None]:
     """Return why something failed, as a sentence, and what to do about it, or None if unknown."""
-    status, kinds = (
-        status_of(error),
-        {kind.__name__ for e in _chain(error) for kind in type(e).__mro__},
-    )
+    kinds = {kind.__name__ for e in _chain(error) for kind in type(e).__mro__}
+    status = status_of(error)
     page = f" at {link}" if link else ""
     log_in = "log in with `hf auth login` or set HF_TOKEN"
     if status == 401 and "GatedRepoError" in kinds:

@@ -16,16 +16,9 @@ DIGITS = 5
 def inspect(
     method: Method, backbone: Backbone, tokenizer: Any, prompts: Sequence[Sequence[int]]
 ) -> Inspection | None:
-    """Inspect a trained method that is attached to its backbone.
+    """Return what a trained method has to show, None for nothing; it is attached, in evaluation mode.
 
-    Args:
-        method: the method, in evaluation mode.
-        backbone: with the method attached.
-        tokenizer: turns tokens back into text.
-        prompts: the tokens of each; the first few that are not too long are used.
-
-    Returns:
-        What there is to show; None if the method has nothing.
+    Of the prompts, each as tokens, the first few that are not too long are used.
     """
     if not isinstance(method, Inspectable):
         return None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from iapt.backbone import processes
 from iapt.backbone.base import Backbone
@@ -19,12 +19,7 @@ from iapt.data.batches import Budget, Sampler
 from iapt.methods.base import Method, Progress
 from iapt.methods.searched import Searched, Structured, adopt
 from iapt.tensors import write_sealed
-from iapt.training.checkpoint import (
-    optimizer_tensors,
-    read_checkpoint,
-    restore_optimizer,
-    unusable,
-)
+from iapt.training import checkpoint
 from iapt.training.hparams import HParams
 from iapt.training.second_order import unrolled_arch_step
 from iapt.training.step import Data, Optimizer, arch_step, evaluate, weight_step
@@ -88,20 +83,12 @@ class Run:
         self.outer_sampler = Sampler(outer.sizes, size, seed + 1)
         self.eval_every = min(hparams.eval_every, self.sampler.batches_per_epoch)
         ids = {id(p) for p in arch}
-        named = list(method.named_parameters())
-        self.weights = Optimizer(
-            [(n, p) for n, p in named if id(p) not in ids], hparams.lr, hparams, self.total_steps
-        )
-        self.arch = (
-            Optimizer(
-                [(n, p) for n, p in named if id(p) in ids],
-                hparams.arch_lr,
-                hparams,
-                -(-self.total_steps // hparams.arch_every),
-            )
-            if arch
-            else None
-        )
+        parts: tuple[list[tuple[str, nn.Parameter]], ...] = ([], [])
+        for name, p in method.named_parameters():
+            parts[id(p) in ids].append((name, p))
+        self.weights = Optimizer(parts[0], hparams.lr, hparams, self.total_steps)
+        steps = -(-self.total_steps // hparams.arch_every)
+        self.arch = Optimizer(parts[1], hparams.arch_lr, hparams, steps) if arch else None
         self.history = History()
         self.best: dict[str, Tensor] = {}
 
@@ -161,24 +148,16 @@ class Run:
         loss, accuracy = found
         point = {"step": h.step, "loss": loss, "accuracy": accuracy}
         h.curve.append(point)
-        if h.step > 0 and self._ready():
+        now, method = Progress(h.step, self.total_steps), self.method
+        if h.step > 0 and (not isinstance(method, Structured) or method.ready(now)):
             if loss < h.best_loss:
-                h.best_step, h.best_loss, h.best_accuracy, h.without_gain = (
-                    h.step,
-                    loss,
-                    accuracy,
-                    0,
-                )
-                self.best = {k: v.detach().clone() for k, v in self.method.state_dict().items()}
+                h.best_step, h.best_loss, h.best_accuracy = h.step, loss, accuracy
+                h.without_gain = 0
+                self.best = {k: v.detach().clone() for k, v in method.state_dict().items()}
             else:
                 h.without_gain += 1
         h.finished = h.step >= self.total_steps or h.without_gain >= self.hparams.patience
         return point
-
-    def _ready(self) -> bool:
-        """Say whether the method's current state may become the best."""
-        progress = Progress(self.history.step, self.total_steps)
-        return not isinstance(self.method, Structured) or self.method.ready(progress)
 
     def save(self, path: Path, identity: str) -> None:
         """Write the checkpoint, from the first process only: all would write the same."""
@@ -193,9 +172,11 @@ class Run:
         state["samplers"] = [self.sampler.position, self.outer_sampler.position]
         for name, optimizer in (("weights", self.weights), ("arch", self.arch)):
             if optimizer:
-                more, rest = optimizer_tensors(f"adamw.{name}", optimizer.adamw)
+                more, rest = checkpoint.optimizer_tensors(f"adamw.{name}", optimizer.adamw)
                 tensors |= more
-                state[name] = rest | {"schedule": _plain(optimizer.schedule.state_dict())}
+                schedule = optimizer.schedule.state_dict()  # whose functions have no JSON form
+                nothing = [None] * len(schedule["base_lrs"])
+                state[name] = rest | {"schedule": schedule | {"lr_lambdas": nothing}}
         write_sealed(path, tensors, state)
 
     def resume(self, path: Path, identity: str) -> None:
@@ -204,12 +185,13 @@ class Run:
         Raises:
             TrainingError: the file belongs to another configuration, or is damaged.
         """
-        tensors, state = read_checkpoint(path, identity)
+        tensors, state = checkpoint.read_checkpoint(path, identity)
         try:
             self._restore(tensors, state)
         # What another version of iapt sealed may lack a name or have another shape.
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise unusable(f"{path} does not fit this run ({type(error).__name__})") from error
+            fault = f"{path} does not fit this run ({type(error).__name__})"
+            raise checkpoint.unusable(fault) from error
 
     def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         def part(prefix: str) -> dict[str, Tensor]:
@@ -222,7 +204,8 @@ class Run:
         self.best = {k: v.to(device) for k, v in part("best.").items()}
         for name, optimizer in (("weights", self.weights), ("arch", self.arch)):
             if optimizer:
-                restore_optimizer(f"adamw.{name}", optimizer.adamw, tensors, state[name])
+                saved = state[name]
+                checkpoint.restore_optimizer(f"adamw.{name}", optimizer.adamw, tensors, saved)
                 optimizer.schedule.load_state_dict(state[name]["schedule"])
         self.sampler.position, self.outer_sampler.position = state["samplers"]
         self.history = History(**state["history"])
@@ -241,10 +224,3 @@ def _split(data: Data, share: float, seed: int) -> tuple[Data, Data]:
         for part in (order[cut:], order[:cut])
     )
     return rest, apart
-
-
-def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    """Return a scheduler's state without its (unserialisable) function."""
-    return {k: v for k, v in state.items() if k != "lr_lambdas"} | {
-        "lr_lambdas": [None] * len(state["base_lrs"])
-    }

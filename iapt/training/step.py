@@ -53,12 +53,8 @@ class Data:
     """Encoded examples with what is needed to make padded batches of them."""
 
     def __init__(self, examples: Sequence[Encoded], pad_token_id: int, eos_token_id: int) -> None:
-        self.examples, self.pad_token_id, self.eos_token_id = (
-            list(examples),
-            pad_token_id,
-            eos_token_id,
-        )
-        self.sizes = [len(e) for e in examples]
+        self.pad_token_id, self.eos_token_id = pad_token_id, eos_token_id
+        self.examples, self.sizes = list(examples), [len(e) for e in examples]
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """A right-padded batch of these examples."""
@@ -88,12 +84,11 @@ class Optimizer:
         groups = [{"params": params, "lr": rate} for rate, params in rates.items()]
         self.adamw = torch.optim.AdamW(groups, lr=lr, weight_decay=hparams.weight_decay)
         warmup = max(1, round(hparams.warmup * total_steps))
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.adamw,
-            lambda step: min(
-                (step + 1) / warmup, (total_steps - step) / max(1, total_steps - warmup)
-            ),
-        )
+
+        def share(step: int) -> float:
+            return min((step + 1) / warmup, (total_steps - step) / max(1, total_steps - warmup))
+
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.adamw, share)
 
     def apply(self) -> float:
         """Clip, step, advance the schedule; gradients stay. Returns the gradient norm before clipping."""
@@ -125,9 +120,8 @@ def weight_step(
     total, tokens = _accumulate(backbone, data, indices, budget, weights)
     penalty = method.penalty()
     if penalty is not None and processes.first():  # it is summed with the rest, so it counts once
-        for p, g in zip(
-            weights, torch.autograd.grad(penalty, weights, allow_unused=True), strict=True
-        ):
+        slopes = torch.autograd.grad(penalty, weights, allow_unused=True)
+        for p, g in zip(weights, slopes, strict=True):
             if g is not None:
                 p.grad = g if p.grad is None else p.grad + g
         total += float(penalty.detach()) * tokens
