@@ -15,7 +15,7 @@ from http.client import HTTPException
 from typing import Any, TypeVar
 from urllib.error import URLError
 
-from iapt.errors import IaptError
+from iapt.errors import IaptError, printable, without_passwords
 
 T = TypeVar("T")
 
@@ -111,7 +111,8 @@ def patiently(action: Callable[[], T], what: str) -> T:
                 raise
             wait, status = min(max(seconds, _asked_to_wait(error)), LONGEST_WAIT), status_of(error)
             reason = f"HTTP {status}" if status else _first_line(_cause(error))
-            print(f"{what}: {reason}; trying again in {wait:.0f} s.", file=sys.stderr, flush=True)
+            line = f"{what}: {reason}; trying again in {wait:.0f} s."
+            print(printable(without_passwords(line)), file=sys.stderr, flush=True)
             time.sleep(wait)
     return action()
 

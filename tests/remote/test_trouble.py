@@ -87,6 +87,21 @@ def test_what_passes_is_tried_three_times_with_growing_waits(
     assert second == "a/b: HTTP 500; trying again in 8 s."
 
 
+def test_the_line_before_a_wait_has_no_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(trouble.time, "sleep", lambda seconds: None)
+
+    def action() -> None:
+        raise answer(500)
+
+    with pytest.raises(HTTPError):
+        patiently(action, "http://me:secret@host/rows\x1b[2J")
+    shown = capsys.readouterr().err
+    assert "http://***@host/rows\ufffd[2J: HTTP 500" in shown
+    assert "secret" not in shown
+
+
 @pytest.mark.parametrize(
     "error",
     [
