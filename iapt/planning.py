@@ -71,15 +71,6 @@ class Settings:
     plugins: Listed = None
 
 
-def check_settings(config: Mapping[str, Any]) -> Settings:
-    """Check what needs no other file of a configuration: its top level, `backbone` and `hparams`.
-
-    Raises:
-        ConfigError: naming every wrong field, its value and what is allowed.
-    """
-    return checked(Settings, config)
-
-
 class _Faults:
     """Collects the messages of all checks, so that one attempt shows every mistake."""
 
@@ -117,7 +108,7 @@ def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
         return group, config.get(group), config.get("plugins")
 
     with faults:
-        settings = check_settings(config)
+        settings = checked(Settings, config)
     with faults:
         _check_tuned(config.get("method"))
     with faults:

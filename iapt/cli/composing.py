@@ -34,9 +34,11 @@ def from_words(words: Sequence[str]) -> dict[str, Any]:
     prepared = prepare(words)
     check_keys(prepared)
     config = composed(prepared)
-    from iapt.planning import check_settings
+    # Both bring libraries that take seconds to load; a wrong word is refused before.
+    from iapt.configuration.checking import checked
+    from iapt.planning import Settings
 
-    check_settings(config)
+    checked(Settings, config)
     return config
 
 

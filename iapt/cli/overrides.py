@@ -163,8 +163,7 @@ def plugin_files(names: Sequence[str], folders: Sequence[Path] = ()) -> list[str
     """
     from iapt.configuration.plugins import Plugins
 
-    groups(folders)
-
+    groups(folders)  # refuses a folder that has none
     files = Plugins.find(names, folders).files.values()
     return [str(file.parent if file.name == "__init__.py" else file) for file in files]
 
