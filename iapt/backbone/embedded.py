@@ -71,10 +71,9 @@ def embedded_folder() -> tuple[Path, str]:
             return _made_for_this_process(source), digest
         try:
             with locked(folder.parent) as alone:
+                # A killed process left the others, or they are still empty: their owners wait for the lock.
                 for other in folder.parent.glob(".partial-*") if alone else ():
-                    if (
-                        other != work
-                    ):  # left by a killed process, or still empty: its owner waits for the lock
+                    if other != work:
                         shutil.rmtree(other, ignore_errors=True)
                 _renew(source, folder, work)
         finally:

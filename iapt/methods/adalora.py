@@ -219,11 +219,8 @@ class AdaLoRA(Mergeable, Structured, peft.PeftCompatible, Stackable):
         """Read the triplets that peft's rank pattern kept; r0 stays in the denominator."""
         peft.refuse_options(config, PEFT_OPTIONS)
         init_rank = int(peft.number(config, "init_r", 1))
-        found, names, ours = (
-            peft.by_place(tensors, PARTS, backbone),
-            peft.module_names(backbone),
-            {},
-        )
+        found, names = peft.by_place(tensors, PARTS, backbone), peft.module_names(backbone)
+        ours: peft.Tensors = {}
         for layer in range(backbone.dims.num_layers):
             for site in backbone.dims.linears:
                 wide, high = backbone.dims.in_out(site)
@@ -231,10 +228,8 @@ class AdaLoRA(Mergeable, Structured, peft.PeftCompatible, Stackable):
                 rank = len(parts.get("lora_E", ()))  # a site without peft's module keeps none
                 shapes = {"lora_A": (rank, wide), "lora_E": (rank, 1), "lora_B": (high, rank)}
                 for part, shape in shapes.items():
-                    name, saved = (
-                        f"{names[layer, site]}.{part}",
-                        parts.get(part, torch.zeros(shape)),
-                    )
+                    name = f"{names[layer, site]}.{part}"
+                    saved = parts.get(part, torch.zeros(shape))
                     ours[f"blocks.{layer}.{site}.{part}"] = peft.expect_shape(name, saved, shape)
         numbers = {
             "init_rank": init_rank,
