@@ -1,5 +1,6 @@
 """Every test: one thread, no network, no cache of the user's, no state left behind."""
 
+import gc
 import os
 import socket
 import time
@@ -74,3 +75,9 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what collecting made out of garbage collection, which every run in a test asks for."""
+    gc.collect()
+    gc.freeze()

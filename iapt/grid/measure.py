@@ -21,7 +21,7 @@ from iapt.data.tokens import Tokens
 from iapt.entries import Once
 from iapt.errors import ConfigError
 from iapt.grid.workload import Prompts, Workload, sample_to_learn
-from iapt.inference.efficiency import timed
+from iapt.inference.efficiency import seconds_of
 from iapt.inference.generate import decode_batch, tokens_kept
 from iapt.plan import Plan
 from iapt.training.state import Run
@@ -118,14 +118,14 @@ def _rows(plan: Plan, prompts: Prompts, length: float) -> int:
 def _training(run: Run, plan: Plan, work: Workload, prompts: Prompts) -> float:
     run.one_step()
     before = run.history.trained_tokens
-    seconds, _ = timed(lambda: [run.one_step() for _ in range(STEPS)], plan.device)
+    seconds = seconds_of(lambda: [run.one_step() for _ in range(STEPS)], plan.device)
     per_token = seconds / (run.history.trained_tokens - before)
     tokens = work.steps * work.batch_size * (prompts.length + prompts.answer)
     return per_token * tokens * plan.passes
 
 
 def _evaluating(run: Run, plan: Plan, work: Workload, prompts: Prompts) -> float:
-    seconds, _ = timed(
+    seconds = seconds_of(
         lambda: evaluate(run.backbone, run.method, run.dev, run.eval_budget), plan.device
     )
     tokens = work.evaluations * work.sizes["dev"] * (prompts.length + prompts.answer)
@@ -157,7 +157,7 @@ def _decoding(run: Run, plan: Plan, work: Workload, prompts: Prompts, tokenizer:
 
     decode(2)
     more = min(NEW_TOKENS, most)
-    reading, _ = timed(partial(decode, 1), plan.device)
-    both, _ = timed(partial(decode, more), plan.device)
+    reading = seconds_of(partial(decode, 1), plan.device)
+    both = seconds_of(partial(decode, more), plan.device)
     step = max(0.0, both - reading) / max(1, more - 1)
     return (reading + step * (prompts.answer - 1)) * work.sizes["test"] / rows

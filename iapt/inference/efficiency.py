@@ -104,7 +104,7 @@ def measure_in_turn(
                 for _ in range(0 if turn else warmup):
                     run(tokens)
                 if apart:
-                    first[name].append(timed(lambda run=run: run(1), device)[0])  # type: ignore[misc]
+                    first[name].append(seconds_of(lambda run=run: run(1), device))  # type: ignore[misc]
                 taken, peak = timed(lambda run=run: run(tokens), device)  # type: ignore[misc]
             whole[name].append(taken)
             peaks[name] = max(peak, peaks[name])
@@ -117,6 +117,12 @@ def measure_in_turn(
 def timed(run: Callable[[], object], device: torch.device) -> tuple[float, float]:
     """Return the seconds of one call and its peak memory (MiB; see `iapt.provenance`)."""
     reset_peak_memory(device)
+    seconds = seconds_of(run, device)
+    return seconds, peak_memory_mib(device)
+
+
+def seconds_of(run: Callable[[], object], device: torch.device) -> float:
+    """Return the seconds of one call, with what it left a GPU to do."""
     cuda = device.type == "cuda"
     if cuda:
         torch.cuda.synchronize(device)
@@ -124,8 +130,7 @@ def timed(run: Callable[[], object], device: torch.device) -> tuple[float, float
     run()
     if cuda:
         torch.cuda.synchronize(device)
-    seconds = time.perf_counter() - started
-    return seconds, peak_memory_mib(device)
+    return time.perf_counter() - started
 
 
 def peak_with_weights(
@@ -161,5 +166,5 @@ def reading_seconds(model: torch.nn.Module, repeats: int = 5) -> tuple[float, in
     words = [p.contiguous().view(torch.uint8).flatten() for p in matrices]
     words = [w[: len(w) // 8 * 8].view(torch.int64) for w in words]
     device = matrices[0].device
-    best = min(timed(lambda: [w.sum() for w in words], device)[0] for _ in range(repeats))
+    best = min(seconds_of(lambda: [w.sum() for w in words], device) for _ in range(repeats))
     return best, sum(p.numel() * p.element_size() for p in matrices)

@@ -9,7 +9,7 @@ import torch
 
 from iapt.backbone.base import Backbone
 from iapt.data.batches import Sampler
-from iapt.inference.efficiency import timed
+from iapt.inference.efficiency import seconds_of
 from iapt.inference.peers import losses_of_both, trainer_seconds
 from iapt.inference.products import products_of_rows
 from iapt.methods.base import Method
@@ -135,7 +135,7 @@ def _ours(
         one_pass(run, _short(data))
         step = run.step_arch if theta else run.step_weights
         batches = list(islice(run.sampler, steps))
-        taken, _ = timed(lambda: [step(batch) for batch in batches], backbone.device)
+        taken = seconds_of(lambda: [step(batch) for batch in batches], backbone.device)
         backbone.detach()
         return taken
 

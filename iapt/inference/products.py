@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from iapt.backbone.base import Backbone
-from iapt.inference.efficiency import timed
+from iapt.inference.efficiency import seconds_of
 from iapt.training.step import Data
 
 ATEN = torch.ops.aten
@@ -88,7 +88,7 @@ def peak_rate(backbone: Backbone, repeats: int = 3) -> float:
             x, g = like.new_ones(tokens, inner), like.new_ones(tokens, outer)
             weight = like.new_ones(outer, inner)
             for product in (partial(F.linear, x, weight), partial(torch.matmul, g, weight)):
-                seconds += min(timed(product, like.device)[0] for _ in range(repeats))
+                seconds += min(seconds_of(product, like.device) for _ in range(repeats))
             operations += 4 * tokens * inner * outer
         best = max(best, operations / seconds)
     return best

@@ -23,12 +23,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every piece of measured work takes one second; returns what was done."""
     done: list[str] = []
 
-    def timed(work: Any, device: torch.device) -> tuple[float, float]:
+    def seconds_of(work: Any, device: torch.device) -> float:
         work()
         done.append("timed")
-        return 1.0, 0.0
+        return 1.0
 
-    monkeypatch.setattr(measure, "timed", timed)
+    monkeypatch.setattr(measure, "seconds_of", seconds_of)
     return done
 
 

@@ -69,7 +69,7 @@ def test_the_peak_rate_is_of_the_best_size_and_the_best_repeat(
 ):
     backbone = new_backbone(family)
     clock = itertools.cycle((3.0, 1.0))
-    monkeypatch.setattr(module, "timed", lambda *_: (next(clock), 0.0))
+    monkeypatch.setattr(module, "seconds_of", lambda *_: next(clock))
     linears = backbone.dims.linears
     weights = sum(a * b for a, b in map(backbone.dims.in_out, linears))
     # A second for each of two products of every map, whatever their size: 2 operations per weight and token.
