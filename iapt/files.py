@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 from iapt.errors import DataError, StorageError, say
 
 FORM = "The file needs one JSON object per line."
-LARGEST = 64 * 2**20  # bytes of a JSON file; the manifest of a sweep of 10,000 cells has a quarter
+LARGEST = 64 * 2**20  # bytes of a JSON file or line; the manifest of 10,000 cells has a quarter
 ABANDONED_SECONDS = 24 * 3600
 
 
@@ -285,8 +285,16 @@ def read_lines(path: Path, bad: list[str] | None = None) -> Iterator[tuple[int, 
     Raises:
         DataError: the file cannot be read, or a line is not a JSON object; the message names the line.
     """
-    with reading(path) as lines:
-        yield from parse_lines(lines, str(path), bad)
+    with reading(path) as file:
+        yield from parse_lines(_bounded_lines(file, path), str(path), bad)
+
+
+def _bounded_lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """Yield lines that fit into memory, as one of a damaged file need not."""
+    while line := file.readline(LARGEST + 1):
+        if len(line) > LARGEST:
+            raise DataError(f"{path} has a line of more than {LARGEST:,} bytes. {FORM}")
+        yield line
 
 
 def parse_lines(

@@ -121,7 +121,4 @@ class Plan:
             try:
                 check_writable(Path(self.config[key]))
             except StorageError as error:
-                reason = error.__cause__ or error
-                raise ConfigError(
-                    f"{key}={self.config[key]}: the folder cannot be written ({reason})."
-                ) from error
+                raise ConfigError(f"{key}={error}") from error

@@ -152,6 +152,17 @@ def test_a_json_file_without_end_is_not_read(tmp_path: Path) -> None:
         read_json(path)
 
 
+def test_a_line_without_end_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "big.jsonl"
+    path.write_text('{"a": 1}\n')
+    with path.open("ab") as file:
+        file.truncate(2**40)
+    lines = read_lines(path, bad=[])
+    assert next(lines) == (1, {"a": 1})
+    with pytest.raises(DataError, match=r"big\.jsonl has a line of more than 67,108,864 bytes"):
+        next(lines)
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder, reason in {

@@ -11,6 +11,7 @@ from iapt.files import read_lines
 from iapt.results.row import number
 
 MOST_LINES = 20_000
+LONGEST_TRACEBACK = 100_000  # characters
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def failures(folder: Path) -> dict[str, str]:
     for path in sorted(folder.glob("*/failed.txt")):
         try:
             if path.is_file():
-                found[path.parent.name] = path.read_text(encoding="utf-8", errors="replace")
+                with path.open(encoding="utf-8", errors="replace") as file:
+                    found[path.parent.name] = file.read(LONGEST_TRACEBACK)
         except OSError as error:
             found[path.parent.name] = f"{path}: {error.strerror or error}"
     return found

@@ -90,6 +90,13 @@ def test_failed_runs_are_found_with_their_traceback(tmp_path: Path) -> None:
     assert failures(tmp_path) == {"a": "Traceback \ufffd"}
 
 
+def test_a_traceback_without_end_is_read_in_part(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with (tmp_path / "a" / "failed.txt").open("wb") as file:
+        file.truncate(2**40)
+    assert len(failures(tmp_path)["a"]) == run_folder.LONGEST_TRACEBACK
+
+
 def test_a_traceback_that_cannot_be_read_is_named_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
