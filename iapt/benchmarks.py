@@ -278,8 +278,14 @@ def train(bench: Bench) -> Report:
 def _rows(bench: Bench) -> Data:
     """Return the rows that training steps visit."""
     plan, tokenizer = bench.plan, bench.tokenizer
+    batch, steps = bench.settings["batch"], bench.settings["steps"]
     examples = plan.task.examples("train", plan.source)
-    examples = examples[: bench.settings["batch"] * bench.settings["steps"]]
+    if len(examples) < batch * steps:
+        raise ConfigError(
+            f"batch={batch} steps={steps}: {batch * steps:,} examples are needed, but {plan.cell['data']} has "
+            f"{len(examples):,}; lower them, or give a larger data=."
+        )
+    examples = examples[: batch * steps]
     tokens = Tokens(tokenizer, plan.backbone.template, plan.backbone.bos, plan.max_length)
     encoded = encode_to_learn(plan.task, examples, tokens)
     found = fitting(examples, encoded, plan.max_length, plan.place, skip=False)

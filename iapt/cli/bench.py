@@ -46,7 +46,7 @@ COMMAND = Command(
         Key("beams", "beam sizes, 1 to 16", ("1", "3"), some_of(*map(str, range(1, 17)))),
         Key("instruction_tokens", "length of the instruction (Appendix G); tenants have 64", 274, whole(1)),
         Key("new_tokens", "length of the answer (Appendix G); tenants have 16", 32, whole(1)),
-        Key("tenants", "tenants: rows of a batch", (1, 4, 16), numbers(1)),
+        Key("tenants", "tenants: rows of a batch", (1, 4, 16), numbers(1, 1024)),
         Key("pools", "tenants: number of adapters to draw from", (1, 100), numbers(1)),
         Key("popularity", f"tenants: {', '.join(POPULARITIES)}", ("identical", "distinct"),
             some_of(*POPULARITIES)),
@@ -96,6 +96,7 @@ def _bench(words: Words) -> None:
     plans = {
         name: make_plan(from_words(words.overrides(*chosen, f"method={name}"))) for name in every
     }
+    _check_lengths(settings, min(plan.positions for plan in plans.values()))
     bench = Bench.load(settings, plans)
     print(
         f"{bench.name} on {bench.device}; medians of {settings['repeats']} repeats, taken in turn"
@@ -120,6 +121,16 @@ def _methods(what: str, words: Words, settings: dict[str, Any]) -> tuple[str, ..
 
     spec = load("table4")
     return tuple(spec["measured" if what == "table4" else "compared"])
+
+
+def _check_lengths(settings: dict[str, Any], positions: int) -> None:
+    """Refuse texts that do not fit into the positions of the backbone."""
+    instruction, new = settings["instruction_tokens"], settings["new_tokens"]
+    if instruction + new > positions:
+        raise ConfigError(
+            f"instruction_tokens={instruction} new_tokens={new}: together they have {instruction + new:,} tokens, but "
+            f"the backbone has {positions:,} positions besides soft tokens; lower them."
+        )
 
 
 def _about(bench: "Bench") -> dict[str, Any]:

@@ -73,10 +73,7 @@ def guarded(command: Callable[[], None]) -> int:
         return error.exit_code
     except KeyboardInterrupt as error:
         signal = f" by {error}" if isinstance(error, Interrupted) else ""
-        print(
-            f"interrupted{signal}; the same command resumes at the last checkpoint.",
-            file=sys.stderr,
-        )
+        print(f"interrupted{signal}; repeat the command to go on.", file=sys.stderr)
         return error.exit_code if isinstance(error, Interrupted) else 130
     except OSError as error:  # of a name too long for a file, or a working folder that is gone
         where = str(error.filename)[:200] if error.filename else ""

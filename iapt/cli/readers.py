@@ -9,12 +9,12 @@ from iapt.errors import closest
 Read = Callable[[str], Any]
 
 
-def whole(least: int = 0) -> Read:
-    """Return a reader of whole numbers >= `least`."""
+def whole(least: int = 0, most: int = 10**9 - 1) -> Read:
+    """Return a reader of whole numbers from `least` to `most`."""
 
     def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < least:
-            raise ValueError(f"a whole number >= {least}")
+        if not (text.isascii() and text.isdigit() and least <= int(text[:12]) <= most):
+            raise ValueError(f"a whole number {_range(least, most)}")
         return int(text)
 
     return read
@@ -62,16 +62,20 @@ def some_of(*allowed: str) -> Read:
     return read
 
 
-def numbers(least: int = 0) -> Read:
-    """Return a reader of comma-separated whole numbers >= `least`."""
+def numbers(least: int = 0, most: int = 10**9 - 1) -> Read:
+    """Return a reader of comma-separated whole numbers from `least` to `most`."""
 
     def read(text: str) -> tuple[int, ...]:
         try:
-            return tuple(map(whole(least), text.split(",")))
+            return tuple(map(whole(least, most), text.split(",")))
         except ValueError as error:
-            raise ValueError(f"whole numbers >= {least}, separated by commas") from error
+            raise ValueError(f"whole numbers {_range(least, most)}, separated by commas") from error
 
     return read
+
+
+def _range(least: int, most: int) -> str:
+    return f">= {least}" if most >= 10**9 - 1 else f"from {least} to {most:,}"
 
 
 def or_null(read: Read) -> Read:

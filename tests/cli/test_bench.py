@@ -25,7 +25,8 @@ TINY = ("backbone=tiny_llama", "task=sst2", "device=cpu", "repeats=1", "steps=1"
         ("warmup=-1", "warmup=-1: must be a whole number >= 0"),
         ("method=lora", "Did you mean 'methods'"),
         ("data=", "data=: no value"),
-        ("tenants=1,x", "tenants=1,x: must be whole numbers >= 1, separated by commas"),
+        ("tenants=1,x", "tenants=1,x: must be whole numbers from 1 to 1,024, separated by commas"),
+        ("pools=0", "pools=0: must be whole numbers >= 1, separated by commas"),
         ("popularity=zip", "Did you mean 'zipf'"),
         ("weights=random", "weights=random: works only with what=decode and what=table4"),
     ],
@@ -34,6 +35,28 @@ def test_a_wrong_word_is_named_before_anything_is_loaded(
     word: str, said: str, capsys: pytest.CaptureFixture[str]
 ):
     assert main([word]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["what=decode", "instruction_tokens=999999999"],
+            "together they have 1,000,000,031 tokens",
+        ),
+        (["what=decode", "new_tokens=3000"], "but the backbone has"),
+        (
+            ["what=train"],
+            "batch=2 steps=999999999: 1,999,999,998 examples are needed",
+        ),
+    ],
+)
+def test_what_no_backbone_or_data_can_have_is_refused(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    tiny = [word.replace("steps=1", "steps=999999999") for word in TINY]
+    assert main([*tiny, f"out={tmp_path}", *words]) == 2
     assert said in capsys.readouterr().err
 
 

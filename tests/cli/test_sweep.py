@@ -157,7 +157,7 @@ def test_a_signal_ends_the_sweep_with_the_states_of_its_runs_and_its_own_exit_co
     assert main([*TINY, "seed=0,1,2"]) == 128 + signal.SIGTERM
     said = capsys.readouterr()
     assert "3 runs: 1 finished, 1 interrupted, 1 planned." in said.out
-    assert "interrupted by SIGTERM; the same command resumes" in said.err
+    assert "interrupted by SIGTERM; repeat the command to go on." in said.err
     assert [c["seed"] for c in jobs] == [0]
 
 
