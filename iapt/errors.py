@@ -83,8 +83,11 @@ def closest(value: str, allowed: Iterable[str]) -> str:
 
 
 def without_passwords(text: str) -> str:
-    """Return a message with user and password masked as `***` in every URL (`http://user:pw@host`)."""
-    return re.sub(r"(?<=://)\S*@", "***@", text)
+    """Return a message with user and password masked as `***` in every URL (`http://user:pw@host`).
+
+    A path made of a URL has a single slash.
+    """
+    return re.sub(r"(?:(?<=://)|(?<=http:/)|(?<=https:/))\S*@", "***@", text)
 
 
 def printable(text: str) -> str:

@@ -20,11 +20,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from iapt.errors import DataError, StorageError, say
+from iapt.errors import ConfigError, DataError, StorageError, say
 
 FORM = "The file needs one JSON object per line."
 LARGEST = 64 * 2**20  # bytes of a JSON file or line; the manifest of 10,000 cells has a quarter
 ABANDONED_SECONDS = 24 * 3600
+ADDRESS = re.compile(r"(https?|ftp|file|s3|gs|hf):/")  # as a path, which has one slash
 
 
 def cache_root() -> Path:
@@ -35,6 +36,18 @@ def cache_root() -> Path:
         return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "iapt"
     except RuntimeError:  # there is no home folder, so return a place where nothing can be stored
         return Path(os.devnull) / "iapt"
+
+
+def expanded(name: str | Path) -> Path:
+    """Return a path, with `~` as the user's home folder.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{name}: no such home folder; write the whole path.") from error
 
 
 @cache
@@ -102,6 +115,11 @@ def replacing(path: Path) -> Iterator[Path]:
     # The leading dot and the .tmp suffix hide a file left by a crash from every "*.json" pattern.
     # A name that fills what a file system allows (255 bytes) would have no room for them.
     owner = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    with storing(path):
+        if not path.name:  # "/" or "."
+            raise IsADirectoryError(errno.EISDIR, "Is a directory")
+        if ADDRESS.match(str(path)):
+            raise OSError(errno.EINVAL, "an address, not a place on this machine")
     temporary = path.with_name(f".{path.name[:50]}.{owner}.tmp")
     try:
         with storing(path):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import select
 import subprocess
 import sys
@@ -12,9 +13,10 @@ import pytest
 
 from iapt import files
 from iapt.checksums import remembered_sha256, sha256_of
-from iapt.errors import DataError, StorageError
+from iapt.errors import ConfigError, DataError, StorageError
 from iapt.files import (
     check_writable,
+    expanded,
     note,
     read_json,
     read_lines,
@@ -22,6 +24,7 @@ from iapt.files import (
     replacing,
     write_json,
     write_lines,
+    write_text,
 )
 
 
@@ -161,6 +164,32 @@ def test_a_line_without_end_is_not_read(tmp_path: Path) -> None:
     assert next(lines) == (1, {"a": 1})
     with pytest.raises(DataError, match=r"big\.jsonl has a line of more than 67,108,864 bytes"):
         next(lines)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/", "/: cannot be written (Is a directory)."),
+        (".", ".: cannot be written (Is a directory)."),
+        ("https://me:pw@host/a", "(an address, not a place on this machine)."),
+    ],
+)
+def test_what_is_no_file_of_this_machine_is_not_written(
+    path: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StorageError, match=re.escape(said)):
+        write_text(Path(path), "x")
+    with pytest.raises(StorageError):
+        check_writable(Path("https://me:pw@host"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tilde_is_the_home_folder_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expanded("~/runs") == Path("/home/me/runs")
+    with pytest.raises(ConfigError, match=r"^~nobody1/x: no such home folder"):
+        expanded("~nobody1/x")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

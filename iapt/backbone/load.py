@@ -18,6 +18,7 @@ from iapt.backbone.family import Family
 from iapt.backbone.quantized import loading_options, reloaded, settled
 from iapt.checksums import remembered_sha256
 from iapt.errors import BackboneError, ConfigError, closest
+from iapt.files import expanded
 from iapt.remote.repository import Repository
 from iapt.remote.trouble import as_ours
 from iapt.tensors import digest_of
@@ -200,7 +201,7 @@ def _repository(config: BackboneConfig) -> Repository | None:
     """The hub's repository that a backbone comes from; None: it is on this machine."""
     if config.kind != "hub" or config.checkpoint is None:
         return None
-    if Path(config.checkpoint).expanduser().is_dir():
+    if expanded(str(config.checkpoint)).is_dir():
         return None
     if config.checkpoint.startswith(("/", "~", ".")) or config.checkpoint.count("/") > 1:
         raise BackboneError(
@@ -215,7 +216,7 @@ def _folder(config: BackboneConfig, wanted: Callable[[str], bool]) -> Path:
         return embedded_folder()[0]
     repository = _repository(config)
     if repository is None:
-        return Path(str(config.checkpoint)).expanduser()
+        return expanded(str(config.checkpoint))
     with _loading(config, repository.link):
         return repository.snapshot(wanted)
 

@@ -10,6 +10,7 @@ from iapt.cli.command import OWN_ENTRIES, Command, Commands, Key, Words
 from iapt.cli.overrides import entry_or_file, plugin_files
 from iapt.cli.readers import boolean, one_of, whole
 from iapt.errors import AdapterError, ConfigError
+from iapt.files import expanded
 
 if TYPE_CHECKING:
     from iapt.trained.adapters import Saved
@@ -112,7 +113,7 @@ def _generate(words: Words) -> None:
 
     texts = list(words.names[1:])
     if words["file"] is not None:
-        texts += _lines(Path(words["file"]).expanduser())
+        texts += _lines(words["file"])
     if not texts:
         texts = [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not texts:
@@ -151,7 +152,7 @@ def _evaluate(words: Words) -> None:
     beams, vocab = words["num_beams"], saved.backbone.dims.vocab_size
     decoding_with(saved.config.decoding, beams, made.max_new_tokens, vocab)
     if words["out"] is not None:
-        check_writable(Path(words["out"]).expanduser())
+        check_writable(words["out"])
     model = _attached(saved, words)
     if words["bare"]:
         with model.bare():
@@ -165,7 +166,7 @@ def _evaluate(words: Words) -> None:
     for name, value in scores.details.items():
         print(f"  {name} {value:g}")
     if words["out"] is not None:
-        folder = Path(words["out"]).expanduser()
+        folder = words["out"]
         found.write_predictions(folder / "predictions.jsonl")
         evaluated = {k: v for k, v in asked.items() if v is not None}
         evaluated |= {"bare": words["bare"], "trained": model.config.trained}
@@ -214,7 +215,7 @@ def _new(name: str) -> Path:
     from iapt.backbone.save import check_new
     from iapt.files import check_writable
 
-    out = Path(name).expanduser()
+    out = expanded(name)
     check_new(out)
     check_writable(out.parent)
     return out
@@ -230,7 +231,7 @@ def _import(words: Words) -> None:
     backbone = entry("backbone", entry_or_file("backbone", words["backbone"], words.folders))
     if words["checkpoint"] is not None:
         backbone |= {"kind": "hub", "checkpoint": words["checkpoint"], "revision": None}
-    source, out = Path(words.names[0]).expanduser(), _new(words.names[1])
+    source, out = expanded(words.names[0]), _new(words.names[1])
     made = import_peft(source, out, backbone, device_named(words["device"]))
     print(f"written: {out}/ ({made.method['name']} on {backbone['name']})")
     base = made.trained["base_model"]
@@ -264,7 +265,7 @@ COMMANDS = Commands(
                 'RUN ["TEXT" ...] [key=value ...]',
                 "Print an answer to each text, placed in the chat template.",
                 None,
-                Key("file", "texts, one per line; without texts and file, stdin", shown="FILE"),
+                Key("file", "texts, one per line; without texts and file, stdin", None, expanded, "FILE"),
                 BEAMS,
                 Key("max_new_tokens", "the longest answer", None, whole(1), "the run's"),
                 Key("rendered", "the texts already contain the chat template", False, boolean),
@@ -283,7 +284,7 @@ COMMANDS = Commands(
                 Key("data", "sample, hub or a folder of rows", None, str, "the run's"),
                 Key("split", "train, dev or test", "test", one_of("train", "dev", "test")),
                 Key("limit", "the most examples to score", None, whole(1), "the run's"),
-                Key("out", "a folder for predictions.jsonl and scores.json", shown="FOLDER"),
+                Key("out", "a folder for predictions.jsonl and scores.json", None, expanded, "FOLDER"),
                 BEAMS,
                 BARE,
                 *LOADING,

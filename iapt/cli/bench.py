@@ -19,6 +19,7 @@ from iapt.cli.composing import from_words
 from iapt.cli.overrides import groups, prepare
 from iapt.cli.readers import numbers, one_of, some_of, whole
 from iapt.errors import ConfigError
+from iapt.files import expanded
 
 if TYPE_CHECKING:
     from iapt.benchmarks import Bench
@@ -58,7 +59,7 @@ COMMAND = Command(
         Key("repeats", "timed repeats", 3, whole(1)),
         Key("warmup", "repeats before timing starts", 1, whole()),
         Key("device", "auto, cpu, cuda or cuda:N", "auto"),
-        Key("out", "the folder for BACKBONE.json", "results/bench"),
+        Key("out", "the folder for BACKBONE.json", Path("results/bench"), expanded),
         *OWN_ENTRIES,
     ],
     notes="Everything: make bench\n"
@@ -88,7 +89,7 @@ def _bench(words: Words) -> None:
 
     from iapt.files import check_writable, read_json, write_json
 
-    check_writable(Path(settings["out"]))
+    check_writable(settings["out"])
     from iapt.benchmarks import BENCHMARKS, Bench
     from iapt.planning import make_plan
     from iapt.provenance import utc_now
@@ -101,7 +102,7 @@ def _bench(words: Words) -> None:
     print(
         f"{bench.name} on {bench.device}; medians of {settings['repeats']} repeats, taken in turn"
     )
-    path = Path(settings["out"]) / f"{settings['backbone']}.json"
+    path = settings["out"] / f"{settings['backbone']}.json"
     # Keeps the other parts of an earlier measurement, each with its own settings.
     report: dict[str, Any] = read_json(path) if path.is_file() else {}
     for what in settings["what"]:

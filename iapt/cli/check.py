@@ -5,6 +5,7 @@ from pathlib import Path
 
 from iapt.cli.command import Command, Key, Words
 from iapt.errors import ConfigError, IncompleteError, printable
+from iapt.files import expanded
 
 COMMAND = Command(
     "iapt-sweep check",
@@ -12,7 +13,11 @@ COMMAND = Command(
     "Show the state of every cell of a sweep: finished, running, interrupted, failed, killed or planned. "
     "Works while the sweep runs and after it was killed, on any machine that sees its folders.",
     at_most=1,
-    keys=(Key("out", "where to look for FOLDER if it is `latest`, the default", "runs"),),
+    keys=(
+        Key(
+            "out", "where to look for FOLDER if it is `latest`, the default", Path("runs"), expanded
+        ),
+    ),
     flags={"--json": "print all of it as JSON"},
     notes="FOLDER is the folder of a sweep, such as runs/sweeps/20260131-090000-000000-7.\n"
     "The exit code is 0 if all cells are finished, 3 if some are not, 1 if FOLDER cannot be read.",
@@ -33,7 +38,7 @@ def check(words: Words) -> None:
     name = words.names[0] if words.names else "latest"
     folder = Path(name)
     if name == "latest":
-        latest = next(sweeps(Path(words["out"])), None)
+        latest = next(sweeps(words["out"]), None)
         if latest is None:
             raise ConfigError(f"out={words['out']}: no sweep with a manifest in it; give FOLDER.")
         folder = latest

@@ -15,6 +15,7 @@ from iapt.cli.exit import answer
 from iapt.cli.readers import Read, some_of
 from iapt.configuration.catalog import CONFIG_DIR
 from iapt.errors import ConfigError, closest
+from iapt.files import expanded
 
 FLAG = "--config-dir"
 
@@ -152,6 +153,8 @@ class Command:
             else:
                 try:
                     given[key] = keys[key].read(text)
+                except ConfigError as error:
+                    raise ConfigError(f"{key}={error}") from error
                 except ValueError as error:
                     raise ConfigError(f"{key}={text}: must be {error}.") from error
         if len(names) < self.at_least or (self.at_most is not None and len(names) > self.at_most):
@@ -241,7 +244,7 @@ def config_dirs(words: Sequence[str]) -> tuple[list[Path], list[str]]:
         value = value if equals else next(given, "")
         if not value:
             raise ConfigError(f"{word}: no folder; write {FLAG} DIR.")
-        folders.append(Path(value).expanduser().resolve())
+        folders.append(expanded(value).resolve())
     return list(dict.fromkeys(f for f in folders if f != CONFIG_DIR)), rest
 
 

@@ -2,13 +2,13 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from iapt.cli.command import OWN_ENTRIES, Command, Commands, Key, Words
 from iapt.cli.composing import from_words
 from iapt.cli.overrides import groups, prepare
 from iapt.cli.readers import one_of, whole
 from iapt.errors import ConfigError, DataError
+from iapt.files import expanded
 from iapt.tasks.base import SPLITS
 
 PREVIEW = Command(
@@ -33,7 +33,7 @@ FETCH = Command(
         Key(
             "task", "comma-separated tasks, or all for every data set with a release", shown="TASK"
         ),
-        Key("out", "the folder; default: the folder of data=hub", shown="FOLDER"),
+        Key("out", "the folder; default: the folder of data=hub", None, expanded, "FOLDER"),
         *OWN_ENTRIES,
     ],
 )
@@ -108,7 +108,7 @@ def _fetch(words: Words) -> None:
 def _verify(words: Words) -> None:
     from iapt.data.hub import Hub, verify
 
-    root = Path(words.names[0]).expanduser() if words.names else Hub().path
+    root = expanded(words.names[0]) if words.names else Hub().path
     folders = sorted(p for p in root.glob("*") if p.is_dir() and not p.name.startswith("."))
     if not folders:
         raise DataError(f"{root} has no data set. Fetch some: iapt-data fetch task=all out={root}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from iapt.cli.command import Command, Key, Words
 from iapt.cli.readers import boolean, number, one_of, or_null, some_of, whole
 from iapt.errors import ConfigError, DataError
+from iapt.files import expanded
 
 if TYPE_CHECKING:
     from iapt.data.source import Folder
@@ -39,15 +40,16 @@ COMMAND = Command(
         Key("temperature", "null leaves it to the endpoint", 0.0, or_null(number())),
         Key("max_tokens", "the longest reply; null leaves it to the endpoint", 1024, or_null(whole())),
         Key("retries", "repeats after 429, 5xx or a cut connection, waiting longer each time", 6, whole()),
-        Key("timeout", "seconds for one request", 120.0, number()),
+        Key("timeout", "seconds for one request", 120.0, number(most=86400)),
         Key("usd_per_million_input", "price of prompt tokens, for the cost in the report", None, or_null(number())),
         Key("usd_per_million_output", "price of reply tokens", None, or_null(number())),
         Key("case", "Table 9's query; default: the paper's own, else the largest difference", "", shown="ID"),
         Key("names", "names for the systems; default: the runs' methods", None, some_of(), "A,B"),
         Key("rows", "the folder whose rows of the two runs get the judge's score, so that `make table3` finds it; "
-            "none leaves the rows unchanged", "results/rows", or_null(str)),
-        Key("out", "the folder for RUN_A--vs--RUN_B/", "results/judge"),
-        Key("cache", "the folder of replies; default: judge/ in $IAPT_CACHE or ~/.cache/iapt", None, shown="FOLDER"),
+            "none leaves the rows unchanged", Path("results/rows"), or_null(expanded)),
+        Key("out", "the folder for RUN_A--vs--RUN_B/", Path("results/judge"), expanded),
+        Key("cache", "the folder of replies; default: judge/ in $IAPT_CACHE or ~/.cache/iapt", None, expanded,
+            "FOLDER"),
     ],
     notes="The cache keeps every reply: after a crash, or to add swap=true, repeat the command; no reply is paid for "
     "twice.",
@@ -72,7 +74,7 @@ def _judge(words: Words) -> None:
     from iapt.tasks.instruction import MTBench
 
     # Check everything before paying for a reply, and what is in the folders before the key.
-    runs = [Path(name).expanduser() for name in words.names]
+    runs = [expanded(name) for name in words.names]
     for run in runs:
         predictions_of(run)
     names = _names(runs, words["names"])
@@ -83,7 +85,7 @@ def _judge(words: Words) -> None:
     ids = [pair.id for pair in pairs]
     if words["case"] and words["case"] not in ids:
         raise ConfigError(f"case={words['case']}: allowed are {', '.join(ids)}.")
-    folder = Path(words["out"]).expanduser() / "--vs--".join(map(_label, runs))
+    folder = words["out"] / "--vs--".join(map(_label, runs))
     for run in runs:
         _row_of(run, words["rows"])
     endpoint = endpoint_from(words.values, os.environ)
@@ -151,7 +153,7 @@ def endpoint_from(values: Mapping[str, Any], environment: Mapping[str, str]) -> 
         retries=values["retries"],
         timeout_seconds=values["timeout"],
     )
-    cache = Path(values["cache"]).expanduser() if values["cache"] else cache_root() / "judge"
+    cache = values["cache"] or cache_root() / "judge"
     return Endpoint(settings, key or "none", cache, login)
 
 
@@ -240,7 +242,7 @@ def _show(result: Mapping[str, Any]) -> None:
     )
 
 
-def _row_of(run: Path, folder: str | None) -> "Row | None":
+def _row_of(run: Path, folder: Path | None) -> "Row | None":
     """Return a run's result row, or None if a folder has none.
 
     Raises:
@@ -248,14 +250,13 @@ def _row_of(run: Path, folder: str | None) -> "Row | None":
     """
     from iapt.results.row_files import read_row
 
-    place = Path(folder).expanduser() if folder is not None else None
-    if place is None or not place.is_dir():
+    if folder is None or not folder.is_dir():
         return None
-    path = next(iter(sorted(place.rglob(f"{glob.escape(_label(run))}.json"))), None)
+    path = next(iter(sorted(folder.rglob(f"{glob.escape(_label(run))}.json"))), None)
     return None if path is None else read_row(path)
 
 
-def _update_rows(runs: Sequence[Path], folder: str, result: Mapping[str, Any]) -> None:
+def _update_rows(runs: Sequence[Path], folder: Path, result: Mapping[str, Any]) -> None:
     """Add the scores to the two runs' result rows, under `scores.details` and `judge`."""
     from iapt.results.row_files import write_row
 

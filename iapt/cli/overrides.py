@@ -11,7 +11,7 @@ from iapt.cli.command import config_dirs
 from iapt.configuration.catalog import CONFIG_DIR as CONFIG_DIR
 from iapt.configuration.catalog import LARGEST, read_entry
 from iapt.errors import ConfigError, closest
-from iapt.files import read_text
+from iapt.files import expanded, read_text
 
 YAML = (".yaml", ".yml")
 # Groups of which no entry is the default, so that Hydra requires a plus; the later one wins.
@@ -184,7 +184,7 @@ def _entries(folder: Path) -> list[str]:
 def _choice(group: str, value: str, known: Sequence[str], folders: Sequence[Path]) -> str:
     """Return one choice of a group by its name in Hydra; the user's own file is registered first."""
     if value.endswith(YAML):
-        file = Path(value).expanduser().resolve()
+        file = expanded(value).resolve()
         if file.parent not in [folder / group for folder in folders]:
             _refuse_taken(group, file, known)
             _register(group, file, value)

@@ -20,16 +20,17 @@ def whole(least: int = 0, most: int = 10**9 - 1) -> Read:
     return read
 
 
-def number(least: float = 0.0) -> Read:
-    """Return a reader of finite numbers >= `least`."""
+def number(least: float = 0.0, most: float = math.inf) -> Read:
+    """Return a reader of finite numbers from `least` to `most`."""
 
     def read(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not (math.isfinite(value) and value >= least):
-            raise ValueError(f"a number >= {least:g}")
+        if not (math.isfinite(value) and least <= value <= most):
+            limit = "" if most == math.inf else f" and <= {most:g}"
+            raise ValueError(f"a number >= {least:g}{limit}")
         return value
 
     return read

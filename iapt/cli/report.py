@@ -8,6 +8,7 @@ from iapt.cli.command import Command, Key, Words
 from iapt.cli.readers import whole
 from iapt.cli.table import ROWS, load_rows
 from iapt.errors import ConfigError, say
+from iapt.files import expanded
 
 COMMAND = Command(
     "iapt-report",
@@ -18,10 +19,10 @@ COMMAND = Command(
     names={},
     at_most=0,
     keys=(
-        Key("rows", f"the folder of result rows, with its subfolders (default {ROWS})", shown="FOLDER"),
-        Key("runs", "the folder of run folders, for predictions and failures", shown="FOLDER"),
+        Key("rows", f"the folder of result rows, with its subfolders (default {ROWS})", None, expanded, "FOLDER"),
+        Key("runs", "the folder of run folders, for predictions and failures", None, expanded, "FOLDER"),
         Key("samples", "predictions to show per cell, wrong ones first", 5, whole()),
-        Key("out", "the file to write", Path("results/report.html"), Path),
+        Key("out", "the file to write", Path("results/report.html"), expanded),
     ),
 )  # fmt: skip
 
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Words) -> None:
-    runs = Path(words["runs"]) if words["runs"] else None
+    runs = words["runs"]
     if runs is not None and not runs.is_dir():
         raise ConfigError(
             f"runs={runs}: no such folder; name the folder that holds the run folders."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from iapt.cli.command import OWN_ENTRIES, Command, Key, Words
 from iapt.cli.readers import number, one_of, or_null
 from iapt.errors import ConfigError, closest, say
+from iapt.files import expanded
 
 if TYPE_CHECKING:
     from iapt.reporting.choose import Scope
@@ -49,8 +50,8 @@ COMMAND = Command(
     names={**NAMES, "all": "all of these"},
     at_least=1,
     keys=(
-        Key("rows", f"the folder of result rows, with its subfolders (default {ROWS})", shown="FOLDER"),
-        Key("out", "the folder for the files; out=none writes nothing", Path("results/tables"), or_null(Path)),
+        Key("rows", f"the folder of result rows, with its subfolders (default {ROWS})", None, expanded, "FOLDER"),
+        Key("out", "the folder for the files; out=none writes nothing", Path("results/tables"), or_null(expanded)),
         Key("scale", "the rows to show: paper (the default), or small: the same tables and claims from rows of "
             "the small model, without the paper's values", "paper", one_of("paper", "small")),
         Key("setting", "the setting to show (start of its hash) if the rows have several", "", shown="HASH"),

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iapt.errors import ConfigError, DataError, closest
-from iapt.files import read_text
+from iapt.files import expanded, read_text
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -41,7 +41,7 @@ def entry(group: str, name: str) -> dict[str, Any]:
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
             config: Any = compose(overrides=[f"+{group}={name}"])[group]
     else:
-        path = Path(name).expanduser()
+        path = expanded(name)
         if path.suffix not in (".yaml", ".yml"):
             raise ConfigError(
                 f"{group}={name}: there is no such {group}; there are {', '.join(names(group))}, or the path of a "

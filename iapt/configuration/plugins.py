@@ -17,6 +17,7 @@ from types import ModuleType
 from iapt.checksums import sha256_of
 from iapt.configuration.checking import short
 from iapt.errors import ConfigError, closest
+from iapt.files import expanded
 
 # The file and digest of each imported module, so that an edited one, or another of its name, is reloaded.
 _LOADED: dict[str, tuple[Path, str]] = {}
@@ -100,7 +101,7 @@ class Plugins:
 
 
 def _find(word: str, folders: Sequence[Path]) -> tuple[str, Path]:
-    path = Path(word).expanduser()
+    path = expanded(word)
     if word.endswith(".py") or "/" in word:
         file = path / "__init__.py" if path.is_dir() else path
         name = path.name.removesuffix(".py")

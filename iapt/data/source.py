@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from iapt.checksums import sha256_of
 from iapt.errors import ConfigError, DataError, closest
-from iapt.files import FORM, read_lines
+from iapt.files import FORM, expanded, read_lines
 from iapt.tasks.splits import shuffled
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Folder:
     """
 
     def __init__(self, path: str | Path, name: str | None = None) -> None:
-        self.path = Path(path).expanduser()
+        self.path = expanded(path)
         self.name = name or str(path)
         self._rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
 

@@ -21,7 +21,7 @@ from iapt.configuration.plugins import Plugins
 from iapt.data.tokens import Tokens
 from iapt.entries import NO_PLUGINS, build_method
 from iapt.errors import AdapterError, ConfigError, closest
-from iapt.files import read_json
+from iapt.files import expanded, read_json
 from iapt.methods.base import Method
 from iapt.methods.peft_format import PeftCompatible, read_peft
 from iapt.methods.saved import (
@@ -106,7 +106,7 @@ def find_run(name: str | Path) -> Path:
     Raises:
         AdapterError: no folder matches, or several do; the message lists them.
     """
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_dir():
         return path
     there = sorted(p for p in path.parent.glob("*") if _adapter(p))

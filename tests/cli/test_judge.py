@@ -269,6 +269,8 @@ def test_openai_itself_needs_a_key(
         ([RUN_A], f"{RUN_A}: iapt-judge takes RUN_A RUN_B"),
         ([RUN_A, RUN_B, "swop=true"], "unknown key 'swop'.*Did you mean 'swap'"),
         ([RUN_A, RUN_B, "swap=maybe"], "swap=maybe: must be true or false"),
+        ([RUN_A, RUN_B, "timeout=1e20"], "timeout=1e20: must be a number >= 0 and <= 86400"),
+        ([RUN_A, RUN_B, "out=~nobody1/x"], "out=~nobody1/x: no such home folder"),
         ([RUN_A, RUN_B, "turns=second"], "turns=second: must be one of first, both"),
         ([RUN_A, RUN_B, "data=data", "case=7"], "case=7: allowed are 81, 109, 120"),
         ([RUN_A, RUN_B, "names=one"], "names=one: give two"),
