@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -246,11 +247,13 @@ def _from_pretrained(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the reports of `transformers` off the terminal: what is wrong becomes one line of ours."""
+    """Keep the libraries' reports off the terminal: what is wrong becomes one line of ours."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)
+    # It misses kernels on some CPUs that nothing here uses.
+    getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         yield
     finally:

@@ -1,5 +1,6 @@
 """Other libraries doing the same work, timed beside ours: peft, transformers' Trainer."""
 
+import logging
 import tempfile
 import time
 import warnings
@@ -31,6 +32,8 @@ def peft_lora(backbone: Backbone) -> Iterator[Any]:
     Raises:
         ConfigError: peft is not installed.
     """
+    # peft imports bitsandbytes, which misses kernels on some CPUs that nothing here uses.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
