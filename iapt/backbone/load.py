@@ -29,7 +29,10 @@ READ = (
     *("model.safetensors.index.json", "tokenizer*", "special_tokens_map.json"),
     *("added_tokens.json", "vocab.json", "merges.txt"),
 )
-LOCAL_COPY = "Point backbone.checkpoint=<folder> at a whole copy, or use backbone=smollm2_135m."
+LOCAL_COPY = (
+    "Point backbone.checkpoint=<folder> (of iapt-adapter: checkpoint=<folder>) at a whole copy, or use "
+    "backbone=smollm2_135m."
+)
 
 
 @dataclass(frozen=True)

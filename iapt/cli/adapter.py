@@ -243,7 +243,8 @@ def _import(words: Words) -> None:
 
 def _command(verb: str, usage: str, purpose: str, count: int | None, *keys: Key) -> Command:
     at_least = count or 1
-    return Command(f"iapt-adapter {verb}", usage, purpose, None, at_least, count, keys, RUN)
+    notes = RUN if usage.startswith("RUN") else ""
+    return Command(f"iapt-adapter {verb}", usage, purpose, None, at_least, count, keys, notes)
 
 
 PROMPTS = 20  # the first ones that are short enough are used

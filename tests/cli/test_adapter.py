@@ -203,6 +203,8 @@ def test_help_lists_every_command_and_each_has_its_own(capsys):
     page = said(capsys, "--help")
     for verb in ("show", "generate", "evaluate", "merge", "export", "import"):
         assert f"  {verb} " in page
-        assert f"Usage: iapt-adapter {verb}" in said(capsys, verb, "--help")
+        own = said(capsys, verb, "--help")
+        assert f"Usage: iapt-adapter {verb}" in own
+        assert ("RUN is a run's folder" in own) == (verb != "import")
     assert said(capsys) == page
     assert said(capsys, "--version").startswith("iapt-adapter ")
