@@ -27,7 +27,8 @@ from typing import Any
 from sqlglot import exp
 
 from iapt.errors import MetricError
-from iapt.metrics.sql_surface import RefusedSqlError, SafeQuery, read_query
+from iapt.metrics.sql_rewriting import RefusedSqlError, SafeQuery
+from iapt.metrics.sql_surface import read_query
 from iapt.metrics.sql_table import (
     TABLE_NAME,
     ColumnType,

@@ -5,7 +5,7 @@ Follows the official evaluation (salesforce/WikiSQL, `lib/dbengine.py`): columns
 column becomes a number: its decimal reading, or else the first number in it.
 
 The sandbox: a fresh in-memory database per table, closed afterwards. An authorizer, set after the
-rows are in, lets a statement read this table and call the five aggregate functions, and nothing
+rows are in, lets a statement read this table and call a few functions, and nothing
 else: no other table, no write, no ATTACH, no PRAGMA, no extension. A progress handler ends a
 statement after `MOST_INSTRUCTIONS` of SQLite's virtual machine, so that a verdict does not depend on
 how busy the computer is; at most as many rows as the table has are fetched. Values travel as bound
@@ -31,8 +31,12 @@ ColumnType: TypeAlias = Literal["text", "real"]
 TABLE_NAME = "table"  # the name queries use; the data set has no other
 MOST_INSTRUCTIONS = 20_000_000  # some tenths of a second; a query needs a few for each row
 _INSTRUCTIONS_PER_CHECK = 1000
-_STORE = "store"  # the rows, in col0, col1, ...
-_AGGREGATE_FUNCTIONS = frozenset({"max", "min", "count", "sum", "avg"})
+STORE = "store"  # the rows, in col0, col1, ...
+RESULT = "result"  # the name of a query's column
+_FUNCTIONS = frozenset(
+    {"max", "min", "count", "sum", "avg", "lower", "upper", "trim", "length", "abs", "round"}
+    | {"coalesce", "ifnull", "like", "glob"}
+)
 _FIRST_NUMBER = re.compile(r"[-+]?\d*\.\d+|\d+")
 
 
@@ -104,10 +108,10 @@ def sandbox(table: Mapping[str, Any]) -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         columns = ", ".join(f"col{i} {kind}" for i, kind in enumerate(types))
-        connection.execute(f"CREATE TABLE {_STORE} ({columns})")
+        connection.execute(f"CREATE TABLE {STORE} ({columns})")
         slots = ", ".join("?" * len(types))
         connection.executemany(
-            f"INSERT INTO {_STORE} VALUES ({slots})",
+            f"INSERT INTO {STORE} VALUES ({slots})",
             [
                 [cell.lower() if isinstance(cell, str) else cell for cell in row]
                 for row in table["rows"]
@@ -148,7 +152,7 @@ def run(
     most = MOST_INSTRUCTIONS // _INSTRUCTIONS_PER_CHECK
     connection.set_progress_handler(lambda: next(checks) > most, _INSTRUCTIONS_PER_CHECK)
     cursor = connection.execute(
-        f"SELECT {select} AS result FROM {_STORE} {where}", list(parameters)
+        f"SELECT {select} AS {RESULT} FROM {STORE} {where}", list(parameters)
     )
     return [row[0] for row in cursor.fetchmany(max_rows)]
 
@@ -167,7 +171,7 @@ def _authorise(
 ) -> int:
     allowed = (
         action == sqlite3.SQLITE_SELECT
-        or (action == sqlite3.SQLITE_READ and argument in (_STORE, TABLE_NAME))
-        or (action == sqlite3.SQLITE_FUNCTION and detail in _AGGREGATE_FUNCTIONS)
+        or (action == sqlite3.SQLITE_READ and argument in (STORE, TABLE_NAME))
+        or (action == sqlite3.SQLITE_FUNCTION and detail in _FUNCTIONS)
     )
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY

@@ -17,7 +17,8 @@ from typing import Any
 from iapt.errors import DataError, MetricError
 from iapt.metrics.percent import percent
 from iapt.metrics.sql_execution import execution_match, structured_to_sql
-from iapt.metrics.sql_surface import RefusedSqlError, read_query
+from iapt.metrics.sql_rewriting import RefusedSqlError
+from iapt.metrics.sql_surface import read_query
 from iapt.metrics.sql_table import TABLE_NAME, column_names, column_types
 from iapt.tasks.answer import whole_text
 from iapt.tasks.base import Example, Row, Scores, Source, Split

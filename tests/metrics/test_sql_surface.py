@@ -11,7 +11,8 @@ import pytest
 
 from iapt.metrics import sql_surface
 from iapt.metrics.sql_execution import execution_match, structured_to_sql
-from iapt.metrics.sql_surface import MAX_CHARACTERS, MAX_TOKENS, RefusedSqlError, read_query
+from iapt.metrics.sql_rewriting import RefusedSqlError
+from iapt.metrics.sql_surface import MAX_CHARACTERS, MAX_TOKENS, read_query
 from iapt.metrics.sql_table import is_valid_sqlite, run, sandbox
 
 TABLE: dict[str, Any] = {
@@ -33,8 +34,6 @@ HOSTILE = [
     "SELECT printf('%999999999d', 1) FROM \"table\"",
     "SELECT replace(hex(zeroblob(10000000)), '0', 'aaaa') FROM \"table\"",
     'SELECT group_concat("a", zeroblob(99999999)) FROM "table"',
-    WHERE + "\"a\" LIKE '%a%a%a%a%a%a%a%a%a%a%a%b'",
-    WHERE + "\"a\" GLOB '*a*a*a*a*a*a*a*a*b'",
     # writes, files, extensions
     "ATTACH DATABASE 'evil.db' AS evil",
     "PRAGMA writable_schema = 1",
@@ -57,7 +56,7 @@ HOSTILE = [
     "SELECT * FROM pragma_table_info('table')",
     "SELECT value FROM json_each('[1, 2]')",
     'SELECT "col0" FROM store WHERE "col1" > 5',
-    'SELECT "col0" FROM "table" WHERE "col1" > 5',
+    'SELECT col0 FROM "table" WHERE col1 > 5',
     'SELECT "a" FROM main."table" WHERE "b" > 5',
     'SELECT rowid FROM "table"',
     WHERE + "rowid > 5",
@@ -71,25 +70,13 @@ HOSTILE = [
     'SELECT "a", "b" FROM "table" WHERE "b" > 5',
     'SELECT "a", FROM "table" WHERE "b" > 5',
     "SELECT a FROM table WHERE b > 5",
-    WHERE + "1 = 1",
-    WHERE + "'a' = 'a'",
-    WHERE + '"b" > "5"',
-    WHERE + '"b" > 2 + 3',
-    WHERE + '"b" > -(-5)',
     WHERE + '"b" > 5 COLLATE nocase',
-    WHERE + '"b" > CAST(5 AS REAL)',
-    WHERE + 'CASE WHEN "b" > 5 THEN 1 ELSE 0 END',
-    WHERE + 'EXISTS (SELECT 1 FROM "table")',
-    WHERE + '"b" IN (SELECT "b" FROM "table")',
     WHERE + '"b" > ?',
     WHERE + '"b" > :x',
-    WHERE + '"b" > 5 GROUP BY "a"',
     WHERE + '"b" > 5 UNION SELECT "a" FROM "table"',
-    WHERE + '"b" > 5 LIMIT -1',
     'SELECT MAX("a", "b") FROM "table"',
     'SELECT MAX("b") OVER () FROM "table"',
     'SELECT random() FROM "table"',
-    'SELECT abs("b") FROM "table"',
     "\0",
     WHERE + '"b" > 5\0; DROP TABLE "table"',
     "\ud800",
@@ -139,14 +126,30 @@ def test_hostile_sql_is_a_wrong_answer_within_a_second_of_the_processor(
     assert os.listdir(tmp_path) == []
 
 
+def test_a_pattern_with_many_wildcards_over_a_long_text_takes_no_time() -> None:
+    table = TABLE | {"rows": [["a" * 5_000, "1"]] * 20}
+    started = time.process_time()
+    for operator, pattern in {"LIKE": "%a_", "GLOB": "*[a-z]?"}.items():
+        end = "%b" if operator == "LIKE" else "*b"
+        text = f"{WHERE} \"a\" {operator} '{pattern * 500}{end}'"
+        assert execution_match(text, GOLD, table).reason.startswith(("wrong", "correct"))
+    assert time.process_time() - started < 1.0
+
+
 @pytest.mark.parametrize(
     ("text", "wall"),
     [
         (WHERE + '"a" = \'' + "y" * MAX_CHARACTERS + "'", "more than 5000 characters"),
-        (WHERE + '"b" > 5 GROUP BY "a"', "GROUP_BY .* is not allowed"),
+        (WHERE + '"b" > 5 UNION SELECT "a" FROM "table"', "UNION .* is not allowed"),
         (WHERE + '"b" > 5 OR ' * 80 + '"b" > 5', "more than 300 tokens"),
         (WHERE + "(" * 9 + '"b" > 5' + ")" * 9, "more than 8 levels"),
-        (WHERE + "1 = 1", "a comparison without a column"),
+        (
+            WHERE + '"b" IN (' + 'SELECT "b" FROM "table" WHERE "b" IN (' * 4 + "1" + ")" * 5,
+            "more than 4 SELECTs",
+        ),
+        (WHERE + '"b" = (SELECT t."b" FROM "table")', "no table 't'"),
+        (WHERE + '"b" = (SELECT 1)', "the only table"),
+        (WHERE + "instr(\"a\", 'x') = 1", "not an allowed value"),
         ('SELECT "a" FROM main."table"', "table with db"),
     ],
 )
