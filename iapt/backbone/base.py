@@ -13,10 +13,10 @@ its key and its value, so "concatenate, run the block, drop" (paper, footnote 2)
 ``k_proj(norm(p)), v_proj(norm(p))`` to the block's attention.  Tokens that live on through later
 blocks (`keep=True`) are really concatenated.
 
-*The engine is right-padded inside.*  Rows arrive padded on either side; real tokens are moved to
-the front, so that positions are 0..n-1 and "after the first token" is the same column for all.
+*Rows are right-padded internally.*  They may arrive padded on either side; real tokens are moved to
+the front, so that positions are 0..n-1 and "after the first token" is the same column in all rows.
 
-Nothing is stored on a module between calls: two forwards may precede two backwards.
+No module stores anything between calls, because two forward passes may precede two backward passes.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,13 +38,13 @@ from iapt.errors import BackboneError
 PairFn = Callable[[Tensor, Tensor], Tensor]
 PromptFn = Callable[[Tensor, Tensor], Tensor]
 PrefixFn = Callable[[], tuple[Tensor, Tensor]]
-# A mask, rotary tables, which soft columns there are, and the prefix that they are for.
+# The mask, the rotary tables, which soft columns each row has, and the prefix these are for.
 Ready = tuple[Tensor | None, Rotary, Tensor | None, Prefix | None]
 
 
 @dataclass(frozen=True)
 class SoftPrompt:
-    """One `soft_prompt` verb: see `Backbone.soft_prompt`."""
+    """The arguments of one call of `Backbone.soft_prompt`."""
 
     fn: PromptFn
     keep: bool
@@ -68,7 +68,7 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """The device of the weights."""
         return next(self.model.parameters()).device
 
     @property
@@ -78,7 +78,7 @@ class Backbone:
 
     @property
     def quantized(self) -> bool:
-        """Whether the weights of its maps are stored in 8 or 4 bits, and cannot be changed."""
+        """Whether the linear maps are stored in 8 or 4 bits, so that they cannot be changed."""
         return is_quantized(self.model)
 
     # ---------------------------------------------------------------- verbs
@@ -88,7 +88,7 @@ class Backbone:
         self._act_at(self.family.site(layer, site), fn)
 
     def on_sublayer(self, layer: int, part: str, fn: PairFn) -> None:
-        """Replace what "attn" or "ffn" adds to the stream: fn(x, y) -> (B,T,D), x its normed input."""
+        """Replace what "attn" or "ffn" adds to the stream: fn(normed input, output) -> (B,T,D)."""
         self._act_at(Site(self.family.sublayer(layer, part)), fn)
 
     def _act_at(self, place: Site, fn: PairFn) -> None:
@@ -111,17 +111,19 @@ class Backbone:
         """Put P soft tokens in front of the text at a block.
 
         Args:
-            layer: 0-based block; the stream entering it is what `fn` sees.
+            layer: 0-based block; `fn` sees the stream that enters it.
             fn: (text stream (B,T,D), instruction mask (B,T)) -> soft tokens (B,P,D).  Called once
                 per full sequence (training, prefill), never while decoding.
-            keep: soft tokens live on through the later blocks; otherwise this block alone sees them.
-            after_first: with `keep`, stand behind the first real token (BOS) instead of in front.
-            hide_from_first: without `keep`, the first real token may not attend to them.  A decoder
-                uses its first token as attention sink; letting it see the prompt disturbs the sink.
-            add: with `keep`, no new tokens: what `fn` returns is added to those that already live here.
+            keep: keep the soft tokens in the stream for all later blocks; otherwise only this block
+                sees them.
+            after_first: with `keep`, insert them after the first real token (BOS), not before it.
+            hide_from_first: without `keep`, hide them from the first real token.  Decoders use it
+                as an attention sink, which seeing the prompt would disturb.
+            add: with `keep`, add what `fn` returns to the soft tokens already in the stream,
+                instead of inserting new ones.
 
         Raises:
-            BackboneError: another method already puts something in front of this block alone.
+            BackboneError: without `keep`, this block already has such a prompt or a prefix.
         """
         if not keep:
             self._refuse_second(layer)
@@ -131,7 +133,7 @@ class Backbone:
         """Give a block constant keys and values: fn() -> two tensors (H_kv, P, K), not rotated.
 
         Raises:
-            BackboneError: another method already puts something in front of this block alone.
+            BackboneError: this block already has a prefix, or a soft prompt without `keep`.
         """
         self._refuse_second(layer)
         self._prefixes[layer] = fn
@@ -152,7 +154,7 @@ class Backbone:
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
-        """Inside, the bare model runs; nests, and survives exceptions."""
+        """Run the bare model inside this context; contexts may be nested."""
         self._off += 1
         try:
             yield
@@ -169,20 +171,20 @@ class Backbone:
         *,
         select: Tensor | None = None,
     ) -> Tensor:
-        """Logits of whole sequences (training, scoring).
+        """Return the logits of whole sequences (training, scoring).
 
         Args:
             input_ids: (B, T) tokens, padded on either side.
-            attention_mask: (B, T), 1 on real tokens; default all real.
-            instruction_mask: (B, T), true on the instruction's tokens, what soft-prompt generators
-                may see (never the response); default every real token.
-            select: (B, T) bool; only these positions pay for the language-model head.
+            attention_mask: (B, T), 1 on real tokens; all are real by default.
+            instruction_mask: (B, T), true on the instruction's tokens, the only ones that soft-prompt
+                generators may see (never the response); every real token by default.
+            select: (B, T) bool, the positions to apply the language-model head to; all by default.
 
         Returns:
-            (B, T, V), or (N, V) in row-major order of the N selected positions.
+            (B, T, V), or (N, V) for the N selected positions in row-major order.
 
         Raises:
-            BackboneError: an empty row, an empty instruction, or more positions than there are.
+            BackboneError: a row or its instruction is empty, or a row exceeds the backbone's positions.
         """
         mask, order = _to_the_front(input_ids, attention_mask)
         instruction = mask if instruction_mask is None else instruction_mask.gather(1, order).bool()
@@ -203,10 +205,10 @@ class Backbone:
 
         Args:
             input_ids: (B, T), padded on either side.
-            attention_mask: (B, T).
-            beams: how many continuations of each row will be stepped side by side.
-            room: generated tokens to make room for; more is made when it is used up.
-            fixed: steps keep their shapes (`FixedState`), and the room is all there is.
+            attention_mask: (B, T), 1 on real tokens; all are real by default.
+            beams: how many continuations of each row to decode side by side.
+            room: how many generated tokens to allocate columns for; doubled when it is used up.
+            fixed: keep the shapes of all steps the same (`FixedState`), so `room` never grows.
 
         Returns:
             Next-token logits (B, V) and the decoding state.
@@ -218,7 +220,7 @@ class Backbone:
         return self.family.head(last), state
 
     def step(self, tokens: Tensor, state: State) -> Tensor:
-        """Feed one token per beam (B * beams,); return next-token logits of each. Advances `state`."""
+        """Feed one token per beam (B * beams,) and advance `state`; return next-token logits (B * beams, V)."""
         h = self.family.embed(
             tokens[:, None], state.lengths.repeat_interleave(state.beams)[:, None]
         )
@@ -226,11 +228,11 @@ class Backbone:
         tables: dict[tuple[int, int], Rotary] = {}
         for layer in range(self.dims.num_layers):
             key = (state.widths[layer], id(state.soft[layer]))
-            if key not in tables:  # one table serves all blocks of equal columns
+            if key not in tables:  # blocks with the same columns share one table
                 tables[key] = self.family.rotary(h, state.positions(layer))
 
             def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, dropout: float) -> Tensor:
-                return state.attend(layer, q, k, v, scale)  # noqa: B023  # called at once
+                return state.attend(layer, q, k, v, scale)  # noqa: B023  # called immediately
 
             out = self.family.block(layer, h, tables[key], attend, self._act)
             h = self._beside(layer, h, out)
@@ -238,7 +240,7 @@ class Backbone:
         return self.family.head(self.family.final_norm(h[:, 0]))
 
     def final_states(self, h: Tensor, mask: Tensor) -> Tensor:
-        """Bare model from embeddings: (B,T,D) right-padded -> final-norm states (B,T,D), no gradient."""
+        """Run the bare model without gradients: right-padded embeddings (B,T,D) -> final-norm states (B,T,D)."""
         with torch.no_grad(), self.disabled():
             return self._blocks(h, mask, mask, None)
 
@@ -270,7 +272,7 @@ class Backbone:
         return self._blocks(h, mask, instruction, state)
 
     def _blocks(self, h: Tensor, mask: Tensor, instruction: Tensor, state: State | None) -> Tensor:
-        """All blocks over right-padded rows, then the final norm of the text positions."""
+        """Run all blocks over right-padded rows, then the final norm at the text positions."""
         self.family.linear.refresh()
         ready: dict[tuple[int, ...], Ready] = {}
 
@@ -278,12 +280,12 @@ class Backbone:
             prefix = self._prefix(layer, stream.text(h), instruction)
             own = (prefix.size, id(prefix.present), id(prefix.hidden)) if prefix else ()
             key = (stream.kept, *own)
-            if key not in ready:  # the prefix is kept with them so that its ids stay taken
+            if key not in ready:
                 plain = stream.plainly_causal(prefix) and not self._eager
                 mask = None if plain else stream.attention(h, prefix)
                 rotary = self.family.rotary(h, stream.positions(prefix))
                 soft = None if state is None else stream.soft_columns(prefix)
-                ready[key] = mask, rotary, soft, prefix
+                ready[key] = mask, rotary, soft, prefix  # kept alive, so that its ids stay unique
             mask, rotary, soft, _ = ready[key]
 
             def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, dropout: float) -> Tensor:
@@ -310,7 +312,7 @@ class Backbone:
     def _grow(
         self, layer: int, h: Tensor, stream: Stream, instruction: Tensor
     ) -> tuple[Tensor, Stream]:
-        """Let soft tokens into the stream, or add to those that live there."""
+        """Insert a block's kept soft tokens into the stream, or add to those already there."""
         for prompt in [] if self._off else self._prompts[layer]:
             if not prompt.keep:
                 continue
@@ -326,7 +328,7 @@ class Backbone:
         return h, stream
 
     def _prefix(self, layer: int, text: Tensor, instruction: Tensor) -> Prefix | None:
-        """What this block alone sees in front of the text."""
+        """Return what only this block sees in front of the text."""
         if self._off:
             return None
         fixed = self._prefixes[layer]
@@ -347,7 +349,7 @@ class Backbone:
         return str(self.model.config._attn_implementation) == "eager"
 
     def _act(self, module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """What the methods make of a module's output."""
+        """Apply the methods' functions to a module's output."""
         for place, fn in () if self._off else self._actions.get(module, ()):
             y = place.put(y, fn(x, place.take(y)))
         return y
@@ -359,7 +361,7 @@ class Backbone:
 
 
 def _to_the_front(input_ids: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the right-padded mask of rows padded on either side, and the order (B, T) that makes it so."""
+    """Return the mask with real tokens moved to the front, and the column order that moves them, both (B, T)."""
     mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
     order = torch.sort((~mask.bool()).to(torch.int8), dim=1, stable=True).indices
     return mask.bool().gather(1, order), order

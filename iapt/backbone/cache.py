@@ -1,9 +1,9 @@
-"""What decoding carries from step to step: keys and values that beams share, and never move.
+"""The state of decoding: keys and values that beams share and that never move.
 
-A block's columns are [prefix | soft tokens | text | generated], allocated once.  The beams of a row
-read the first three kinds together, for they are the same for all.  Generated columns form a tree:
-every step adds one column for each beam, and `own` says which of them a beam descends from, so that
-reordering beams moves a few bools instead of the keys and values of every block.
+A block's columns are [prefix | soft tokens | text | generated], allocated in advance.  The beams of a
+row share the first three kinds.  Generated columns form a tree: every step adds one column per beam,
+and `own` says which columns a beam descends from, so that reordering beams moves a few bools instead
+of the keys and values of every block.
 """
 
 from dataclasses import dataclass, field
@@ -25,14 +25,14 @@ class State:
         mask: (B, T), real tokens of the instructions.
         lengths: (B,), text tokens so far, generated ones included.
         beams: n.
-        room: generated tokens there is room for; more is made when it is used up.
+        room: generated tokens that columns are allocated for; doubled when it is used up.
         fed: generated tokens so far.
         keys: per block (B, G, soft + T + n * room, K).
         values: likewise.
-        widths: per block, its prefix and soft columns.
-        soft: per block, which of these a row has, (B, width); None if every row has all.
-        own: (B, n, n * room), which generated columns a beam sees.
-        rows: whom the rows belong to, where they belong to different methods (`tenants.py`).
+        widths: per block, the number of its prefix and soft columns.
+        soft: per block, which of these each row has, (B, width); None if every row has all.
+        own: (B, n, n * room), which generated columns each beam sees.
+        rows: which method serves which rows in a mixed batch (`tenants.py`), else None.
     """
 
     mask: Tensor
@@ -53,7 +53,7 @@ class State:
     # ---------------------------------------------------------------- filling
 
     def store(self, keys: Tensor, values: Tensor, soft: Tensor | None) -> None:
-        """Take over the next block's keys and values (B, G, soft + T, K) of the prefill."""
+        """Store the prefill's keys and values (B, G, soft + T, K) of the next block."""
         self.widths.append(keys.shape[2] - self.mask.shape[1])
         self.soft.append(soft)
         self.keys.append(_longer(keys, self.beams * self.room))
@@ -76,18 +76,18 @@ class State:
     # ---------------------------------------------------------------- reading
 
     def positions(self, layer: int) -> Tensor:
-        """Rotary position (R, 1) of the tokens of this step in a block."""
+        """Return the rotary positions (R, 1) of this step's tokens in a block."""
         soft = self.soft[layer]
         place = self.lengths + (self.widths[layer] if soft is None else soft.sum(1))
         return place.repeat_interleave(self.beams)[:, None]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-        """Attention of one token a beam, q (R,H,1,K), k and v (R,G,1,K) -> (R,1,H*K); stores k and v."""
+        """Store k and v (R,G,1,K), and attend with one token per beam: q (R,H,1,K) -> (R,1,H*K)."""
         n, (groups, _, size) = self.beams, k.shape[1:]
         keys, values = self._extended(
             layer, *(t.view(-1, n, groups, size).transpose(1, 2) for t in (k, v))
         )
-        # A row's beams, and the heads that share a key/value head, are queries beside each other.
+        # A row's beams, and the heads that share a key/value head, become queries of one head.
         heads = q.view(-1, n, groups, q.shape[1] // groups, size).transpose(1, 2)
         out = torch.nn.functional.scaled_dot_product_attention(
             heads.flatten(2, 3),
@@ -107,13 +107,13 @@ class State:
         return keys, values
 
     def _tree(self) -> Tensor:
-        """Which generated columns among those of `_extended` a beam sees, (B, n, columns)."""
+        """Return which of the generated columns in `_extended` each beam sees, (B, n, columns)."""
         return self.own[:, :, : self.fed * self.beams]
 
     def _sight(self, layer: int, times: int, dtype: torch.dtype) -> Tensor:
-        """Additive mask (B, 1, n * times, columns)."""
+        """Return the additive mask (B, 1, n * times, columns)."""
         soft = self.soft[layer]
-        key = (self.widths[layer], id(soft))  # one mask serves all blocks of equal columns
+        key = (self.widths[layer], id(soft))  # blocks with the same columns share one mask
         if key not in self._sights:
             if soft is None:
                 soft = self.mask.new_ones(len(self.mask), self.widths[layer])
@@ -125,16 +125,16 @@ class State:
     # ---------------------------------------------------------------- choosing
 
     def reorder(self, beams: Tensor) -> None:
-        """Let beam j of a row continue from its beam beams[row, j]; (B, n)."""
+        """Let beam j of each row continue from that row's beam `beams[row, j]`; `beams` is (B, n)."""
         self.own.copy_(self.own.gather(1, beams[:, :, None].expand_as(self.own)))
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these rows only."""
+        """Keep only these rows."""
         self.mask, self.lengths = self.mask[rows], self.lengths[rows]
         self.own = self.own[rows]
         self.keys = [t[rows] for t in self.keys]
         self.values = [t[rows] for t in self.values]
-        # Blocks share these tensors, and must keep sharing them: masks are made once per tensor.
+        # Blocks share these tensors and must go on sharing them: masks are made once per tensor.
         kept = {id(t): t[rows] for t in self.soft if t is not None}
         self.soft = [t if t is None else kept[id(t)] for t in self.soft]
         if self.rows is not None:
@@ -143,9 +143,9 @@ class State:
 
 @dataclass
 class FixedState(State):
-    """A state whose every step has the same shapes at the same addresses, so that a step can be recorded.
+    """A state whose steps all have the same shapes and addresses, so that a step can be recorded.
 
-    A step reads all columns that there is room for, and which of them exist is a tensor's value.
+    A step reads all allocated columns; which of them exist is a tensor's value.
     """
 
     def __post_init__(self) -> None:
@@ -156,7 +156,7 @@ class FixedState(State):
         """Begin a step: every beam gets a new column.
 
         Raises:
-            BackboneError: there is no room for one.
+            BackboneError: the room is used up.
         """
         self.count()
         self._new.add_(self.beams)
@@ -165,10 +165,10 @@ class FixedState(State):
         self._sights.clear()
 
     def count(self) -> None:
-        """Count a step, even one that was recorded before: the part of it that is not in tensors.
+        """Count a step: the part of it that replaying a recorded step does not do.
 
         Raises:
-            BackboneError: there is no room for one.
+            BackboneError: the room is used up.
         """
         if self.fed == self.room:
             raise BackboneError(f"decoding has room for {self.room} tokens; reserve more.")
@@ -184,5 +184,5 @@ class FixedState(State):
 
 
 def _longer(t: Tensor, columns: int) -> Tensor:
-    """(B, G, C, K) with this many columns of zeros appended: never seen, but they must be finite."""
+    """Append columns to (B, G, C, K): zeros, because even columns that are never seen must be finite."""
     return torch.cat([t, t.new_zeros(*t.shape[:2], columns, t.shape[3])], dim=2)

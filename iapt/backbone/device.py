@@ -11,16 +11,17 @@ from iapt.backbone import processes
 from iapt.errors import ConfigError, closest
 
 DEVICES = ("auto", "cpu", "cuda")
-# glibc's mallopt: what is freed goes back to the system above TRIM bytes; above MMAP bytes, at once.
+# For glibc's mallopt: free memory beyond TRIM bytes returns to the system, and so does every freed
+# allocation of at least MMAP bytes.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-TRIM, MMAP = 2**31 - 4096, 32 * 2**20  # the most that it takes
+TRIM, MMAP = 2**31 - 4096, 32 * 2**20  # the largest values it accepts
 
 
 def device_named(name: str) -> torch.device:
-    """Return the device of a name; "auto" is a GPU if there is one.
+    """Return the device of this name; "auto" is a GPU if there is one.
 
     Raises:
-        ConfigError: there is no such name, or no such device.
+        ConfigError: the name is unknown, or this process cannot have such a device.
     """
     if name not in DEVICES and not (name.startswith("cuda:") and name[5:].isdecimal()):
         raise ConfigError(
@@ -43,18 +44,18 @@ def bytes_of(module: nn.Module) -> int:
 
 
 def memory_of(device: torch.device) -> int:
-    """Return the bytes of a GPU's memory, or of this machine's for the CPU."""
+    """Return the size of a GPU's memory, or of the machine's memory for the CPU, in bytes."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def keep_freed_memory() -> None:
-    """Let the process keep the memory that tensors on the CPU free, for the next ones.
+    """Keep the memory of freed CPU tensors in the process, for later tensors.
 
-    By default glibc returns it to the system and asks for it again in every step, page by page.
+    By default, glibc returns it to the system and requests it again in every step, page by page.
     """
-    with suppress(OSError, AttributeError):  # another C library
+    with suppress(OSError, AttributeError):  # not glibc
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_MMAP_THRESHOLD, MMAP)
         mallopt(M_TRIM_THRESHOLD, TRIM)
@@ -66,12 +67,12 @@ def _own_gpu(name: str) -> torch.device:
     here = int(os.environ.get("LOCAL_WORLD_SIZE", processes.count()))
     if name != "cuda":
         raise ConfigError(
-            f"device={name}: one GPU, but the run has {processes.count()} processes, one GPU each; use device=cuda."
+            f"device={name}: one GPU, but the run has {processes.count()} processes; device=cuda gives each its own."
         )
     if here > gpus:
         raise ConfigError(
             f"device={name}: {here} processes on a machine with {gpus} GPUs; use torchrun --nproc-per-node={gpus}."
         )
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    torch.cuda.set_device(device)  # also that of the random state in a checkpoint
+    torch.cuda.set_device(device)  # checkpoints save the current device's random state
     return device

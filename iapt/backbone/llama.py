@@ -79,11 +79,10 @@ class Llama(Family):
 
     @staticmethod
     def _per_head(attn: Any, name: str, x: Tensor) -> Tensor:
-        """Qwen3 normalises each head's query and key."""
+        """Apply the norm that Qwen3 has for each head's query and key; other models have none."""
         norm = getattr(attn, name, None)
         return x if norm is None else norm(x)
 
 
 def _rms(x: Tensor, norm: Any) -> Tensor:
-    """A norm module's output."""
     return rms_norm(x, norm.weight, norm.variance_epsilon)

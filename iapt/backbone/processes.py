@@ -1,12 +1,12 @@
-"""One run in several processes, which torchrun starts: each has the whole model and a share of every batch.
+"""One run in several processes started by torchrun: each has the whole model and a share of every batch.
 
     gradient = sum over processes of the gradient of (loss of the share / tokens of the whole batch)
 
-so that it is the gradient of one process with the whole batch, up to rounding.  The weights stay the same
+Up to rounding, this is the gradient of a single process with the whole batch.  The weights stay the same
 in every process, because each takes the same optimizer step.  The first process leads: it alone prints,
-writes, and decides whether there is anything to do (`start`); the others wait for that (`order`).
+writes, and decides whether there is anything to do (`start`); the others wait for its decision (`order`).
 
-What goes between processes is tensors and JSON; torch's collectives for objects would unpickle.
+Processes exchange only tensors and JSON, because torch's collectives for objects use pickle.
 """
 
 import json
@@ -25,7 +25,7 @@ from iapt.errors import ConfigError, TrainingError
 
 T = TypeVar("T")
 _begun = False  # whether the first process has told the others to start
-PATIENCE = timedelta(hours=12)  # torchrun ends the others when one fails; a slow share is none
+PATIENCE = timedelta(hours=12)  # for a slow process: if one fails, torchrun ends the others
 
 
 def count() -> int:
@@ -34,18 +34,18 @@ def count() -> int:
 
 
 def rank() -> int:
-    """Return this process's number among them, from 0."""
+    """Return the number of this process, counted from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def first() -> bool:
-    """Say whether this process leads; a process alone does."""
+    """Return whether this process leads; a single process does."""
     return rank() == 0
 
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Meet the other processes if torchrun started several; all but the first print nothing but errors.
+    """Join the other processes if torchrun started several; all but the first print only errors.
 
     Raises:
         ConfigError: only some of torchrun's variables are set.
@@ -60,7 +60,7 @@ def joined() -> Iterator[None]:
     ]
     if missing:
         raise ConfigError(
-            f"WORLD_SIZE={several}, but {', '.join(missing)} not set: start several processes with torchrun "
+            f"WORLD_SIZE={several} without {', '.join(missing)}: start several processes with torchrun "
             "--nproc-per-node=N, or unset WORLD_SIZE."
         )
     nccl = torch.cuda.is_available() and dist.is_nccl_available()
@@ -78,11 +78,11 @@ def joined() -> Iterator[None]:
         finally:
             if first() and not _begun:
                 _broadcast({"said": None})
-    dist.destroy_process_group()  # not after an error: the others may never come to it
+    dist.destroy_process_group()  # not after an error: the others may never get here
 
 
 def start(said: Mapping[str, Any]) -> None:
-    """Tell the other processes that the run begins, and what they must agree on."""
+    """Tell the other processes that the run begins, and what they must agree with."""
     global _begun
     _begun = True
     if count() > 1:
@@ -90,13 +90,13 @@ def start(said: Mapping[str, Any]) -> None:
 
 
 def order() -> dict[str, Any] | None:
-    """Wait for the first process; returns what it says at `start`, or None if it ends before that."""
+    """Wait for the first process; return what it passes to `start`, or None if it ends without starting."""
     said: dict[str, Any] | None = _broadcast(None)["said"]
     return said
 
 
 def wait() -> None:
-    """Wait until all processes are here."""
+    """Wait until all processes get here."""
     summed(0.0)
 
 
@@ -107,9 +107,9 @@ def share(items: Sequence[T]) -> list[T]:
 
 @contextmanager
 def own_draws(device: torch.device) -> Iterator[None]:
-    """Draw other random numbers in each process (dropout), and leave their generators equal afterwards.
+    """Draw different random numbers in each process (dropout), and leave their generators equal afterwards.
 
-    Where nothing is drawn, the generators stay where those of one process are.
+    If nothing is drawn, the generators do not change, just as in a run with one process.
     """
     if count() == 1:
         yield
@@ -125,11 +125,11 @@ def own_draws(device: torch.device) -> Iterator[None]:
         yield
         drew = not all(map(torch.equal, before, generators()))
     if summed(drew)[0]:
-        torch.rand(())  # so that the next batch draws others
+        torch.rand(())  # so that the next batch draws different numbers
 
 
 def sum_gradients(parameters: Sequence[nn.Parameter], loss: float) -> float:
-    """Sum `.grad` and a loss over all processes; a parameter without gradient anywhere stays without."""
+    """Sum `.grad` and a loss over all processes; a parameter without a gradient in any of them keeps none."""
     if count() == 1:
         return loss
     flat = torch.cat(
@@ -154,7 +154,7 @@ def summed(*values: float) -> list[float]:
 
 
 def merged(own: Mapping[int, str]) -> dict[int, str]:
-    """Return every process's texts by their place."""
+    """Return the texts of all processes by their places."""
     if count() == 1:
         return dict(own)
     data = _bytes(list(own.items()))
@@ -174,8 +174,8 @@ def check_same(tensors: Mapping[str, Tensor]) -> None:
     """Check that all processes hold the same tensors.
 
     Raises:
-        TrainingError: they do not, so that a method changes its tensors by more than gradients and what is
-            the same everywhere.
+        TrainingError: they do not, because a method changes its tensors by values that differ between
+            processes.
     """
     if count() == 1:
         return
@@ -213,5 +213,5 @@ def _collective(call: Any, *arguments: Any) -> None:
     except RuntimeError as error:
         print(f"process {rank()} of {count()}: {error}", file=sys.stderr)
         raise TrainingError(
-            "another process of this run has ended; its own message says why. The same command resumes."
+            "another process of this run has ended; its own message says why. The same command resumes the run."
         ) from error

@@ -1,12 +1,13 @@
-"""Frozen weights in 8 or 4 bits, by the quantisers that transformers drives.
+"""Frozen weights in 8 or 4 bits, by the quantisers that transformers supports.
 
-    int8   torchao: whole numbers, one scale per output of a map
-    nf4    bitsandbytes: NormalFloat of 4 bits, one float32 scale per 64 weights (QLoRA, Dettmers et al. 2023)
+    int8   torchao: integers, one scale per output of a map
+    nf4    bitsandbytes: 4-bit NormalFloat, one float32 scale per 64 weights (QLoRA, Dettmers et al. 2023)
 
-Only the linear maps inside the blocks are stored so.  Embeddings, norms, biases and the head keep the
-backbone's dtype, in which every product is computed; adapters, loss and optimizer never notice.
-On a CPU with AVX-512, bitsandbytes 0.50 reads rows whose width is no multiple of 64 with the wrong scales (those of the
-paper's backbones and of SmolLM2 are multiples; the tiny ones are not): the weights are then others than NF4 would be.
+Only the linear maps inside the blocks are quantised.  Embeddings, norms, biases and the head keep the
+backbone's dtype, in which every product is computed, so adapters, loss and optimizer are not affected.
+On a CPU with AVX-512, bitsandbytes 0.50 applies wrong scales to rows whose width is not a multiple of 64:
+those weights are not what NF4 would give.  The paper's backbones and SmolLM2 have multiples of 64; the
+tiny backbones do not.
 """
 
 import logging
@@ -24,21 +25,21 @@ from iapt.errors import ConfigError
 Quantization = Literal["int8", "nf4"]
 
 LIBRARY: dict[Quantization, str] = {"int8": "torchao", "nf4": "bitsandbytes"}
-BYTES: dict[Quantization, float] = {"int8": 1.0, "nf4": 0.5 + 4 / 64}  # of a weight
+BYTES: dict[Quantization, float] = {"int8": 1.0, "nf4": 0.5 + 4 / 64}  # per weight
 
 
 def fault(quantization: Quantization, dims: Dims) -> str:
-    """Say why a backbone of these sizes cannot be quantised so anywhere; empty if it can be."""
+    """Say why no machine can quantise a backbone of these sizes this way; empty if one can."""
     if quantization == "int8" and dims.family == "gpt2":
         return "torchao quantises nn.Linear only, and GPT-2's maps are Conv1D; use nf4."
     return ""
 
 
 def check_library(quantization: Quantization | None) -> None:
-    """Refuse a quantisation whose library this environment lacks.
+    """Check that the libraries of a quantisation are installed.
 
     Raises:
-        ConfigError: naming what to install.
+        ConfigError: one is missing or too old; the message says what to install.
     """
     from transformers.utils import import_utils
 
@@ -60,12 +61,12 @@ def check_library(quantization: Quantization | None) -> None:
 def loading_options(
     quantization: Quantization | None, dtype: torch.dtype, device: torch.device
 ) -> dict[str, Any]:
-    """Return the arguments of `from_pretrained` that quantise a checkpoint as it is read; none without.
+    """Return the arguments with which `from_pretrained` quantises a checkpoint while reading it.
 
     Args:
-        quantization: how.
-        dtype: of the products.
-        device: where the weights will lie.
+        quantization: how; None gives no arguments.
+        dtype: the dtype of the products.
+        device: the device of the weights.
 
     Raises:
         ConfigError: the library is missing.
@@ -90,8 +91,8 @@ def loading_options(
 def settled(model: Any) -> Any:
     """Make a quantised model safe to train over, and return it.
 
-    On CPUs with AVX512-BF16, a 4-bit map without gradient would repack its weight for good, into a form that
-    passes no gradient: the first evaluation would cut every later training step off.
+    On CPUs with AVX512-BF16, a pass without gradients would repack a 4-bit weight for good, into a form that
+    passes no gradient: the first evaluation would block the gradients of all later training steps.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -100,7 +101,7 @@ def settled(model: Any) -> Any:
 
 
 def reloaded(model: Any, options: dict[str, Any]) -> Any:
-    """Quantise a model in memory, by way of a folder: the libraries do it while a checkpoint is read."""
+    """Quantise a model by saving and reloading it: the libraries quantise only what they read."""
     import transformers
 
     if not options:
@@ -112,20 +113,20 @@ def reloaded(model: Any, options: dict[str, Any]) -> Any:
 
 
 def bytes_of_weights(dims: Dims, dtype: torch.dtype, quantization: Quantization | None) -> float:
-    """Return the memory that the weights take, norms and biases apart."""
+    """Return the bytes that the weights take, without norms and biases."""
     table = dims.vocab_size * dims.hidden_size
     each = BYTES[quantization] if quantization else dtype.itemsize
     return (dims.num_weights - table) * each + table * dtype.itemsize
 
 
 def is_quantized(model: nn.Module) -> bool:
-    """Say whether a model's maps are stored by one of these libraries."""
+    """Return whether one of these libraries has quantised a model's maps."""
     return bool(getattr(model, "is_quantized", False))
 
 
 @contextmanager
 def _without_log() -> Iterator[None]:
-    """Keep silent what torchao logs when it is imported: which other cards' kernels it did not load."""
+    """Silence what torchao logs on import: which kernels for other GPUs it did not load."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""Whose rows a batch has: which of them each seat serves, and where what a seat makes belongs."""
+"""The rows of a mixed batch: which of them each seat serves, and where the seats' outputs belong."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
@@ -8,20 +8,22 @@ from torch import Tensor
 
 
 class Seat(Protocol):
-    """Somebody who serves rows, as far as this file is concerned."""
+    """What this file needs to know of something that serves rows."""
 
     @property
     def form(self) -> Hashable:
-        """What seats that are stacked have in common; None is a seat that cannot be stacked."""
+        """What seats must have in common to be stacked; None if this one cannot be."""
 
     @property
     def steps(self) -> bool:
-        """Whether there is anything to do in a decoding step."""
+        """Whether the seat does anything in a decoding step."""
 
 
 S = TypeVar("S", bound=Seat)
 Group = tuple[S, Tensor | None]  # a seat and its rows' indices; None stands for all rows
-Stack = Callable[[Sequence[S]], S]  # one seat for several rows, in order
+Stack = Callable[
+    [Sequence[S]], S
+]  # the seats of several rows, in order -> one seat for all of them
 
 
 class Rows(Generic[S]):
@@ -29,10 +31,10 @@ class Rows(Generic[S]):
 
     Args:
         owners: index of each row's seat, -1 for the bare model.
-        seats: all of them.
-        stack: makes one seat of those that rows of one form have; None leaves every seat on its own.
-        device: of the tensors.
-        stepping: only what is done in decoding steps matters.
+        seats: all seats.
+        stack: makes one seat out of the seats of rows with the same form; None keeps all seats separate.
+        device: the device of the tensors.
+        stepping: leave out seats that do nothing in a decoding step.
     """
 
     def __init__(
@@ -50,16 +52,16 @@ class Rows(Generic[S]):
 
     @classmethod
     def all_of(cls, seat: S, device: torch.device) -> "Rows[S]":
-        """Rows of unknown number that one seat serves."""
+        """Return any number of rows, all served by one seat."""
         rows = cls([], [], None, device)
         rows._groups = [(seat, None)]
         return rows
 
     @property
     def groups(self) -> list[Group[S]]:
-        """Who serves which rows; made when first asked for, because stacking copies parameters."""
+        """Which seat serves which rows; computed on first use, because stacking copies parameters."""
         if self._groups is None:
-            members: dict[Hashable, list[int]] = {}  # by form, or by seat if that cannot be stacked
+            members: dict[Hashable, list[int]] = {}  # by form, or by seat if it cannot be stacked
             for row, owner in enumerate(self.owners):
                 if owner >= 0 and (self.seats[owner].steps or not self._stepping):
                     form = self.seats[owner].form if self._stack else None
@@ -75,19 +77,19 @@ class Rows(Generic[S]):
         return seat, None if whole else torch.tensor(rows, device=self.device)
 
     def forget(self) -> None:
-        """Drop what was stacked; it is stacked again, from the parameters as they are then, if needed."""
+        """Drop stacked seats; if needed, they are stacked again from the parameters as they are then."""
         self._groups = None
         self._patterns = {}
 
     def stepping(self) -> "Rows[S]":
-        """These rows in decoding steps."""
+        """Return these rows for decoding steps."""
         rows = Rows(self.owners, self.seats, self._stack, self.device, stepping=True)
         if self._groups is not None:  # stacked already
             rows._groups = [group for group in self._groups if group[0].steps]
         return rows
 
     def take(self, index: Tensor) -> "Rows[S]":
-        """These rows, in this order."""
+        """Return the rows at these indices, in this order."""
         owners = [self.owners[i] for i in index.tolist()]
         if owners == self.owners:
             return self
@@ -97,7 +99,7 @@ class Rows(Generic[S]):
         """Put each group's part (b, P_i, ...) into its rows of one tensor (B, max P_i, ...).
 
         Returns:
-            The tensor, and which columns a row has, (B, max P_i).
+            The tensor, and which columns each row has, (B, max P_i).
         """
         width = max(part.shape[1] for _, part in parts)
         whole = parts[0][1].new_zeros(len(self.owners), width, *parts[0][1].shape[2:])
@@ -106,7 +108,7 @@ class Rows(Generic[S]):
         return whole, self.pattern([(group, part.shape[1]) for group, part in parts], width)
 
     def pattern(self, parts: Sequence[tuple[Group[S], int]], width: int) -> Tensor:
-        """Bool (B, width), true in each group's first columns; equal calls return one and the same object."""
+        """Return a bool (B, width), true in each group's first columns; equal calls return the same object."""
         key = (width, *((id(seat), size) for (seat, _), size in parts))
         if key not in self._patterns:  # attention masks are made once per object
             made = torch.zeros(len(self.owners), width, dtype=torch.bool, device=self.device)

@@ -1,4 +1,4 @@
-"""A backbone written as a Hugging Face folder that plain `from_pretrained` loads."""
+"""Saving a backbone as a Hugging Face folder that plain `from_pretrained` loads."""
 
 import copy
 import shutil
@@ -11,20 +11,20 @@ import torch
 from iapt.errors import BackboneError, StorageError
 from iapt.files import storing
 
-BIAS_SWITCHES = ("attention_bias", "mlp_bias")  # of a LLaMA's configuration; its maps have none
+BIAS_SWITCHES = ("attention_bias", "mlp_bias")  # LLaMA's settings that give its maps biases
 
 
 def save_checkpoint(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write weights (safetensors), configuration and tokenizer; the whole folder or nothing.
 
     Args:
-        model: a causal LM whose linear maps may have got biases that its configuration lacks.
-        tokenizer: goes with it.
-        folder: must not exist yet, or be empty.
+        model: a causal LM, which may have gained biases that its configuration does not provide for.
+        tokenizer: the model's tokenizer.
+        folder: a folder that does not exist or is empty.
 
     Raises:
         BackboneError: this kind of model has no place for a bias that was added.
-        StorageError: the folder holds something, or cannot be written.
+        StorageError: the folder is not empty, or cannot be written.
     """
     check_new(folder)
     from transformers.utils.logging import disable_progress_bar
@@ -45,19 +45,19 @@ def save_checkpoint(model: Any, tokenizer: Any, folder: Path) -> None:
 
 
 def check_new(folder: Path) -> None:
-    """Refuse to write where something is.
+    """Refuse a folder that can be neither created nor replaced.
 
     Raises:
-        StorageError: the folder holds something, or is a link or the working folder.
+        StorageError: it is a file, a folder that is not empty, a link or the working folder.
     """
-    # A link and the working folder cannot be replaced, and a link to nowhere does not exist.
+    # A link and the working folder cannot be replaced; `exists` is false for a broken link.
     fixed = folder.is_symlink() or (folder.exists() and folder.samefile("."))
     if fixed or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
         raise StorageError(f"{folder} already exists; give a folder that does not exist yet.")
 
 
 def _with_biases(model: Any) -> tuple[Any, dict[str, Any]]:
-    """The configuration that has a place for every tensor, and the tensors it asks for."""
+    """Return a configuration with a place for every tensor, and all the tensors that it requires."""
     config, tensors = copy.deepcopy(model.config), dict(model.state_dict())
     expected = _expected(model, config)
     if tensors.keys() - expected.keys():
@@ -65,7 +65,7 @@ def _with_biases(model: Any) -> tuple[Any, dict[str, Any]]:
             if hasattr(config, switch):
                 setattr(config, switch, True)
         expected = _expected(model, config)
-        for name in expected.keys() - tensors.keys():  # of maps that need none but get one too
+        for name in expected.keys() - tensors.keys():  # a switch gives biases to other maps too
             tensors[name] = torch.zeros(expected[name].shape, dtype=model.dtype)
     extra = sorted(tensors.keys() - expected.keys())
     if extra:

@@ -1,9 +1,9 @@
 """The columns of a running batch: which exist in a row, in what order, and which see which.
 
-Columns are stored as [prefix | soft tokens | text].  A prefix is keys and values of one block only;
-soft tokens live in the residual stream.  The place of a soft token among its row's tokens is a
-number; attention goes by places, so even a soft token that follows BOS is stored before it.
-Rows of a batch may have different soft columns: `present` says which.
+Columns are stored as [prefix | soft tokens | text].  A prefix consists of keys and values of one block
+only; soft tokens are part of the residual stream.  Each column has a number, its place in the order of
+its row's tokens.  Attention goes by places, so a soft token is stored before the text even if it
+follows BOS.  Rows of a batch may have different soft columns: `present` says which.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Prefix:
-    """Keys and values that only one block sees, before its stream.
+    """Keys and values that only one block sees, in front of its stream.
 
     Attributes:
         keys: (B, H_kv, P, K).
         values: (B, H_kv, P, K).
         present: (B, P), the columns that each row has; None if every row has all.
-        hidden: whether the first text token does not see them; for all rows, or (B, 1).
+        hidden: whether they are hidden from the first text token; for all rows, or (B, 1).
     """
 
     keys: Tensor
@@ -30,7 +30,7 @@ class Prefix:
 
     @property
     def size(self) -> int:
-        """P."""
+        """The number of columns, P."""
         return self.keys.shape[-2]
 
 
@@ -40,9 +40,9 @@ class Stream:
 
     Attributes:
         seen: (B, S), the columns that exist in a row (neither padding nor other rows' soft tokens).
-        place: (1 or B, S), where a column belongs in its row's order.
-        kept: how many of the columns, the first ones, are soft tokens.
-        in_order: whether columns are stored in their order, and every row has all soft ones.
+        place: (1 or B, S), the place of each column in its row's order.
+        kept: the number of soft tokens, which are the first columns.
+        in_order: whether columns are stored in their order, and every row has all soft tokens.
     """
 
     seen: Tensor
@@ -52,7 +52,7 @@ class Stream:
 
     @classmethod
     def of_text(cls, mask: Tensor) -> "Stream":
-        """Right-padded text (B, T) without soft tokens."""
+        """Return the stream of right-padded text with this mask (B, T), without soft tokens."""
         return cls(mask, torch.arange(mask.shape[1], device=mask.device)[None])
 
     def text(self, h: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class Stream:
     def insert(
         self, h: Tensor, soft: Tensor, behind: int, present: Tensor | None = None
     ) -> tuple[Tensor, "Stream"]:
-        """Insert soft tokens (B,P,D) into h (B,S,D) after that many text tokens; `present` is (B,P)."""
+        """Insert soft tokens (B,P,D) into h (B,S,D) after `behind` text tokens; `present` is (B,P)."""
         size, kept = soft.shape[1], self.kept
         count = size if present is None else present.sum(1, keepdim=True)
         text = self.place[:, kept:]
@@ -78,7 +78,7 @@ class Stream:
         )
 
     def plainly_causal(self, prefix: Prefix | None) -> bool:
-        """Say whether no mask is needed: real tokens see all columns stored before them, and padding is last."""
+        """Return whether no mask is needed: real tokens see all columns stored before them; padding is last."""
         if prefix is None:
             return self.in_order
         same = prefix.present is None and isinstance(prefix.hidden, bool)
@@ -100,7 +100,7 @@ class Stream:
         return torch.cat([front, self.seen[:, : self.kept]], dim=1)
 
     def attention(self, h: Tensor, prefix: Prefix | None) -> Tensor:
-        """Return the additive mask (B, 1, S, P + S): existing columns in order of place; all see the prefix."""
+        """Return the additive mask (B, 1, S, P + S): a column sees existing ones up to its place, and the prefix."""
         earlier = self.place[:, None, :] <= self.place[:, :, None]
         allowed = earlier & self.seen[:, None]  # (B, S, S)
         front = self._front(prefix)[:, None].repeat(1, allowed.shape[1], 1)
@@ -116,7 +116,7 @@ class Stream:
 
 def additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
     """Return 0 where attention is allowed, and the smallest finite number elsewhere."""
-    # The smallest finite number, not -inf: a row of pads that sees nothing must stay finite.
+    # Not -inf: a row of pads that sees nothing must stay finite.
     return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(
         ~allowed, torch.finfo(dtype).min
     )

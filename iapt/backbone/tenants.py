@@ -1,14 +1,14 @@
-"""Mixed batches: row i of a batch is served by method i, or by none, exactly as if it ran alone.
+"""Mixed batches: each row of a batch is served by its own method, or by none, as if it ran alone.
 
-Every method is attached to its own seat, which records what the method wants done.  Running
-a batch, each verb is carried out for the rows of the method that asked for it and for no others:
-functions of a row's tensors get just these rows, soft tokens and prefixes become columns that only
-these rows have.  Nothing here knows methods; whatever acts through the verbs can be mixed.
+Every method is attached to a seat of its own, which records the verbs that it calls.  In a batch, each
+verb is carried out for the rows of the method that called it and for no others: functions get the
+tensors of just these rows, and soft tokens and prefixes become columns that only these rows have.
+Nothing here knows particular methods; whatever acts through the verbs can be mixed.
 
-Methods of one form are stacked, if they say how (`Stackable`): one method with the parameters of each row
-serves all their rows at once.  It is made once per batch from the rows that there are, so its cost does not
-depend on the number of tenants, and it is dropped after the prefill if decoding steps need none of it.
-Methods that say nothing, or whose form no other row shares, serve their rows one after another.
+Methods of one form are stacked if they define how (`Stackable`): one method, with parameters for each row,
+serves all their rows at once.  It is made once per batch from the batch's rows, so its cost does not
+depend on the number of tenants, and it is dropped after the prefill unless it acts in decoding steps.
+Other methods, and those whose form no other row shares, serve their rows one after another.
 
     shared = SharedBackbone(backbone)
     shared.add("a", method_a)
@@ -34,7 +34,7 @@ Key = tuple[str, int, str]  # ("linear", layer, site) or ("sublayer", layer, par
 
 
 class Attachable(Protocol):
-    """A method, as far as this file is concerned."""
+    """What this file needs to know of a method."""
 
     def attach(self, backbone: Backbone) -> None:
         """Wire the method into a backbone."""
@@ -42,7 +42,7 @@ class Attachable(Protocol):
 
 @runtime_checkable
 class Stackable(Protocol):
-    """A method that has a batched form for rows of several methods like it."""
+    """A method that can be batched with others like it, one set of parameters per row."""
 
     def form(self) -> Hashable:
         """Return what methods must have in common to be stacked; None if this one cannot be."""
@@ -64,13 +64,13 @@ class Seat(Backbone):
         self.actions: dict[Key, list[PairFn]] = {}
         training = tenants.model.training
         super().__init__(tenants.family)
-        tenants.model.train(training)  # a seat may be made in the middle of a training step
+        tenants.model.train(training)  # undoes the eval() of the line above
         method.attach(self)
         self.form = method.form() if isinstance(method, Stackable) else None
 
     def on_linear(self, layer: int, site: str, fn: PairFn) -> None:
         """Record an action on a projection."""
-        self.family.site(layer, site)  # an unknown site is refused here
+        self.family.site(layer, site)  # refuses an unknown site
         self.actions.setdefault(("linear", layer, site), []).append(fn)
 
     def on_sublayer(self, layer: int, part: str, fn: PairFn) -> None:
@@ -92,7 +92,7 @@ class Seat(Backbone):
         return bool(self.actions) or any(self._block_fns)
 
     def idle(self) -> bool:
-        """Say whether the method has registered nothing."""
+        """Return whether the method has registered nothing."""
         front = any(self._prompts) or any(fn is not None for fn in self._prefixes)
         return not (self.steps or front)
 
@@ -101,7 +101,7 @@ class SharedBackbone(Backbone):
     """A bare backbone that serves several methods in one batch.
 
     Args:
-        backbone: bare; its weights are shared, and meanwhile it must not run with another method.
+        backbone: a bare backbone, whose weights are shared; nothing may be attached to it meanwhile.
     """
 
     def __init__(self, backbone: Backbone) -> None:
@@ -111,7 +111,7 @@ class SharedBackbone(Backbone):
         super().__init__(backbone.family)
 
     def add(self, name: str, method: Attachable) -> None:
-        """Give a method a name.
+        """Add a method as the tenant of this name.
 
         Raises:
             AdapterError: the name is taken, or the method acts through no verb (a merged one, say).
@@ -132,16 +132,16 @@ class SharedBackbone(Backbone):
                 verb = super().on_linear if kind == "linear" else super().on_sublayer
                 verb(layer, place, partial(self._carry_out, partial(_actions, key)))
         for own, theirs in zip(self._prompts, seat._prompts, strict=True):
-            own.extend(theirs)  # so that the checks of a batch know of them
+            own.extend(theirs)  # the checks of a batch look here
 
     @contextmanager
     def rows(self, names: Sequence[str | None]) -> Iterator["SharedBackbone"]:
         """Serve row i of every batch with tenant names[i] inside the block; None is the bare model.
 
-        Backward passes belong inside as well if gradient checkpointing is on.
+        With gradient checkpointing, backward passes belong inside as well.
 
         Raises:
-            AdapterError: a name is unknown; all known ones are listed.
+            AdapterError: a name is unknown; the message lists the known ones.
         """
         known = list(self._seats)
         for name in names:
@@ -161,7 +161,7 @@ class SharedBackbone(Backbone):
         self._seats, self._hooked = {}, set()
 
     def on_linear(self, layer: int, site: str, fn: PairFn) -> None:
-        """Refused: methods are added by name."""
+        """Refuse: methods are added by name."""
         raise AdapterError("methods are attached to tenants by name: tenants.add(name, method).")
 
     on_sublayer = on_block = soft_prompt = kv_prefix = on_linear  # type: ignore[assignment]
@@ -175,7 +175,7 @@ class SharedBackbone(Backbone):
         room: int = 16,
         fixed: bool = False,
     ) -> tuple[Tensor, State]:
-        """As in Backbone; the state remembers whose rows these are."""
+        """As in `Backbone`; the state also records which tenants serve its rows."""
         logits, state = super().prefill(
             input_ids, attention_mask, beams=beams, room=room, fixed=fixed
         )
@@ -185,7 +185,7 @@ class SharedBackbone(Backbone):
         return logits, state
 
     def step(self, tokens: Tensor, state: State) -> Tensor:
-        """As in Backbone, for the rows of the state."""
+        """As in `Backbone`, with the tenants of the state."""
         with self._serving(state.rows):
             return super().step(tokens, state)
 
@@ -215,9 +215,9 @@ class SharedBackbone(Backbone):
     def _carry_out(
         self, actions: Callable[[Seat], list[PairFn] | None], x: Tensor, y: Tensor
     ) -> Tensor:
-        """Carry out every seat's functions (x, y) -> y on its rows.
+        """Apply every seat's functions (x, y) -> y to its rows.
 
-        The beams of a row (B * beams, 1, ...) stand beside each other, and become its tokens (B, beams, ...).
+        The beams of a row are adjacent, (B * beams, 1, ...), and are passed as its tokens, (B, beams, ...).
         """
         groups, shape = self._groups(), y.shape
         if groups and self._rows and self._rows.owners:
@@ -285,7 +285,7 @@ class SharedBackbone(Backbone):
 
     @contextmanager
     def _alone(self, seat: Seat) -> Iterator[None]:
-        """Inside, tensors hold rows of this seat only."""
+        """Serve all rows with this seat inside the block."""
         with self._serving(Rows.all_of(seat, self.device)):
             yield
 

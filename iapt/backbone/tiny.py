@@ -33,7 +33,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def tiny_model(dims: Dims, seed: int = 0) -> Any:
-    """Return a random causal LM of these sizes, its weights large enough that every part matters.
+    """Return a random causal LM of these sizes, with weights large enough for every part to matter.
 
     Args:
         dims: sizes and family.
@@ -42,7 +42,7 @@ def tiny_model(dims: Dims, seed: int = 0) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = untrained(dims)
-        # The default 0.02 is too small for differences to show at this width.
+        # At this width, the default of 0.02 is too small for differences to show.
         for p in model.parameters():
             if p.dim() > 1:
                 torch.nn.init.normal_(p, 0, 2 / dims.hidden_size**0.5 / 2)
@@ -52,12 +52,12 @@ def tiny_model(dims: Dims, seed: int = 0) -> Any:
 
 
 def random_model(dims: Dims, dtype: torch.dtype, device: torch.device) -> Any:
-    """A random causal LM of any size, made where it will lie: for measuring speed and memory.
+    """Return a random causal LM of any size, made on its device: for measuring speed and memory.
 
     Args:
         dims: sizes and family.
-        dtype: of the weights; no other copy of them is ever made.
-        device: where they are made.
+        dtype: the dtype of the weights, which are never copied.
+        device: the device of the weights.
     """
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
@@ -76,7 +76,7 @@ def random_model(dims: Dims, dtype: torch.dtype, device: torch.device) -> Any:
 
 
 def untrained(dims: Dims) -> Any:
-    """A causal LM of these sizes, as transformers initialises it."""
+    """Return a causal LM of these sizes, as transformers initialises it."""
     shared: dict[str, Any] = {
         "vocab_size": dims.vocab_size,
         "bos_token_id": 0,

@@ -91,7 +91,7 @@ def test_a_process_alone_is_the_first_and_has_everything():
 def test_a_count_without_the_rest_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
-    with pytest.raises(ConfigError, match=r"WORLD_SIZE=2, but LOCAL_RANK, .* torchrun"):
+    with pytest.raises(ConfigError, match=r"WORLD_SIZE=2 without LOCAL_RANK, .* torchrun"):
         processes.joined().__enter__()
 
 
