@@ -1,6 +1,6 @@
-"""Reading an answer out of decoded text.
+"""Reading an answer from decoded text.
 
-A line ends at a line feed.  The other characters that `str.splitlines` cuts at (U+2028, U+0085, a form feed, a
+A line ends at a line feed.  The other characters at which `str.splitlines` cuts (U+2028, U+0085, a form feed, a
 lone carriage return) are white space inside an answer, as they are for the official SQuAD and ReCoRD scripts.
 """
 
@@ -11,7 +11,7 @@ def first_line(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return the text with its line breaks as spaces: a gold answer that `first_line` reads whole."""
+    """Return the text with spaces for its line breaks, so that `first_line` reads all of a gold answer."""
     return " ".join(line.strip() for line in text.split("\n") if line.strip())
 
 

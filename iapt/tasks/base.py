@@ -24,7 +24,7 @@ class Example:
         response: the text the model learns to produce.
         references: the texts that count as right; the response is one of them, or scores like one.
             Empty if the example is unlabelled.
-        meta: what scoring needs beside the text (a table, a category).
+        meta: what scoring needs besides the text (a table, a category).
     """
 
     id: str
@@ -62,24 +62,24 @@ class Source(Protocol):
         """Return all rows of an official split, in file order."""
 
     def fingerprint(self, dataset: str) -> str:
-        """Return 16 hex digits over the bytes of the data set's files."""
+        """Return 16 hex digits that identify the bytes of the data set's files."""
 
     def at(self, folder: str) -> "Source":
-        """Return a source for one data set with its own folder."""
+        """Return a source for one data set whose files are in a folder of their own."""
 
     def place(self, dataset: str, split: str, row: int) -> str:
-        """Return the file and line of a row, for a message about it."""
+        """Return the file and line of a row, for messages."""
 
 
 @runtime_checkable
 class Fetching(Protocol):
-    """A source that first fetches the released files, and so guarantees the released sizes."""
+    """A source that fetches the released files first, and so guarantees the released sizes."""
 
     def fetch(self, dataset: str, release: Mapping[str, Any] | None) -> None:
         """Fetch the pinned release into the local layout, unless it is there already."""
 
     def available(self, dataset: str) -> bool:
-        """Say whether a data set is there already, so that reading it needs no network."""
+        """Return whether a data set is already there, so that reading it needs no network."""
 
 
 class Task(Protocol):
@@ -116,4 +116,4 @@ class Clustered(Protocol):
     """A task that knows which of its examples are not independent."""
 
     def cluster_of(self, example: Example) -> Hashable:
-        """Return what an example shares with others, or None if it is independent of them."""
+        """Return a key that dependent examples share, or None if this one is independent."""

@@ -5,10 +5,10 @@ label value. A model answers in text, so the answer is read from the first line,
 
 1. Case, quotes, brackets, markdown and tags such as `</s>` are ignored, and a hyphen, an underscore and any
    number of spaces count as one space.
-2. The line begins with the label, or with "the answer is" and the label; what follows is not part of a word.
-   The data set's own names for its labels (Table 6: True and False for BoolQ) count as well.
-3. It names no other label and offers no choice: "yes or no" and "yes or not" are not answers. The longest
-   label counts where one is part of another, so "not entailment" does not name "entailment".
+2. The line begins with the label, or with "the answer is" and the label, as a whole word. The data set's own
+   names for its labels (Table 6: True and False for BoolQ) count as well.
+3. It names no other label and offers no choice: "yes or no" and "yes or not" are not answers. Where one label
+   is part of another, the longer one counts, so "not entailment" does not name "entailment".
 """
 
 import re
@@ -35,7 +35,7 @@ class Classification(RowTask):
     Args:
         fields: template field -> row field, for all fields of the template.
         labels: the answer words; label value i is answered with `labels[i]`.
-        also: further names of each label that count in an answer; no prompt or response uses them.
+        also: further names for each label that count in an answer but are not in prompts or responses.
         label_field: the row field with the label value.
         **common: see `RowTask`.
     """
@@ -78,7 +78,7 @@ class Classification(RowTask):
     def example(self, row: Row, identity: str) -> Example:
         """Turn a row into an example; label -1 gives one without references."""
         value = row.get(self.label_field)
-        # Not `in`, to which true is 1 and 1.0 is 1.
+        # A test with `in` would accept True and 1.0.
         if type(value) is not int or not UNLABELLED <= value < len(self.labels):
             raise DataError(
                 f"{identity}: field {self.label_field!r} is {value!r}; allowed are 0-{len(self.labels) - 1} "
@@ -89,7 +89,7 @@ class Classification(RowTask):
         return Example(identity, fields, response, (response,) if response else ())
 
     def parse(self, output: str, example: Example) -> str | None:
-        """Return the label that the first line gives, by the rule above, or None."""
+        """Return the label that the first line gives by the module's rule, or None."""
         line = _plain(first_line(output))
         lead = _LEAD.match(line)
         start = lead.end() if lead else 0

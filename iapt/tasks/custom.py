@@ -3,7 +3,7 @@ r"""A task of your own from one YAML file and a folder of JSON Lines, without Py
     _target_: iapt.tasks.custom.Custom
     _convert_: all
     name: tickets
-    folder: path/to/rows            # train.jsonl, and validation.jsonl and test.jsonl if there are
+    folder: path/to/rows            # train.jsonl, and optionally validation.jsonl and test.jsonl
     template: "Ticket: {text}\nDepartment:"
     response: department            # the row field with the answer, or a list of acceptable ones
     metric: exact-match
@@ -36,14 +36,14 @@ class Custom(RowTask):
 
     Args:
         template: text with `{fields}` of the rows.
-        response: the row field with the answer; a list of texts means that each counts as right and
-            the first is learnt.
+        response: the row field with the answer; of a list of texts, each counts as right and the first
+            is learnt.
         metric: "exact-match" (first line, ignoring case, punctuation and articles), "f1-em" (the
-            SQuAD metric), "rouge-l" (whole text), or "number" (the last number); or an entry for a metric of
+            SQuAD metric), "rouge-l" (whole text) or "number" (the last number); or an entry for a metric of
             `evaluate`, over the whole text (see `EvaluateMetric`).
         folder: where the rows are; None for the data source of the run.
         dataset: the folder name below the data source; the task's name by default.
-        modules: the user's own modules, where a metric may come from; no part of the YAML.
+        modules: the user's own modules, which may define the metric; not set in the YAML.
         **common: see `RowTask`.
     """
 

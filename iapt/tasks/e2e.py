@@ -1,4 +1,4 @@
-"""E2E NLG: write a restaurant review that says what a list of slots asks for (Appendix C.3, D).
+"""E2E NLG: write a restaurant review from a list of slots (Appendix C.3, D).
 
 A meaning representation has several reference texts, each in its own row. Every row is one
 example with the row's own text as response. The paper does not say whether ROUGE-L is taken against
@@ -46,7 +46,7 @@ class E2E(RowTask):
         return Example(identity, {"ref": slots}, text, (text,) if text else ())
 
     def examples(self, split: Split, source: Source) -> list[Example]:
-        """Return the examples; each also refers to the other texts of its slots, own text first."""
+        """Return the examples; the references of each are its own text and all others for its slots."""
         made = super().examples(split, source)
         texts: dict[str, dict[str, None]] = {}
         for example in made:

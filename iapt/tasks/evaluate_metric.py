@@ -1,12 +1,12 @@
 """A metric of the `evaluate` library, named in a task's YAML.
 
-    metric: {evaluate: rouge_l}                             # this package's, offline
+    metric: {evaluate: rouge_l}                             # from this package, offline
     metric: {evaluate: bleu, key: bleu, scale: 100}         # published by evaluate; fetched once
-    metric: {evaluate: my_metric, kwargs: {beta: 2}}        # your own module, which plugins= names too
+    metric: {evaluate: my_metric, kwargs: {beta: 2}}        # your own module, also named in plugins=
 
-A metric is code, so no file can bring one in: the user's own module must be among the `plugins`, and the
-hub supplies only the metrics that `evaluate` itself publishes, never those of other accounts.  Each metric
-must score one right answer when the task is built, before training.
+A metric is code, so a YAML file alone cannot bring one in: the user's own module must be among the
+`plugins`, and the hub supplies only metrics that `evaluate` itself publishes, never those of other
+accounts.  When a task is built, its metric must be able to score one right answer.
 """
 
 import math
@@ -34,7 +34,7 @@ class Modules(Protocol):
     """The user's own modules, which `plugins=` names."""
 
     def hold(self, target: str) -> bool:
-        """Say whether a module is one of them."""
+        """Return whether a module is one of them."""
 
     def load(self, module: str) -> ModuleType:
         """Import it."""
@@ -45,10 +45,10 @@ class Entry:
     """`metric` in a task's YAML.
 
     Attributes:
-        evaluate: the metric.
-        key: the number to use, if there are several.
-        scale: the factor that brings it to 0-100.
-        kwargs: options of its `compute`.
+        evaluate: the metric's name.
+        key: which of its numbers to use, if it has several.
+        scale: the factor that brings the number to 0-100.
+        kwargs: options of the metric's `compute`.
     """
 
     evaluate: Text
@@ -91,10 +91,10 @@ class EvaluateMetric:
         """Score answers; None counts as an empty text.
 
         Returns:
-            The value (0-100), and all the metric's numbers unscaled.
+            The value (0-100), and all of the metric's numbers, unscaled.
 
         Raises:
-            MetricError: the value is not within 0-100, or the metric does not have it.
+            MetricError: the metric does not give the wanted number, or the value is not within 0-100.
         """
         found = self._metric.compute(
             predictions=[text or "" for text in parsed],
@@ -109,7 +109,7 @@ class EvaluateMetric:
         elif self._key in numbers:
             value = numbers[self._key]
         else:
-            wanted = f"key={self._key!r} is not among" if self._key else "say with key: which of"
+            wanted = f"key={self._key!r} is not among" if self._key else "set key: to one of"
             raise MetricError(
                 f"{self._said}: {wanted} its numbers: {', '.join(numbers) or 'none'}."
                 f"{closest(self._key or '', numbers)}"
@@ -133,7 +133,7 @@ class EvaluateMetric:
 
 
 def module_of(metric: object) -> str:
-    """Return the module that a task's metric may come from, by its entry; "" for our own metrics."""
+    """Return the module that a metric's entry may name; empty for this package's metrics."""
     named = metric.get("evaluate") if isinstance(metric, Mapping) else None
     return Path(named).stem if isinstance(named, str) and named not in NAMES else ""
 
@@ -154,7 +154,7 @@ def _load(named: str, modules: Modules | None, said: str) -> "evaluate.Evaluatio
 
     try:
         return evaluate.load(named, keep_in_memory=True)
-    except ImportError as error:  # a dependency of its script
+    except ImportError as error:  # the metric's script lacks a dependency
         raise ConfigError(f"{said}: {' '.join(str(error).split())}") from error
     except Exception as error:  # the hub and the network raise many kinds of errors
         raise ConfigError(
@@ -177,7 +177,7 @@ def _of_module(module: ModuleType, said: str) -> "evaluate.EvaluationModule":
 
 
 def _takes_several(metric: "evaluate.EvaluationModule", said: str) -> bool:
-    """Say whether a metric takes a list of references per text.
+    """Return whether a metric takes a list of references for each text.
 
     Raises:
         ConfigError: it does not take texts.
@@ -190,7 +190,7 @@ def _takes_several(metric: "evaluate.EvaluationModule", said: str) -> bool:
 
 
 def _number(value: Any) -> float | None:
-    """Return a number, or the mean of a list of numbers (BERTScore gives one for each text)."""
+    """Return a number, or the mean of several (BERTScore gives one for each text); None for other values."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list) and value and all(isinstance(each, int | float) for each in value):

@@ -1,10 +1,10 @@
 """SQuAD v1.1 and ReCoRD: answer a question with a span of the text (Appendix C.1, C.2, D).
 
-The two differ in shape only: SQuAD keeps its answers as `{"text": [...], "answer_start": [...]}`,
-ReCoRD as a list of strings, and its question is a sentence with an `@placeholder`. The model learns
-the first answer; every answer counts as right, and the best one is taken for exact match and for F1
-separately, as in the official scripts. Any answer text may be given: ReCoRD's is not restricted to
-the listed entities, which the official script does not ask for either.
+The two differ only in form: SQuAD has its answers as `{"text": [...], "answer_start": [...]}`, ReCoRD
+as a list of strings, and ReCoRD's question is a sentence with an `@placeholder`. The model learns the
+first answer; every answer counts as right, and the best one is taken for exact match and for F1
+separately, as in the official scripts. An answer to ReCoRD need not be one of the listed entities;
+the official script does not require that either.
 """
 
 from collections.abc import Mapping, Sequence

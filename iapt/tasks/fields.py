@@ -36,14 +36,14 @@ def template_fields(template: str) -> tuple[str, ...]:
 
 
 def check_template(template: str, available: Collection[str] | None = None) -> None:
-    """Refuse a task template without fields, or with one that is not available.
+    """Check that a task template has fields, and that all of them are available.
 
     Args:
         template: the task's template.
-        available: the fields there are; None where only the rows will tell.
+        available: the available fields; None if only the rows can tell.
 
     Raises:
-        ConfigError: in these cases.
+        ConfigError: it has no field, or one that is malformed or not available.
     """
     asked = template_fields(template)
     unknown = [] if available is None else [name for name in asked if name not in available]

@@ -1,13 +1,13 @@
 """Instruction tuning on Alpaca, tested on MT-Bench (Appendix C.6, C.7).
 
 `Alpaca` trains on alpaca-cleaned with 1,000 rows set aside as dev; its test split is that of an
-`MTBench` task. Appendix D has no template for either: the instruction is the query, followed by the
-input where there is one.
+`MTBench` task. Appendix D has no template for either: the query is the instruction, followed by the
+input if there is one.
 
 The judge compares the answers of two runs, so a run ends with its saved answers; what can be scored
-here is ROUGE-L against GPT-4's answers (Appendix C.7). MT-Bench asks two questions in a row. The
-second can only be put once the first has been answered: `follow_ups` makes those examples from the
-first answers, with the conversation so far in front of the question.
+here is ROUGE-L against GPT-4's answers (Appendix C.7). MT-Bench asks two questions in a row, and the
+second can be asked only after the first has been answered: `follow_ups` makes these examples from the
+first answers, with the conversation so far before the question.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -41,7 +41,7 @@ class FreeText(RowTask):
 
 
 def by_turn(parsed: Sequence[str | None], examples: Sequence[Example]) -> dict[str, float]:
-    """Return ROUGE-L and the number of answers for each turn of MT-Bench; nothing for other texts."""
+    """Return ROUGE-L and the number of answers for each turn of MT-Bench; empty for other data."""
     details: dict[str, float] = {}
     for turn in sorted({e.meta["turn"] for e in examples if "turn" in e.meta}):
         of_turn = [
@@ -82,7 +82,7 @@ class MTBench(FreeText):
                 "on Alpaca and is tested on them."
             )
         source = self.source(source)
-        self._official_rows("test", source)  # brings the files, where the source fetches
+        self._official_rows("test", source)  # makes a `Fetching` source fetch the files
         self._answers = {}
         for i, row in enumerate(source.rows(self.dataset, self.answers)):
             try:
@@ -118,8 +118,8 @@ class MTBench(FreeText):
         """Return the second questions, now that the first have been answered.
 
         Args:
-            examples: first questions, or any examples; those that have no second are left out.
-            outputs: the decoded answers to them.
+            examples: first questions, or any examples; those without a second question are left out.
+            outputs: the decoded answers to these examples.
 
         Returns:
             One example per pair, `<id>/2`: first question, the given answer and the second
@@ -137,7 +137,7 @@ class MTBench(FreeText):
         return made
 
     def cluster_of(self, example: Example) -> Hashable:
-        """Return the number of the conversation, whose turns are not independent."""
+        """Return the number of the conversation: its turns are not independent."""
         number: Hashable = example.meta["question_id"]
         return number
 
@@ -202,7 +202,7 @@ class Alpaca(FreeText):
         return f"{super().fingerprint(source)}+{self.test.fingerprint(source)}"
 
     def released_sizes(self) -> dict[Split, int]:
-        """Return the rows of each split of the released data, the test split's of the other task."""
+        """Return the released size of each split; the test split's is the other task's."""
         return {**super().released_sizes(), **self.test.released_sizes()}
 
     def releases(self) -> dict[str, Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""A task over rows of one data set, which a rule of Appendix C splits."""
+"""Tasks over the rows of one data set, split by a rule of Appendix C."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Mapping, Sequence
@@ -12,7 +12,7 @@ from iapt.tasks.splits import SplitRule
 
 
 class RowTask(ABC):
-    """A task over rows of one data set, split by a rule of Appendix C.
+    """The common part of all tasks; subclasses read rows, parse outputs and score.
 
     Args:
         name: the task's name, as in `task=boolq`.
@@ -21,12 +21,12 @@ class RowTask(ABC):
         split: keyword arguments of `SplitRule`.
         max_new_tokens: the longest answer, in tokens.
         num_beams: beam size; Section 4.3 says 3, Appendix C.7 says 5 for MT-Bench.
-        version: raised whenever a change here changes scores.
-        sizes: rows per official split as released; required of fetched data, reported for folders.
+        version: raised whenever a change to the task changes scores.
+        sizes: rows per official split as released; fetched data must have them, folders need not.
         release: the released files (hub id and revision, or URLs and checksums), for fetching sources.
-        fields: the fields that a template may use; None if only the rows show them.
-        cluster: the field of a template whose equal values mark examples that are not independent, such
-            as questions on one passage; None if they all are.
+        fields: the fields that a template may use; None if only the rows can tell.
+        cluster: the template field in which dependent examples agree, such as the passage that several
+            questions are about; None if all examples are independent.
     """
 
     metric: str = "acc"
@@ -89,8 +89,9 @@ class RowTask(ABC):
             source: the source of the official rows.
 
         Raises:
-            DataError: the source lacks the data, has other sizes than the release, or has rows without
-                a gold answer.
+            ConfigError: there is no such split.
+            DataError: the source lacks the data, differs in size from the release, or has rows without a
+                prompt or a gold answer.
         """
         if split not in SPLITS:
             raise ConfigError(
@@ -124,12 +125,12 @@ class RowTask(ABC):
         return examples
 
     def place(self, example: Example, source: Source) -> str:
-        """Return the file and line of an example that this task made from its data set."""
+        """Return the file and line from which an example was made."""
         dataset, official, row = example.id.split("/")
         return self.source(source).place(dataset, official, int(row))
 
     def source(self, source: Source) -> Source:
-        """Return the actual source of the rows; a task may have its own folder."""
+        """Return the source of this task's rows, which may be a folder of its own."""
         return source
 
     def follow_ups(self, examples: Sequence[Example], outputs: Sequence[str]) -> list[Example]:
@@ -137,7 +138,7 @@ class RowTask(ABC):
         return []
 
     def cluster_of(self, example: Example) -> Hashable:
-        """Return what an example shares with others, or None if it is independent of them."""
+        """Return a key that dependent examples share, or None if this one is independent."""
         return None if self.cluster is None else example.fields.get(self.cluster)
 
     def splits(self) -> list[str]:
@@ -162,10 +163,10 @@ class RowTask(ABC):
         return sizes
 
     def check_sizes(self, source: Source, dataset: str) -> dict[str, int]:
-        """Return the source's number of rows in each released split of a data set.
+        """Return how many rows the source has in each released split of a data set.
 
         Raises:
-            DataError: the source fetches, and its number differs from the release's.
+            DataError: a fetching source has another number of rows than the release.
         """
         return {split: len(self._official_rows(split, source)) for split in self.sizes}
 
@@ -202,8 +203,7 @@ class RowTask(ABC):
         indices = self.split_rule.indices(split, n, exact=isinstance(source, Fetching))
         if not indices:
             raise DataError(
-                f"{self.name}/{split} is empty: {official} of {source.name!r} has {n} rows to take "
-                "it from."
+                f"{self.name}/{split} is empty: {official} of {source.name!r} has too few rows ({n})."
             )
         return official, indices
 
@@ -214,15 +214,15 @@ class RowTask(ABC):
         released = self.sizes.get(official)
         if isinstance(source, Fetching) and released is not None and len(rows) != released:
             raise DataError(
-                f"{self.dataset}/{official} from {source.name!r} has {len(rows)} rows, the release "
-                f"has {released}: the download is broken or another version. Fetch it again, or "
+                f"{self.dataset}/{official} from {source.name!r} has {len(rows)} rows, but the release "
+                f"has {released}: the download is incomplete or of another version. Fetch it again, or "
                 "use data=<folder> for other data."
             )
         return rows
 
 
 def field_texts(row: Row, columns: Mapping[str, str], identity: str) -> dict[str, str]:
-    """Return `field_text` for each field of a template, given the row field that fills it."""
+    """Return the text of each template field, given the row field that fills it."""
     return {name: field_text(row, column, identity) for name, column in columns.items()}
 
 
@@ -244,15 +244,15 @@ def field_text(row: Row, name: str, identity: str) -> str:
 
 
 def check_lengths(parsed: Sequence[str | None], examples: Sequence[Example], name: str) -> None:
-    """Check that there is an answer per example, at least one, and that all examples are labelled.
+    """Check that there are examples, one answer for each, and that all of them are labelled.
 
     Raises:
         DataError: one of these does not hold.
     """
     if not examples or len(parsed) != len(examples):
         raise DataError(
-            f"{name}: {len(parsed)} answers for {len(examples)} examples; one each, and at least "
-            "one."
+            f"{name}: {len(parsed)} answers for {len(examples)} examples; scoring needs one for each, "
+            "and at least one."
         )
     unlabelled = [e.id for e in examples if not e.references]
     if unlabelled:

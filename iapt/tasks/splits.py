@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 from iapt.configuration.checking import STRICT, Count, Text
 
 SPLIT_SEED = 0
-SLICE_SHARE = 10  # a slice gives at most one row in ten to dev
+SLICE_SHARE = 10  # folders and samples give at most one row in ten to dev
 
 
 @dataclass(frozen=True, config=STRICT)

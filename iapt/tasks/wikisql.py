@@ -6,8 +6,8 @@ released `human_readable` quotes nothing and cannot be run. The prompt's table i
 table's name with its column names and types; rows are not shown.
 
 A query is right if it runs and obtains the gold result (Appendix C.7); `iapt.metrics.sql_execution`
-says how that is done safely. About 12 % of gold queries return nothing, so that any query without a
-result is right on them: `details` counts them and gives the accuracy over the others.
+says how it is run safely. About 12 % of gold queries return nothing, so any query that returns nothing
+is right there: `details` counts these and gives the accuracy over the others.
 """
 
 import re
@@ -71,14 +71,14 @@ class WikiSQL(RowTask):
             table = example.meta["table"]
             known = tables.setdefault(str(table.get("id")), table)
             if known == table:
-                example.meta["table"] = known  # type: ignore[index]  # a dict of our own
+                example.meta["table"] = known  # type: ignore[index]  # `example` made this dict
         return made
 
     def parse(self, output: str, example: Example) -> str | None:
-        """Return the text, or the query in it if the rest is talk about it, or None if it is empty.
+        """Return the text without talk about the query, or None if it is empty.
 
-        Talk is the text around a single code fence, a lead such as "SQL:", and an explanation behind a
-        semicolon or a blank line.  The latter two are removed only if a query that may be run is left.
+        Talk is the text around a single code fence, a lead such as "SQL:", and an explanation after a
+        semicolon or a blank line.  The latter two are removed only if this leaves a query that may run.
         """
         fenced = _FENCED.findall(output)
         text = whole_text(_END.sub("", fenced[0] if len(fenced) == 1 else output))
@@ -90,8 +90,8 @@ class WikiSQL(RowTask):
     def score(self, parsed: Sequence[str | None], examples: Sequence[Example]) -> Scores:
         """Return the share of queries that obtain the gold result.
 
-        `details` counts what happened to the others and the gold queries that return nothing, and
-        has the accuracy over the gold queries that return something.
+        `details` counts the other queries by what went wrong, counts the gold queries that return nothing,
+        and gives the accuracy over the gold queries that return something.
         """
         check_lengths(parsed, examples, self.name)
         results = [
@@ -112,9 +112,9 @@ class WikiSQL(RowTask):
 
 
 def without_talk(text: str) -> str:
-    """Return a text without a lead that ends in a colon, and without an explanation behind the query.
+    """Return a text without a lead that ends in a colon, and without an explanation after the query.
 
-    What follows is not an explanation if a line of it begins like another statement.
+    What follows the query is no explanation if it has another semicolon, or a line that begins like SQL.
     """
     text = _LEAD.sub("", text, count=1) if _LEAD.match(text) else text
     ends = (found.start(1) for found in _BREAK.finditer(text) if found[1])
@@ -132,11 +132,11 @@ def _may_run(text: str, table: Mapping[str, Any]) -> bool:
 
 
 def check_cells(table: Mapping[str, Any]) -> None:
-    """Refuse a table that no database can hold, before a run is spent on it.
+    """Refuse a table that SQLite cannot hold, before a run is spent on it.
 
     Raises:
-        MetricError: there are too many columns, a row does not have one cell for each, or a cell is not text or a
-            number.
+        MetricError: there are too many columns, a row does not have one cell for each, or a cell is neither text
+            nor a number of at most 64 bits.
     """
     if len(table["header"]) > MOST_COLUMNS:
         raise MetricError(

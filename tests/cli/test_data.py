@@ -98,7 +98,7 @@ def test_fetch_refuses_another_number_of_rows_than_released(capsys, monkeypatch,
     rows = [{"question": "q", "passage": "p", "label": 1}] * 3
     monkeypatch.setattr(hub, "_hub_splits", lambda *a: {"train": rows, "validation": rows})
     assert main(["fetch", "task=boolq", f"out={tmp_path / 'data'}"]) == 1
-    assert "has 3 rows, the release has 9427" in capsys.readouterr().err
+    assert "has 3 rows, but the release has 9427" in capsys.readouterr().err
 
 
 def test_verify_tells_whole_from_changed(capsys, monkeypatch, tmp_path):
