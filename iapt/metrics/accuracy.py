@@ -1,7 +1,7 @@
 """Label accuracy: SST-2, RTE, QNLI, BoolQ, COPA (Appendix C.7, "acc").
 
-GLUE and SuperGLUE score a class index; here both sides are label texts that the task has
-already parsed, so the comparison is plain equality and nothing is normalised.
+GLUE and SuperGLUE score class indices; here both sides are label texts that the task has already
+parsed, so they are compared as they are, without normalisation.
 """
 
 from collections.abc import Sequence

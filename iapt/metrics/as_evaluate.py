@@ -1,11 +1,10 @@
 """The metrics as Hugging Face `evaluate.Metric` objects that work offline and combine with others.
 
-`evaluate.load(...)` fetches a script from the hub at run time, so nothing is loaded:
-`local_metric("f1_em")` is a metric over the pure functions of this package. All of them take
-texts, so that one `evaluate.combine` can feed several; None stands for an output that could not be
-parsed, and is wrong. A reference is a text or a list of texts; a metric of one reference takes
-the first. A reference of `wikisql` is the JSON text of
-`{"sql": ..., "table": ...}`. Scores are 0-100.
+`evaluate.load(...)` fetches a script from the hub at run time; `local_metric("f1_em")` wraps the
+pure functions of this package instead. All of these metrics take texts, so that one
+`evaluate.combine` can feed several; None stands for an output that could not be parsed, and is
+wrong. A reference is a text or a list of texts, of which a metric with one reference takes the
+first. A reference of `wikisql` is the JSON text of `{"sql": ..., "table": ...}`. Scores are 0-100.
 
     evaluate.combine([local_metric("accuracy"), local_metric("rouge_l")]).compute(
         predictions=["yes"], references=["yes"]
@@ -29,7 +28,7 @@ from iapt.metrics.sql_execution import execution_match
 if TYPE_CHECKING:
     import evaluate
 
-_UNPARSED = "\0"  # stands for None, which `evaluate` takes anywhere but in the first place
+_UNPARSED = "\0"  # stands for None, which `evaluate` does not accept as the first prediction
 Predictions = Sequence[str | None]
 References = Sequence[Sequence[str]]
 

@@ -2,10 +2,10 @@
 
 The data set's own rule (openai/grade-school-math) reads the first `#### <number>`, drops its
 commas and compares text; without one there is no answer. Kept here: what follows the marker is the
-answer, and an output with a marker but no number after it has none. Widened, because the paper
-scores the answer and not its notation: the number may carry a currency sign, a plus or a percent
-sign, a typographic minus, a trailing full stop; and an output without any marker is read by its
-last number. Equality is that of decimal numbers (`18.00` = `18`).
+answer, and an output with a marker but no number after it has none. Widened here, because the paper
+scores the answer and not its notation: the number may have a currency, plus or percent sign, a
+typographic minus or a trailing full stop; the answer of an output without a marker is its last
+number; and numbers are compared as decimals (`18.00` = `18`).
 
 Not read: fractions (`1/2`), powers of ten (`1e3`), numbers in words.
 """
@@ -20,13 +20,13 @@ _MARKER = re.compile("#{4,}")
 _SIGN = "-+\u2212\u2013"  # hyphen, plus, true minus, en dash
 _CURRENCY = "$\u20ac\u00a3\u00a5\u20b9"
 
-# After the marker any run of digits and commas is one number, as in the data set's own rule (so
-# 1,00,000 is read).
+# After the marker, any run of digits and commas is one number, as in the data set's own rule
+# (1,00,000 is one).
 _AFTER_MARKER = re.compile(
     rf"(?P<sign>[{_SIGN}])?\s*[{_CURRENCY}]?\s*(?P<inner>[{_SIGN}])?(?P<digits>[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)"
 )
-# In running text a comma joins digits only in groups of three ("1,234"), otherwise it separates
-# ("1,2,3"); a sign counts only where it cannot be a subtraction or a range ("10-5").
+# In running text, a comma joins digits only in groups of three ("1,234") and otherwise separates
+# numbers ("1,2,3"); a sign counts only where it cannot mean a subtraction or a range ("10-5").
 _IN_TEXT = re.compile(
     rf"(?:(?<![0-9A-Za-z)\]%.])(?P<sign>[{_SIGN}]))?[{_CURRENCY}]?(?:(?<=[{_CURRENCY}])(?P<inner>[{_SIGN}]))?"
     r"(?P<digits>(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|(?<![0-9])\.[0-9]+)"

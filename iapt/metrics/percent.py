@@ -1,4 +1,4 @@
-"""Aggregation shared by every metric: checked lengths, and a plain mean on the 0-100 scale.
+"""What all metrics share: a check of lengths, and a plain mean on the 0-100 scale.
 
 Per-example scores stay in 0-1 everywhere in this package; 0-100 appears here and nowhere else.
 """
@@ -12,7 +12,7 @@ def percent(values: Sequence[float | bool]) -> float:
     """Return 100 times the plain mean of per-example scores, which are in 0-1.
 
     Raises:
-        MetricError: there is no example, so there is no mean.
+        MetricError: there is no example.
     """
     if not values:
         raise MetricError(
@@ -22,7 +22,11 @@ def percent(values: Sequence[float | bool]) -> float:
 
 
 def check_aligned(predictions: Sized, references: Sized) -> None:
-    """Raise a `MetricError` unless there is exactly one reference (or set of them) per prediction."""
+    """Check that there is exactly one reference, or set of references, per prediction.
+
+    Raises:
+        MetricError: there is not.
+    """
     if len(predictions) != len(references):
         raise MetricError(
             f"predictions: got {len(predictions)}, but references has {len(references)}; "

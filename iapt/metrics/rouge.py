@@ -1,11 +1,10 @@
 """ROUGE-L F-measure by the `rouge-score` package: E2E (Table 2) and MT-Bench (Table 3).
 
 The paper uses Hugging Face `evaluate`, whose `rouge` wraps the same scorer (`rougeL`, no stemming)
-but reports the median of 1000 bootstrap means drawn from NumPy's global generator, which moves by
-about 0.05 points from run to run. The plain mean is what that bootstrap estimates, and it is
-exact.
+but reports the median of 1000 bootstrap means drawn with NumPy's global generator, which moves by
+about 0.05 points from run to run. The plain mean, used here, is what that bootstrap estimates.
 
-With several references `rouge-score` keeps the best F-measure. The paper does not say whether E2E
+With several references, `rouge-score` keeps the best F-measure. The paper does not say whether E2E
 is scored against a row's own reference or against all references of its meaning representation, so
 the caller chooses (`multi_reference`) and the choice belongs in the result row.
 """
@@ -25,7 +24,7 @@ MultiReference = Literal["first", "max"]
 
 @lru_cache(maxsize=1)
 def _scorer() -> "RougeScorer":
-    # Imported and built once: the import pulls in nltk and takes a second.
+    # Imported only when needed: the import pulls in nltk and takes a second.
     from rouge_score.rouge_scorer import RougeScorer
 
     return RougeScorer(["rougeL"], use_stemmer=False)
@@ -49,7 +48,7 @@ def rouge_l_percent(
 
     Args:
         predictions: one text per example; None is an unparsable output and scores 0.
-        references: the reference texts of each example, its own one first.
+        references: the reference texts of each example, its own first.
         multi_reference: "first" scores against the example's own reference only, "max" against
             all of them, keeping the best.
 

@@ -1,13 +1,13 @@
 """Answer spans: SQuAD v1.1 exact match and F1, and their mean (Appendix C.7, "f1-em").
 
 The rules are those of the official SQuAD v1.1 evaluation script, which the ReCoRD script repeats:
-an answer is lower-cased, loses ASCII punctuation, then the words a, an and the, then superfluous
-white space; exact match compares what is left, F1 compares the bags of words. Each prediction is
-scored against all its references and keeps the best, for exact match and for F1 separately.
+an answer is lower-cased, then loses ASCII punctuation, then the words a, an and the, then extra white
+space; exact match compares what is left, F1 compares the bags of words. Each prediction is scored
+against all its references and keeps the best score, for exact match and for F1 separately.
 
-Two corners of the official script that are easy to get wrong: punctuation is deleted, not
-replaced by a space ("U.S." becomes "us"), and two answers that are both empty after normalisation
-match exactly but have an F1 of 0, because they share no word (SQuAD v2.0 changed that).
+Two details of the official script are easy to get wrong: punctuation is deleted, not replaced by a
+space ("U.S." becomes "us"), and two answers that are both empty after normalisation match exactly
+but have an F1 of 0, because they share no word (SQuAD v2.0 changed that).
 """
 
 import re

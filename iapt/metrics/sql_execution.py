@@ -3,17 +3,17 @@
 The comparison is that of the official evaluator (salesforce/WikiSQL, `evaluate.py`): the two lists
 of results must be equal, in order, as Python compares them (3 = 3.0, but 3 is not "3"). So two
 empty results are equal, and about 11-13 % of gold queries return nothing:
-`ExecutionResult.gold_empty` marks them, for the caller to report.
+`ExecutionResult.gold_empty` marks these for the caller to report.
 
 The official evaluator executes structured predictions; here a model writes SQL text over the real
 column names, which `sql_surface` checks and rewrites and `sql_table` runs in a sandbox (their
-docstrings list what is allowed and what is enforced). Wrong, hostile, endless or huge SQL is a
-wrong answer: no exception, write or hang.
+docstrings list what is allowed and what is enforced). Wrong, hostile, endless or huge SQL counts as
+a wrong answer and causes no exception, write or hang.
 
-Two differences on purpose. The official engine binds conditions by column name, so of two
-conditions on one column the first is silently compared with the second's value; here each keeps
-its own. And it fails if text without a number is compared with a real column; here such a
-comparison follows SQLite's rules (every text is above every number).
+Two differences are intended. The official engine binds conditions by column name, so with two
+conditions on one column, the first is silently compared with the second's value; here each keeps
+its own. The official engine also fails if text without a number is compared with a real column;
+here such a comparison follows SQLite's rules (every text is above every number).
 """
 
 import math
@@ -62,7 +62,7 @@ class ExecutionResult:
         correct: it ran and obtained the gold result.
         reason: "correct", "wrong: ..." (it ran), "unparsable: ...", "refused: ..." or
             "failed: ..." (it did not); the word before the colon is the kind, for counting.
-        gold_empty: the gold query itself returns nothing (no row, or only NULL).
+        gold_empty: the gold query returns nothing (no row, or only NULL).
     """
 
     correct: bool
@@ -84,7 +84,7 @@ def structured_to_sql(sql: Mapping[str, Any], table: Mapping[str, Any]) -> str:
         sql: `sel`, `agg` and `conds`, where `conds` is either three parallel lists (`column_index`,
             `operator_index`, `condition`, as on Hugging Face) or a list of triples (as in the
             release files).
-        table: `header` and `types`; `column_names` makes the names.
+        table: `header` and `types`; names are those of `column_names`.
 
     Returns:
         One SELECT with quoted identifiers, numbers for real columns and strings for text columns.
@@ -109,7 +109,7 @@ def structured_to_sql(sql: Mapping[str, Any], table: Mapping[str, Any]) -> str:
         for index, operator, value in query.conditions
     ]
     if conditions:
-        # One flat chain: `Select.where`, called per condition, would write parentheses.
+        # A flat chain: calling `Select.where` for each condition would add parentheses.
         statement = statement.where(reduce(lambda a, b: exp.And(this=a, expression=b), conditions))
     return statement.sql(dialect="sqlite")
 
@@ -117,7 +117,7 @@ def structured_to_sql(sql: Mapping[str, Any], table: Mapping[str, Any]) -> str:
 def execution_match(
     predicted: str | None, sql: Mapping[str, Any], table: Mapping[str, Any]
 ) -> ExecutionResult:
-    """Run a predicted query and the gold one, and compare as the official evaluator does.
+    """Run a predicted query and the gold one, and compare them as the official evaluator does.
 
     Args:
         predicted: the model's SQL text; None is an output without SQL.
@@ -125,7 +125,7 @@ def execution_match(
         table: `header`, `types` and `rows`.
 
     Returns:
-        The verdict; no predicted text can raise an error.
+        The verdict; no predicted text raises an error.
 
     Raises:
         MetricError: the gold query or the table is malformed.
@@ -187,6 +187,6 @@ def _read_structured(sql: Mapping[str, Any], columns: int) -> _Structured:
 def _typed_literal(value: Value, kind: ColumnType) -> exp.Expr:
     bound = condition_value(value, kind)
     if kind == "real" and isinstance(bound, int | float) and math.isfinite(bound):
-        number = format(Decimal(repr(bound)), "f")  # never in powers of ten
+        number = format(Decimal(repr(bound)), "f")  # without an exponent
         return exp.Literal.number(number.removesuffix(".0"))
     return exp.Literal.string(str(value))

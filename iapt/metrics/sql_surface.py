@@ -1,4 +1,4 @@
-"""What SQL a model may write: its text is parsed, checked and rewritten, and never executed.
+"""The SQL that a model may write: its text is parsed, checked and rewritten, never executed itself.
 
 Allowed is one SELECT over the one table called "table", in any letter case:
 
@@ -16,10 +16,10 @@ That is more than WikiSQL's own queries use, because the paper counts a query as
 and obtains the right result, however written.  Everything else is refused: several statements, CTEs, joins,
 set operations, windows, other functions, results of more than one column, columns the table does not have.
 
-Three walls stand before the parser, since `sqlglot` recurses: length, a list of allowed token
-types with limits on their number, and nesting depth.  What passes takes time linear in the table (n log n
-with an order or groups): an inner SELECT runs once, and SQLite matches a pattern without trying every
-division of the text among its wildcards (100 of them over 2,000 letters: below a millisecond).
+Because `sqlglot` recurses, text is checked before it is parsed: its length, the types and number of its tokens,
+and its nesting depth.  A query that passes takes time linear in the table's size (n log n with an order or
+groups): an inner SELECT runs once, and SQLite matches a pattern without trying every division of the text
+among its wildcards (100 of them over 2,000 letters take less than a millisecond).
 """
 
 from collections.abc import Collection, Mapping
@@ -56,7 +56,7 @@ _TOKENS = _ALSO_NAMES | {
     *(TokenType.PLUS, TokenType.SLASH, TokenType.MOD, TokenType.SEMICOLON),
     *(TokenType.L_PAREN, TokenType.R_PAREN, TokenType.COMMA, TokenType.DOT, TokenType.STAR),
 }
-# Whatever a malformed text can raise inside the parser; memory and interrupts are not among them.
+# All that malformed text can make the parser raise; lack of memory and interrupts pass through.
 _PARSER_FAILURES = (
     SqlglotError,
     RecursionError,
@@ -94,10 +94,10 @@ def read_query(text: str, table: Mapping[str, Any]) -> SafeQuery:
 
 
 def _check_tokens(text: str, columns: Collection[str]) -> str:
-    """Refuse text that is too long, nested too deep or has other tokens; return it as the parser should read it.
+    """Refuse text that is too long, nested too deeply or has other tokens; return it as the parser should read it.
 
-    SQLite takes many words for names that `sqlglot` keeps for itself (Date, Number, Text, Use, ...): if a
-    column has such a name, the word is quoted. SQLite is asked later whether it takes the word unquoted.
+    SQLite accepts as names many words that `sqlglot` reserves (Date, Number, Text, Use, ...): such a word is
+    quoted if it names a column. Whether SQLite accepts it unquoted is checked later (`is_valid_sqlite`).
     """
     if len(text) > MAX_CHARACTERS:
         raise RefusedSqlError(f"refused: more than {MAX_CHARACTERS} characters")

@@ -1,17 +1,16 @@
 """One WikiSQL table: its column names, its typed values, and the SQLite sandbox around it.
 
-Follows the official evaluation (salesforce/WikiSQL, `lib/dbengine.py`): columns `col0`, `col1`,
-... of type text or real; text cells and text conditions in lower case; a condition on a real
-column becomes a number: its decimal reading, or else the first number in it.
+This follows the official evaluation (salesforce/WikiSQL, `lib/dbengine.py`): columns `col0`,
+`col1`, ... of type text or real; text cells and text conditions in lower case; a condition on a
+real column becomes a number: the text read as a decimal, or else the first number in it.
 
 The sandbox: a fresh in-memory database per table, closed afterwards. An authorizer, set after the
 rows are in, lets a statement read this table and call a few functions, and nothing
 else: no other table, no write, no ATTACH, no PRAGMA, no extension. A progress handler ends a
 statement after `MOST_INSTRUCTIONS` of SQLite's virtual machine, so that a verdict does not depend on
-how busy the computer is; at most as many rows as the table has are fetched. Values travel as bound
-parameters. Not covered: a table that is itself enormous (the data set's, not the
-model's), and memory, which is bounded only through the table's size and the length limit on the
-query.
+how busy the computer is; no more rows are fetched than the table has. Values are passed as bound
+parameters. Not covered: an enormous table (it comes from the data set, not from the model), and
+memory, which is bounded only through the table's size and the length limit on the query.
 """
 
 import itertools
@@ -28,8 +27,8 @@ from iapt.errors import MetricError
 Value: TypeAlias = str | int | float | None
 ColumnType: TypeAlias = Literal["text", "real"]
 
-TABLE_NAME = "table"  # the name queries use; the data set has no other
-MOST_INSTRUCTIONS = 20_000_000  # some tenths of a second; a query needs a few for each row
+TABLE_NAME = "table"  # what all queries of the data set call it
+MOST_INSTRUCTIONS = 20_000_000  # a few tenths of a second; a query needs a few for each row
 _INSTRUCTIONS_PER_CHECK = 1000
 STORE = "store"  # the rows, in col0, col1, ...
 RESULT = "result"  # the name of a query's column
@@ -43,9 +42,8 @@ _FIRST_NUMBER = re.compile(r"[-+]?\d*\.\d+|\d+")
 def column_names(table: Mapping[str, Any]) -> list[str]:
     """Return one usable name per column: the header, made non-empty and unique.
 
-    White space is collapsed; an empty header becomes `column 3` (counted from 1); a name that has
-    occurred, compared without case, gets ` (2)`, ` (3)`, ... These names are what a query has to
-    use and what a prompt should show.
+    White space is collapsed; an empty header becomes `column 3` (counted from 1); a repeated name,
+    ignoring case, gets ` (2)`, ` (3)`, ... Queries must use these names, and prompts should show them.
 
     Raises:
         MetricError: the table has no columns, or header and types differ in length.
@@ -79,14 +77,14 @@ def column_types(table: Mapping[str, Any]) -> list[ColumnType]:
 
 
 def condition_value(value: Value, kind: ColumnType) -> Value:
-    """Return what a condition compares a column with, as the official engine binds it.
+    """Return the value with which a condition compares a column, as the official engine binds it.
 
     Args:
-        value: the condition as the data or the query gives it.
+        value: the condition's value in the data or the query.
         kind: the column's type.
 
     Returns:
-        Lower-cased text, or a number; on a real column text that contains a number becomes that number.
+        Lower-cased text, or a number; for a real column, text that contains a number becomes that number.
     """
     if not isinstance(value, str):
         return value
@@ -117,8 +115,7 @@ def sandbox(table: Mapping[str, Any]) -> Iterator[sqlite3.Connection]:
                 for row in table["rows"]
             ],
         )
-        # An empty twin under the real names: SQLite itself is asked whether a query's text is
-        # valid.
+        # An empty twin with the real names, for which SQLite itself checks a query's text.
         quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
         connection.execute(f'CREATE TABLE "{TABLE_NAME}" ({quoted})')
         connection.set_authorizer(_authorise)
@@ -138,11 +135,10 @@ def run(
 
     Args:
         connection: an open sandbox.
-        select: the result expression over col0, col1, ..., made by this package and never by a
-            model.
-        where: what follows the FROM clause, likewise; may be empty.
-        parameters: the values for its `?`.
-        max_rows: the most rows to fetch.
+        select: the result expression over col0, col1, ..., written by this package, never by a model.
+        where: what follows the FROM clause, written likewise; may be empty.
+        parameters: the value of each `?` in it.
+        max_rows: how many rows to fetch at most.
 
     Raises:
         sqlite3.Error: the query failed, was not allowed or took too many steps.
