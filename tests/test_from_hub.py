@@ -148,5 +148,5 @@ def test_a_damaged_shard_is_fetched_again_or_told(hub: HubServer, tmp_path: Path
     assert again["scores"] == first["scores"]
     hub.fail("safetensors", "flip")
     shard.resolve().write_bytes(damaged)
-    with pytest.raises(BackboneError, match=r"model-00001.* has sha256 \w+, the revision has"):
+    with pytest.raises(BackboneError, match=r"model-00001.* has sha256 \w+, but the revision has"):
         run(config | {"force": True})

@@ -1,4 +1,4 @@
-"""One file from a plain web server, pinned by git's id of its content."""
+"""One file from a plain web server, pinned by the git blob id of its content."""
 
 import shutil
 from pathlib import Path
@@ -11,27 +11,27 @@ from iapt.remote.trouble import DamagedError, patiently
 
 
 def download(url: str, blob: str, path: Path) -> Path:
-    """Download one file and check its git blob id; try again what fails for a reason that passes.
+    """Download one file and check its git blob id; try again after temporary failures.
 
     Raises:
         OSError: what `urllib` raises.
-        DamagedError: another content arrives every time.
+        DamagedError: the content that arrives is wrong at every try.
     """
 
     def attempt() -> Path:
         try:
             with urlopen(url, timeout=TIMEOUT_SECONDS) as answer, path.open("wb") as file:
                 shutil.copyfileobj(answer, file)
-                left = getattr(answer, "length", None)  # of what the server announced
+                left = getattr(answer, "length", None)  # announced bytes that did not arrive
         except HTTPError as error:
-            error.close()  # it holds the connection
+            error.close()  # it holds the connection open
             raise
         if left:
             raise ConnectionError(f"the connection broke {left:,} bytes before the end")
         found = git_blob_id(path)
         if found != blob:
             raise DamagedError(
-                f"it is not the pinned file: git blob {found}, pinned is {blob}{page(path)}"
+                f"it is not the pinned file: git blob {found}, not {blob}{page(path)}"
             )
         return path
 

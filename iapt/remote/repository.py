@@ -1,4 +1,4 @@
-"""A Hugging Face repository at a pinned revision: every file checked against that revision's own hashes.
+"""A Hugging Face repository at a pinned revision, with every file checked against the revision's hashes.
 
 The hub's listing of a revision gives, for each file, the SHA-256 of its content (large files) or its git
 blob id. A file that does not match is fetched again, so a damaged file in the local cache is replaced
@@ -48,24 +48,24 @@ class Entry:
             raise ValueError(f"{self.path}: {self.digest!r} is not a digest")
 
     def fault(self, path: Path) -> str | None:
-        """Say how a local file differs from this entry; None if it does not."""
+        """Say how a local file differs from this entry; None if it does not differ."""
         kind, _, expected = self.digest.partition(":")
         size = path.stat().st_size
         if size != self.size:
-            return f"has {size:,} bytes, the revision has {self.size:,}{page(path)}"
+            return f"has {size:,} bytes, but the revision has {self.size:,}{page(path)}"
         found = remembered_sha256(path) if kind == "sha256" else git_blob_id(path)
         if found != expected:
-            return f"has {kind} {found[:12]}, the revision has {expected[:12]}{page(path)}"
+            return f"has {kind} {found[:12]}, but the revision has {expected[:12]}{page(path)}"
         return None
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep the client's log of its own retries off the terminal, ten lines for each fault."""
+    """Keep the client's log of its own retries (ten lines per fault) off the terminal."""
     from huggingface_hub.utils.logging import get_verbosity, set_verbosity
 
     before = get_verbosity()
-    if before == logging.WARNING:  # the default; else HF_HUB_VERBOSITY says what to show
+    if before == logging.WARNING:  # the default; otherwise the user has set HF_HUB_VERBOSITY
         set_verbosity(logging.ERROR)
     try:
         yield
@@ -93,7 +93,7 @@ class Repository:
 
     @property
     def link(self) -> str:
-        """The repository's page, on which to request access."""
+        """The repository's page, where access can be requested."""
         from huggingface_hub import constants
 
         return f"{constants.ENDPOINT}/{'datasets/' if self.kind == 'dataset' else ''}{self.name}"
@@ -114,7 +114,7 @@ class Repository:
         from huggingface_hub import HfApi, constants
         from huggingface_hub.hf_api import RepoFile
 
-        if not constants.HF_HUB_OFFLINE:  # else the client refuses at once
+        if not constants.HF_HUB_OFFLINE:  # otherwise the client refuses immediately
             reach(constants.ENDPOINT)
         found = HfApi(constants.ENDPOINT).list_repo_tree(
             self.name, recursive=True, revision=self.revision, repo_type=self.kind
@@ -134,7 +134,7 @@ class Repository:
             folder: where to put it; the hub's own cache by default.
 
         Raises:
-            DamagedError: it arrives damaged every time.
+            DamagedError: the file arrives damaged at every try.
             OSError: the cached file is damaged, and fetching is disabled.
         """
         from huggingface_hub import constants, hf_hub_download
@@ -166,7 +166,7 @@ class Repository:
     def snapshot(self, wanted: Callable[[str], bool]) -> Path:
         """Return the folder in the hub's cache with the wanted top-level files of a model's repository.
 
-        A commit's listing is kept in our cache, so a second load asks the hub for nothing.
+        A commit's listing is kept in our cache, so loading it again asks nothing of the hub.
 
         Raises:
             FileNotFoundError: the revision has no such file.
@@ -176,7 +176,7 @@ class Repository:
         return paths[0].parent
 
     def entries(self, wanted: Callable[[str], bool]) -> list[Entry]:
-        """Return the wanted top-level files of the repository.
+        """Return the entries of the wanted top-level files of the repository.
 
         Raises:
             FileNotFoundError: the revision has no such file.
@@ -203,7 +203,7 @@ class Repository:
         return entries
 
     def in_the_cache(self) -> list[Entry]:
-        """Return the revision's files in the hub's cache, where they are named after their digests."""
+        """Return entries for the revision's files in the hub's cache, which names them after their digests."""
         from huggingface_hub import try_to_load_from_cache
 
         kept = try_to_load_from_cache(self.name, "config.json", revision=self.revision)
@@ -220,7 +220,7 @@ class Repository:
 
 
 def reach(url: str) -> None:
-    """Return if a server answers at a URL, with any status; the hub's client would retry for half a minute.
+    """Check that a server answers at a URL, with any status; the hub's client would retry for half a minute.
 
     Raises:
         OSError: nothing answers there.
@@ -232,7 +232,7 @@ def reach(url: str) -> None:
 
 
 def page(path: Path) -> str:
-    """Return a remark if a file begins like a web page, else an empty text."""
+    """Return a remark if a file begins like a web page, else empty text."""
     with path.open("rb") as file:
         begins = file.read(64).lstrip()[:1] == b"<"
     return "; it is a web page, such as a login page or a proxy's" if begins else ""

@@ -1,8 +1,8 @@
 """Libraries' errors as one line of ours, and retries after a wait.
 
-Clients of the hub, readers of its files and `transformers` raise some thirty kinds of errors between
-them. Here they become a reason and an advice, so that no caller lists the kinds, and so that neither
-a token nor a password in a URL reaches the terminal.
+The hub's client, the readers of its files and `transformers` raise some thirty kinds of errors between
+them. Here these become a reason and a remedy, so that no caller has to list the kinds and no token or
+password in a URL reaches the terminal.
 """
 
 import json
@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 WAITS = (2.0, 8.0)  # seconds before the second and the third try
 LONGEST_WAIT = 60.0  # seconds, whatever a server asks for
-REASON = 400  # characters of a library's own message
+REASON = 400  # characters of a library's own message that are shown
 NETWORK = "Check the network and HF_ENDPOINT."
-CUT_SHORT = "Consistency check failed"  # huggingface_hub raises this one without a type of its own
+CUT_SHORT = "Consistency check failed"  # huggingface_hub has no type of its own for this error
 SECRETS = re.compile(r"hf_\w{8,}|(?<=://)[^/@\s]+@|(?<=Bearer )\S+")
 AGAIN = "Run the same command again"
 
@@ -42,7 +42,7 @@ def as_ours(
         kind: the error to raise; our own errors pass through unchanged.
         what: the failed action, as the beginning of a sentence.
         advice: what to do if the error itself gives no hint.
-        link: the page on which to request access to a gated repository.
+        link: the page where access to a gated repository can be requested.
 
     Raises:
         IaptError: of the given kind, on one line.
@@ -82,14 +82,14 @@ def explained(error: Exception, link: str | None = None) -> tuple[str, str | Non
     if status == 404:
         return "there is no such file (HTTP 404).", None
     if status == 429:
-        return "the server asks to slow down (HTTP 429).", f"{AGAIN} in a few minutes."
+        return "the server asks us to slow down (HTTP 429).", f"{AGAIN} in a few minutes."
     if status is not None and status >= 500:
         return f"the server failed (HTTP {status}) at every try.", f"{AGAIN} later."
     if status is not None:
         return f"the server refused (HTTP {status}).", None
     texts = (e.doc for e in _chain(error) if isinstance(e, json.JSONDecodeError))
     if "FileMetadataError" in kinds or any(text.lstrip().startswith("<") for text in texts):
-        page = "a web page came instead of the hub's answer, as from a login page or a proxy."
+        page = "a web page came instead of the hub's answer, such as a login page or a proxy's."
         return f"{page} {NETWORK}", None
     if "OfflineModeIsEnabled" not in kinds and _of_the_network(error, kinds):
         return f"the connection failed ({_first_line(_cause(error))}). {NETWORK}", None
@@ -97,7 +97,7 @@ def explained(error: Exception, link: str | None = None) -> tuple[str, str | Non
 
 
 def patiently(action: Callable[[], T], what: str) -> T:
-    """Call an action, and call it again after a wait while it fails for a temporary reason.
+    """Call an action; while it fails for a temporary reason, wait and call it again, twice at most.
 
     Args:
         action: what to do.
@@ -118,7 +118,7 @@ def patiently(action: Callable[[], T], what: str) -> T:
 
 
 def passes(error: Exception) -> bool:
-    """Say whether another attempt may succeed: the server was busy, the connection broke, or bytes were damaged."""
+    """Return whether another attempt may succeed: the server is busy, the connection broke or bytes were damaged."""
     status = status_of(error)
     if status is not None:
         return status in (408, 429) or status >= 500
@@ -155,7 +155,7 @@ def _of_the_network(error: Exception, kinds: set[str]) -> bool:
 
 
 def _asked_to_wait(error: BaseException) -> float:
-    """Return the seconds of a Retry-After header; 0 without one."""
+    """Return the seconds in a Retry-After header; 0 without one."""
     for one in _chain(error):
         headers: Any = getattr(getattr(one, "response", one), "headers", {})
         text = headers.get("Retry-After") if hasattr(headers, "get") else None
@@ -174,7 +174,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return the connection's own error, which a client wraps in others."""
+    """Return the connection's own error, which the client wraps in others."""
     return next((e for e in _chain(error) if "httpx" in type(e).__module__), error)
 
 

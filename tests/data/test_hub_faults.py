@@ -47,10 +47,10 @@ def copa(hub: HubServer) -> dict[str, Any]:
         ("parquet", 503, {"method": "HEAD"}, rf"HTTP 503.*{AGAIN}"),
         ("parquet", "reset", {}, r"the connection failed"),
         ("parquet", "cut", {}, r"the connection failed"),
-        ("parquet", "flip", {}, r"parquet has sha256 \w+, the revision has"),
+        ("parquet", "flip", {}, r"parquet has sha256 \w+, but the revision has"),
         ("parquet", "short", {}, r"the connection failed"),
         ("parquet", "login page", {}, r"the connection failed|web page"),
-        ("README", "flip", {}, r"README.md has git \w+, the revision has"),
+        ("README", "flip", {}, r"README.md has git \w+, but the revision has"),
     ],
 )
 def test_a_fault_that_stays_is_one_line_and_leaves_nothing(

@@ -61,9 +61,9 @@ def test_the_tokenizer_alone_fetches_no_weights(hub: HubServer):
         ("00001-of", 500, {}, r"HTTP 500\)"),
         ("00001-of", 429, {}, r"HTTP 429\)"),
         ("00001-of", "cut", {}, r"the connection failed"),
-        ("00001-of", "flip", {}, r"model-00001\S+ has sha256 \w+, the revision has"),
+        ("00001-of", "flip", {}, r"model-00001\S+ has sha256 \w+, but the revision has"),
         ("00001-of", "login page", {"method": "HEAD"}, r"a web page came instead"),
-        ("tokenizer.json", "flip", {}, r"tokenizer.json has git \w+, the revision has"),
+        ("tokenizer.json", "flip", {}, r"tokenizer.json has git \w+, but the revision has"),
     ],
 )
 def test_a_fault_that_stays_is_one_line(
