@@ -2,8 +2,8 @@
 
 An optimizer batch is a set of examples fixed by (seed, epoch); a micro-batch is what fits the token
 budget at once.  Examples are sorted by length inside a window of several optimizer batches, so that
-micro-batches carry little padding, and micro-batches of one optimizer batch are accumulated, so its
-size stays exact.
+micro-batches carry little padding.  The gradients of its micro-batches are accumulated, so that an
+optimizer batch keeps its exact size.
 """
 
 import random
@@ -36,8 +36,8 @@ class Sampler:
 
     Args:
         sizes: length of each example in tokens.
-        batch_size: examples of an optimizer batch.
-        seed: of the shuffling.
+        batch_size: examples in an optimizer batch.
+        seed: the seed of the shuffling.
     """
 
     def __init__(self, sizes: Sequence[int], batch_size: int, seed: int) -> None:
@@ -76,11 +76,11 @@ def micro_batches(batch: Sequence[int], sizes: Sequence[int], budget: int) -> li
 
 
 class Budget:
-    """The most padded tokens in one pass, which halves for good when a GPU's memory runs out.
+    """The most padded tokens in one pass, halved for good when a GPU's memory runs out.
 
     Args:
-        tokens: the most tokens.
-        name: the setting, for messages.
+        tokens: the number at first.
+        name: the setting's name, for messages.
     """
 
     def __init__(self, tokens: int, name: str = "batch_tokens") -> None:
@@ -88,7 +88,7 @@ class Budget:
 
     @classmethod
     def of(cls, budget: "int | Budget") -> "Budget":
-        """Return a budget that may be given as a number."""
+        """Return a budget for a number; a budget is returned as it is."""
         return budget if isinstance(budget, Budget) else cls(budget)
 
     def each(
@@ -96,13 +96,12 @@ class Budget:
     ) -> None:
         """Call `run` once for every example, in micro-batches of similar length.
 
-        If memory runs out, the micro-batch that failed and all later ones are formed again, smaller; `run` must
-        have changed nothing until then.
+        If memory runs out, the micro-batch that failed and all later ones are formed again, smaller.
 
         Args:
             batch: indices of examples.
             sizes: tokens of every example.
-            run: takes the indices of a micro-batch.
+            run: takes the indices of a micro-batch; must have changed nothing if memory runs out.
 
         Raises:
             IaptError: a single example does not fit into memory.
@@ -115,7 +114,7 @@ class Budget:
             rows, longest = len(waiting[0]), max(sizes[i] for i in waiting[0])
             if rows == 1:
                 raise IaptError(
-                    f"the GPU's memory does not hold one example of {longest} tokens; lower hparams.max_length, or use "
+                    f"the GPU's memory cannot hold one example of {longest} tokens; lower hparams.max_length, or use "
                     "a smaller backbone, hparams.gradient_checkpointing=true or fewer beams."
                 )
             self.tokens = min(self.tokens, rows * longest) // 2
@@ -130,7 +129,7 @@ def _fits(run: Callable[[list[int]], None], group: list[int]) -> bool:
     try:
         run(group)
     except torch.OutOfMemoryError:
-        pass  # the traceback holds the pass's tensors: they are free only behind this block
+        pass  # the traceback keeps the pass's tensors, which are freed only after this block
     else:
         return True
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Examples to token ids, and token ids to padded batches.
+"""From examples to token ids, and from token ids to padded batches.
 
     [BOS] instruction-tokens | response-tokens EOS
 
@@ -35,7 +35,7 @@ class Encoded:
 
     @property
     def fits(self) -> bool:
-        """Whether the response leaves room for the templates and some of every field."""
+        """Whether the response leaves room for the templates and a part of every field."""
         return bool(self.instruction)
 
     def __len__(self) -> int:
@@ -77,7 +77,7 @@ def encode(item: Rendered, tokenizer: Any, max_length: int, bos: bool) -> Encode
         bos: prepend the tokenizer's BOS token.
 
     Returns:
-        The tokens; an example that cannot be cut enough does not `fit`.
+        The tokens; `fits` is false if the example cannot be cut enough.
     """
     front = (tokenizer.bos_token_id,) if bos else ()
     body = tokenizer(item.instruction, add_special_tokens=False)
@@ -95,7 +95,7 @@ def encode(item: Rendered, tokenizer: Any, max_length: int, bos: bool) -> Encode
 def _without_middles(
     offsets: Sequence[tuple[int, int]], fields: Sequence[tuple[int, int]], cut: int
 ) -> list[int]:
-    """Return the tokens that remain without at least `cut` from the fields; none if the fields are too short."""
+    """Return the indices of the tokens left without at least `cut` in the fields; none if the fields are too short."""
     inside = [
         [i for i, (begin, end) in enumerate(offsets) if start <= begin and end <= stop]
         for start, stop in fields

@@ -1,7 +1,7 @@
 """The released data sets, fetched into the local layout once and checked from then on.
 
-A task's YAML pins its release: a Hugging Face data set with its revision, or files of a repository at a
-commit, each with the git blob id of its content. `iapt.data.release` reads their formats. The rows are
+A task's YAML pins its release: a Hugging Face data set at a revision, or files of a repository at a
+commit, each with the git blob id of its content; `iapt.data.release` reads the latter. The rows are
 written to `<root>/<data set>/` beside a `manifest.json` with the SHA-256 of each file. A folder that
 agrees with its manifest is never fetched again, and nothing else in this package downloads data.
 """
@@ -25,9 +25,9 @@ from iapt.remote.trouble import as_ours
 
 MANIFEST = "manifest.json"
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
-TRUE = ("1", "ON", "YES", "TRUE")  # the values that huggingface_hub takes for true
+TRUE = ("1", "ON", "YES", "TRUE")  # the values that huggingface_hub takes as true
 KINDS = ("hub", *sorted(READERS))
-# The files of a repository that `datasets` reads to find a configuration's files.
+# The files that tell `datasets` which files belong to a configuration.
 DESCRIPTIONS = ("README.md", "dataset_infos.json", ".huggingface.yaml")
 BY_HAND = "If this persists, copy the files by hand and use data=<folder>."
 
@@ -36,7 +36,7 @@ class Hub(Folder):
     """Rows of the released data sets.
 
     Args:
-        root: their folder; `hub` in the cache folder by default.
+        root: the folder of all data sets; `hub` in the cache folder by default.
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
@@ -44,7 +44,7 @@ class Hub(Folder):
         self._present: set[str] = set()
 
     def available(self, dataset: str) -> bool:
-        """Say whether a data set has been fetched, so that reading it needs no network."""
+        """Return whether a data set has been fetched, so that reading it needs no network."""
         return (self.path / dataset / MANIFEST).is_file()
 
     def fetch(self, dataset: str, release: Mapping[str, Any] | None) -> None:
@@ -55,8 +55,8 @@ class Hub(Folder):
             release: `kind` and where the files are, from the task's YAML.
 
         Raises:
-            DataError: offline or unreachable, a file differs from the pinned one, or files no longer
-                agree with their manifest.
+            DataError: the server cannot be reached, a file differs from the pinned one, or files no
+                longer agree with their manifest.
         """
         if dataset in self._present:
             return
@@ -77,11 +77,12 @@ class Hub(Folder):
 
 
 def fetch(release: Mapping[str, Any] | None, dataset: str, folder: Path) -> dict[str, Any]:
-    """Download a release into the folder, all or nothing; returns the manifest.
+    """Download a release into the folder, all or nothing; return the manifest.
 
     Raises:
         ConfigError: the release is of an unknown kind.
-        DataError: see `Hub.fetch`; also if the folder already has other files.
+        DataError: as in `Hub.fetch`, or the folder already has other files.
+        StorageError: the folder cannot be written.
     """
     if release is None:
         raise DataError(f"{dataset} has no released files to fetch (no `release` in its YAML).")
@@ -101,9 +102,9 @@ def fetch(release: Mapping[str, Any] | None, dataset: str, folder: Path) -> dict
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder.parent) as alone:
-            if (folder / MANIFEST).is_file():  # by another process, while this one waited
+            if (folder / MANIFEST).is_file():  # fetched by another process while this one waited
                 return dict(read_json(folder / MANIFEST))
-            if alone:  # so the process that left such a folder behind was killed
+            if alone:  # then such folders were left behind by killed processes
                 for left in folder.parent.glob(f".{dataset}-*"):
                     shutil.rmtree(left, ignore_errors=True)
             return _fetch(release, dataset, folder)
@@ -140,10 +141,10 @@ def verify(folder: Path, release: Mapping[str, Any] | None = None) -> list[str]:
 
     Args:
         folder: the data set's folder.
-        release: if given, the release from which it must have been fetched.
+        release: the release from which it must have been fetched; None if any will do.
 
     Returns:
-        One text per fault; empty if there is none.
+        One text per fault.
     """
     if not (folder / MANIFEST).is_file():
         return [f"no {MANIFEST}, so iapt-data has not fetched it"]
@@ -166,7 +167,7 @@ def verify(folder: Path, release: Mapping[str, Any] | None = None) -> list[str]:
 
 
 def _hub_splits(release: Mapping[str, Any], work: Path) -> dict[str, Rows]:
-    """Return the splits of a data set's configuration, from files that agree with the pinned revision."""
+    """Return the splits of a configuration, read from files that agree with the pinned revision."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -183,9 +184,9 @@ def _hub_splits(release: Mapping[str, Any], work: Path) -> dict[str, Rows]:
 
 
 def _files_of(config: str, repository: Repository, folder: Path) -> Path:
-    """Lay out a repository, and fetch only the files of one configuration.
+    """Lay out a repository, fetching only the files of one configuration.
 
-    `datasets` decides which files they are by their names, so empty files can stand for the others.
+    `datasets` chooses these by their names, so empty files can stand in for the others.
     """
     import datasets
 

@@ -14,14 +14,14 @@ RESPONSE_BORDER = " ‖ "
 
 
 def preview(task: Task, source: Source, tokens: Tokens, split: Split, n: int) -> str:
-    """Return the first n prompts of a split with their token boundaries, and its lengths.
+    """Return the first n prompts of a split with their token boundaries, and the lengths in the split.
 
     Args:
-        task: whose examples to show.
-        source: where its rows are.
-        tokens: how they are encoded.
+        task: the task whose examples to show.
+        source: the source of its rows.
+        tokens: how examples are encoded.
         split: "train", "dev" or "test".
-        n: how many prompts to show; lengths are counted over the whole split.
+        n: how many prompts to show; lengths cover the whole split.
 
     Raises:
         DataError: the split cannot be made.

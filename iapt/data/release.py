@@ -1,11 +1,10 @@
-"""Formats of release files that `datasets` does not read from the hub.
+"""Readers of release files that do not come from the hub through `datasets`.
 
-Each reader takes the downloaded files by their names in the task's YAML and returns rows by official
-split, with the Hugging Face field names:
+Each takes the downloaded files by their names in the task's YAML and returns rows by official split,
+with the Hugging Face field names:
 
 - e2e: CSV with `mr`, `ref` (tuetschek/e2e-dataset);
-- wikisql: an archive with `data/<split>.jsonl` and `data/<split>.tables.jsonl`
-(salesforce/WikiSQL);
+- wikisql: an archive with `data/<split>.jsonl` and `data/<split>.tables.jsonl` (salesforce/WikiSQL);
 - jsonl: JSON Lines, unchanged (MT-Bench).
 """
 
@@ -52,7 +51,7 @@ def read_wikisql(files: Mapping[str, Path]) -> dict[str, Rows]:
 
 def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     try:
-        file = archive.extractfile(name)  # reads in place and unpacks nothing to the disk
+        file = archive.extractfile(name)  # reads in place, and writes nothing to the disk
     except KeyError:
         file = None
     if file is None:

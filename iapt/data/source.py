@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Report a folder or file that the system does not let us read in one line."""
+    """Turn the system's refusal to read a folder or file into an error of one line."""
     try:
         yield
     except OSError as error:
@@ -33,7 +33,7 @@ class Folder:
 
     Args:
         path: the folder with one subfolder per data set.
-        name: its name in the run's row; the path as given by default.
+        name: the source's name in a run's row; the path as given by default.
     """
 
     def __init__(self, path: str | Path, name: str | None = None) -> None:
@@ -75,7 +75,7 @@ class Folder:
 
     @_readable()
     def fingerprint(self, dataset: str) -> str:
-        """Return 16 hex digits over the names and bytes of the data set's files."""
+        """Return 16 hex digits that identify the names and bytes of the data set's files."""
         digest = hashlib.sha256()
         for path in sorted(p for p in self._folder(dataset).glob("*.jsonl") if p.is_file()):
             digest.update(f"{path.stem}:{sha256_of(path)}\n".encode())
@@ -131,13 +131,13 @@ class Sample(Folder):
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read a JSON Lines file: values as written, None for a field that other rows have.
+    """Read a JSON Lines file: values as written, None for a field that only other rows have.
 
-    Our own parser names the line of an error, and keeps the text "2020-01-01", which the reader of
-    `datasets` takes for a date; `datasets` then makes typed columns.
+    Unlike the reader of `datasets`, our own parser names the line of an error and does not take the text
+    "2020-01-01" for a date; `datasets` only checks that every field has one type.
 
     Raises:
-        DataError: the file is empty or not JSON Lines (naming the line), or a field has several types.
+        DataError: the file is empty or not JSON Lines (the message names the line), or a field has several types.
     """
     rows = dict(read_lines(path))  # by line
     if not rows:
@@ -146,7 +146,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 def _typed(rows: dict[int, dict[str, Any]], path: Path) -> list[dict[str, Any]]:
-    """Return rows with the same fields, every field of one type; rows are given by line number."""
+    """Return the rows, given by line number, all with the same fields; refuse a field of several types."""
     import datasets  # takes seconds to import, and `--help` does not need it
 
     names = dict.fromkeys(name for row in rows.values() for name in row)
@@ -170,7 +170,7 @@ def _typed(rows: dict[int, dict[str, Any]], path: Path) -> list[dict[str, Any]]:
 
 
 def _same(kept: Any, given: Any) -> bool:
-    """Say whether a value came back unchanged, except for parts that only other rows have."""
+    """Return whether a value came back unchanged, except for parts that only other rows have."""
     if isinstance(kept, dict) and isinstance(given, dict):
         return all(_same(value, given.get(key)) for key, value in kept.items())
     if isinstance(kept, list) and isinstance(given, list):
@@ -179,10 +179,10 @@ def _same(kept: Any, given: Any) -> bool:
 
 
 def limited(examples: Sequence[T], n: int | None) -> list[T]:
-    """Return the first n of a fixed shuffle, or all in order if n is None or not smaller.
+    """Return the first n of a fixed shuffle, or all in order if n is None or at least their number.
 
-    The shuffle has its own constant seed: a limit never depends on the run's seed, and a smaller
-    limit is a subset of a larger one.
+    The shuffle has a constant seed of its own: the choice never depends on the run's seed, and a smaller
+    limit gives a subset of a larger one.
 
     Raises:
         ConfigError: n is below 1.

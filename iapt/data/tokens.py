@@ -23,7 +23,7 @@ class Tokens:
     Attributes:
         tokenizer: a transformers tokenizer.
         template: the backbone's system wrapper, with one `{query}`.
-        bos: whether to prepend its BOS token.
+        bos: whether to prepend the tokenizer's BOS token.
         max_length: the most tokens of instruction and response together.
     """
 
@@ -33,7 +33,7 @@ class Tokens:
     max_length: int
 
     def plainly(self, text: str) -> list[int]:
-        """Encode a text as it is, without the template."""
+        """Encode a text without the template."""
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return [self.tokenizer.bos_token_id, *ids] if self.bos else ids
 
@@ -55,7 +55,7 @@ def encode_all(
         cache: folder for the tokens; a file's name is a hash of texts, tokenizer and arguments.
 
     Returns:
-        The tokens of each; those with too long a response do not `fit`.
+        The tokens of each example; `fits` is false where the response is too long.
     """
     path = cache and cache / f"{_key(rendered, tokenizer, max_length, bos)}.safetensors"
     if path and (kept := _read(path)) is not None:

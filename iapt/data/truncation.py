@@ -1,7 +1,7 @@
 """Examples that are longer than a backbone can read: reported, counted, left out or refused.
 
-A prompt that is too long is cut (`encode`).  A response never is: its row is an error or is left out.  A length
-that cuts most prompts of a split is a mistake, and is refused before weights are loaded.
+A prompt that is too long is cut (`encode`).  A response is never cut: if it is too long, its row is an error or
+is left out.  A `max_length` that cuts most prompts of a split is a mistake, refused before weights are loaded.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,14 +29,14 @@ def fitting(
     *,
     skip: bool,
 ) -> Fitting:
-    """Take the examples whose responses fit.
+    """Select the examples whose responses fit.
 
     Args:
         examples: the examples of a split.
         encoded: their tokens, from `encode_all`.
         max_length: the most tokens of instruction and response together.
         place: names the file and line of an example.
-        skip: leave the others out, instead of refusing them.
+        skip: leave the other examples out instead of refusing them.
 
     Raises:
         DataError: a response does not fit and `skip` is not set, or none fits.
@@ -64,7 +64,7 @@ def cuts(encoded: Sequence[Encoded]) -> int:
 
 
 def cut_line(encoded: Sequence[Encoded], longest: int, what: str = "prompts") -> str:
-    """Say how many prompts were cut, to what, where, and by how much; an empty text if none was.
+    """Say how many prompts were cut, to what length, where, and by how much; empty text if none was.
 
     Args:
         encoded: the tokens of the prompts.
@@ -76,7 +76,7 @@ def cut_line(encoded: Sequence[Encoded], longest: int, what: str = "prompts") ->
     most = max(e.truncated for e in encoded)
     return (
         f"{cuts(encoded):,} of {len(encoded):,} {what} cut to {longest:,} tokens, in the middle of the longest "
-        f"field; {most:,} token{'s' * (most > 1)} lost at most"
+        f"field; at most {most:,} token{'s' * (most > 1)} lost"
     )
 
 
@@ -92,13 +92,13 @@ def check_most_fit(
         positions: the most tokens that the backbone can read besides a method's soft tokens.
 
     Raises:
-        ConfigError: naming the numbers, and the smallest length that would cut fewer than half.
+        ConfigError: it does; the message gives the numbers, and the smallest length that cuts fewer than half.
     """
     faults, least = [], 0
     for split, some in encoded.items():
         if 2 * cuts(some) > len(some):
             faults.append(f"{cuts(some):,} of {len(some):,} {split} prompts")
-        # An instruction to decode has one end token for its response.
+        # The response of an instruction to decode is encoded as an end token only.
         answer = max_new_tokens - 1 if split == "test" else 0
         whole = sorted(len(e) + e.truncated + answer for e in some)
         least = max(least, whole[len(whole) // 2])

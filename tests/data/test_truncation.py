@@ -52,7 +52,7 @@ def test_cuts_are_told_with_their_number_their_place_and_their_size():
     some = [*encoded(5, 5, 5), *encoded(7, cut=1234), *encoded(7, cut=2)]
     assert cuts(some) == 2
     assert cut_line(some, 2048) == (
-        "2 of 5 prompts cut to 2,048 tokens, in the middle of the longest field; 1,234 tokens lost at most"
+        "2 of 5 prompts cut to 2,048 tokens, in the middle of the longest field; at most 1,234 tokens lost"
     )
     assert cut_line(some, 9, "follow-ups").startswith("2 of 5 follow-ups cut to 9 tokens")
     assert cut_line(encoded(5, 5), 9) == ""
