@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from iapt.configuration.checking import faults
 from iapt.errors import DataError
 from iapt.files import LARGEST, read_bytes, write_text
+from iapt.progress import progress
 from iapt.results.row import Row
 
 # A list of numbers goes on one line.  JSON texts contain no line breaks, so only lists match.
@@ -63,16 +64,21 @@ def read_rows(folder: Path) -> tuple[list[Row], list[str]]:
     """
     rows, warnings = [], []
     unknown: dict[str, int] = {}
-    for path in sorted(folder.rglob("*.json")):
-        if any(part.startswith(".") for part in path.relative_to(folder).parts):
-            continue
-        try:
-            rows.append(read_row(path))
-        except DataError as error:
-            warnings.append(f"{error} (skipped)")
-            continue
-        for key in _unknown(rows[-1]):
-            unknown[key] = unknown.get(key, 0) + 1
+    paths = [
+        path
+        for path in sorted(folder.rglob("*.json"))
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    with progress(f"reading {folder}", "file", len(paths), delay=2.0) as bar:
+        for path in paths:
+            bar.update()
+            try:
+                rows.append(read_row(path))
+            except DataError as error:
+                warnings.append(f"{error} (skipped)")
+                continue
+            for key in _unknown(rows[-1]):
+                unknown[key] = unknown.get(key, 0) + 1
     if unknown:
         keys = ", ".join(f"{key} ({count})" for key, count in sorted(unknown.items()))
         warnings.append(f"{folder}: keys that this version does not know, kept as they are: {keys}")

@@ -1,12 +1,15 @@
+import itertools
 import json
 import math
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from iapt import files
 from iapt.errors import DataError
+from iapt.progress import progress
 from iapt.results import row_files
 from iapt.results.row_files import read_row, read_rows, row_path, write_row
 from tests.results.example_rows import a_row, raw_row, store
@@ -220,6 +223,16 @@ def test_rows_in_subfolders_count_and_hidden_ones_do_not(tmp_path: Path) -> None
     store(tmp_path / ".trash", [raw_row(seed=1)])
     rows, _ = read_rows(tmp_path)
     assert [row.cell.seed for row in rows] == [0]
+
+
+def test_reading_many_files_shows_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(tmp_path, [raw_row(seed=seed) for seed in range(3)])
+    clock = itertools.count(0, 20)  # seconds
+    monkeypatch.setattr(row_files, "progress", partial(progress, clock=lambda: next(clock)))
+    read_rows(tmp_path)
+    assert f"reading {tmp_path}: 2 of 3 files" in capsys.readouterr().err
 
 
 def test_writing_lists_every_wrong_field_at_once(tmp_path: Path) -> None:
