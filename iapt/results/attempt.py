@@ -1,4 +1,4 @@
-"""One attempt at a run: it alone works in the run's folder, and it always leaves a word on how it ended."""
+"""One attempt at a run: it locks the run's folder and always records how it ended."""
 
 import shutil
 import traceback
@@ -14,15 +14,16 @@ from iapt.results.lock import LOCK, SOFT, acquire
 from iapt.results.status import CHECKPOINTS, Status, new_status, now, read_status, write_status
 
 TRACEBACK = "failed.txt"
-MOMENT = 1.0  # seconds; whoever looks at a run's state holds its lock for an instant
+MOMENT = 1.0  # seconds; a look at a run's state also holds its lock for an instant
 
 
 class Attempt:
-    """An attempt that holds the lock of its run's folder; `attempt` makes it.
+    """An attempt that holds the lock on its run's folder; `attempt` creates it.
 
     Attributes:
         folder: the run's folder.
-        writes: false in all but the first of several processes that share the run.
+        writes: whether it writes the run's status; false in all but the first of several processes
+            that share the run.
     """
 
     def __init__(self, folder: Path, *, writes: bool = True) -> None:
@@ -31,17 +32,17 @@ class Attempt:
 
     @property
     def checkpoint(self) -> Path:
-        """The file to resume from and to write to."""
+        """The checkpoint file: training resumes from it and writes to it."""
         return self.folder / CHECKPOINTS[0]
 
     def begin(self, *, clear: bool) -> None:
-        """Say that this process works on the run, after removing what is in its way.
+        """Record that this process is working on the run, after clearing up after earlier attempts.
 
         Args:
-            clear: remove everything that earlier attempts left, not only their failure.
+            clear: remove everything that they left, not only their traceback and temporary files.
 
         Raises:
-            StorageError: a file cannot be removed or written, or something else is in its place.
+            StorageError: a file cannot be removed or written, or something other than a file is in its place.
         """
         if clear:
             _empty(self.folder)
@@ -52,11 +53,11 @@ class Attempt:
         self.doing("preparing")
 
     def doing(self, part: str) -> None:
-        """Say which part of the run begins."""
+        """Record which part of the run begins."""
         self._write(doing=part)
 
     def finished(self) -> None:
-        """Say that the row is written, and remove what a finished run does not need."""
+        """Record that the row has been written, and remove what a finished run does not need."""
         self._status = self._status or read_status(self.folder)
         if self._status and self._status.state != "finished":
             self._write(state="finished", reason="")
@@ -65,11 +66,11 @@ class Attempt:
         self._remove_partials()
 
     def interrupted(self, reason: str) -> None:
-        """Say that a signal ended the attempt."""
+        """Record which signal ended the attempt."""
         self._write(state="interrupted", reason=reason)
 
     def failed(self, error: BaseException) -> None:
-        """Say which error ended the attempt, with its traceback in a separate file."""
+        """Record which error ended the attempt, with its traceback in a separate file."""
         text = "".join(traceback.format_exception(error))
         write_text(self.folder / TRACEBACK, without_passwords(text))
         self._write(state="failed", reason=in_one_line(error))
@@ -87,15 +88,15 @@ class Attempt:
 
 @contextmanager
 def attempt(folder: Path, *, wait: bool) -> Iterator[Attempt]:
-    """Hold a run's folder while the block runs; an error or a signal in it is recorded, then raised.
+    """Hold the lock on a run's folder while the block runs; record an error or a signal in it, then re-raise it.
 
     Args:
-        folder: the run's folder; made if missing.
-        wait: wait for another process that has the run, after saying so.
+        folder: the run's folder; created if missing.
+        wait: if another process is working on the run, say so and wait for it.
 
     Raises:
-        BusyError: another process has the run, and `wait` is false.
-        StorageError: the folder cannot be made or locked.
+        BusyError: another process is working on the run, and `wait` is false.
+        StorageError: the folder cannot be created or locked.
     """
     lock = _lock(folder, wait=wait)
     try:
@@ -103,7 +104,7 @@ def attempt(folder: Path, *, wait: bool) -> Iterator[Attempt]:
         try:
             yield current
         except Exception as error:
-            with suppress(StorageError):  # a full disk must not hide what happened
+            with suppress(StorageError):  # a full disk must not hide the original error
                 current.failed(error)
             raise
         except BaseException as error:
@@ -115,7 +116,7 @@ def attempt(folder: Path, *, wait: bool) -> Iterator[Attempt]:
 
 
 def tidy(folder: Path) -> None:
-    """Remove what a killed process left in the folder of a run that has its row."""
+    """Remove what a killed process left in the folder of a run that already has its row."""
     with suppress(StorageError, OSError):
         lock = acquire(folder, 0) if folder.is_dir() else None
         if lock:
@@ -126,7 +127,7 @@ def tidy(folder: Path) -> None:
 
 
 def record_failure(folder: Path, error: Exception) -> None:
-    """Record the error of a run that failed before its attempt began, such as in its plan."""
+    """Record the error of a run that failed before its attempt began, for example while it was planned."""
     with suppress(StorageError, OSError):
         folder.mkdir(parents=True, exist_ok=True)
         lock = acquire(folder, MOMENT)
@@ -140,7 +141,7 @@ def record_failure(folder: Path, error: Exception) -> None:
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return an error's kind and message."""
+    """Return an error's type and message."""
     return without_passwords(f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
@@ -156,12 +157,12 @@ def _lock(folder: Path, *, wait: bool) -> BaseFileLock:
             raise BusyError(f"{folder.name}: {holder} is working on this run.")
         note(f"waiting for {holder}, which is working on this run ({folder}).")
         lock = acquire(folder, -1)
-        assert lock is not None, "there is no end to the wait"
+        assert lock is not None, "the wait has no time limit"
     return lock
 
 
 def _refuse_other_kinds(folder: Path) -> None:
-    """Refuse a folder, a pipe or a link to nowhere where a run writes a file, before long work."""
+    """Refuse a folder, a pipe or a broken link in place of a file that the run writes, before the long work."""
     for path in folder.iterdir():
         if path.suffix and not path.name.startswith(".") and not path.is_file():
             raise StorageError(f"{path}: not a regular file; remove it.")

@@ -3,8 +3,8 @@
 A cell is one table entry: a task, backbone, method, variant, hparams and data, over seeds 0-4.
 The rows of one cell must also agree on everything that can change a score without changing those
 names: the config (`setting_hash`, the task's and the method's values), the data and backbone
-fingerprints, the beams and lengths of decoding, the size of the test split.  Rows that differ there
-form separate cells with a message, and are never averaged.
+fingerprints, the beams and lengths of decoding, and the size of the test split.  Rows that differ in
+any of these form separate cells, with a message, and are never averaged together.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """The whole cell for a message: ``boolq smollm2_135m iapt quick sample``."""
+        """The full name of the cell, for messages: ``boolq smollm2_135m iapt quick sample``."""
         return f"{self.task} {self.backbone} {self.name} {self.hparams} {self.data}"
 
     @property
@@ -68,7 +68,7 @@ class Cell:
 
     @property
     def run_ids(self) -> tuple[str, ...]:
-        """The runs behind it."""
+        """The ids of its runs."""
         return tuple(row.run_id for row in self.rows)
 
     @property
@@ -193,11 +193,11 @@ def reference(cell: Cell, cells: Iterable[Cell], method: str) -> Cell | None:
 
 
 def differences(rows: Sequence[Row], most: int = 4) -> list[str]:
-    """Describe for each row how it differs from the others: its values of the keys that differ.
+    """Describe how each row differs from the others, by its values of the keys that differ.
 
     Args:
         rows: One row from each cell with the same names.
-        most: The most keys to list.
+        most: How many keys to list at most.
     """
     flat = [_facts(row) for row in rows]
     keys = sorted({key for facts in flat for key in facts})
@@ -224,7 +224,7 @@ def _several_settings(cells: Sequence[Cell]) -> list[str]:
 
 
 def _shared(row: Row) -> dict[str, object]:
-    """Return what all methods on one task must share beside the config."""
+    """Return what the rows of all methods on one task must share besides the config."""
     return {
         "data.fingerprint": row.data.fingerprint,
         "data.task_version": row.data.task_version,
@@ -238,18 +238,18 @@ def _shared(row: Row) -> dict[str, object]:
 
 
 def _facts(row: Row) -> dict[str, str]:
-    """Return every setting of a row by its dotted name, with the values of `_shared`."""
+    """Return every setting of a row by its dotted name, and the values of `_shared`."""
     facts = {key: str(value) for key, value in _shared(row).items() if value is not None}
     pending: list[tuple[str, JsonValue]] = list(row.config.items())
     while pending:
         name, value = pending.pop()
         if isinstance(value, Mapping):
             pending += [(f"{name}.{key}", item) for key, item in value.items()]
-        elif name != "seed":  # which explains nothing: the rows of one cell differ in it
+        elif name != "seed":  # even the rows of one cell differ in it, so it explains nothing
             facts[name] = str(value)
     return facts
 
 
 def _digest(value: object) -> str:
-    text = json.dumps(value, sort_keys=True)  # ASCII, whatever the text in a row
+    text = json.dumps(value, sort_keys=True)  # always ASCII, so any text in a row can be encoded
     return hashlib.sha256(text.encode()).hexdigest()[:16]

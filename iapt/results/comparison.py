@@ -1,4 +1,4 @@
-"""A comparison of two cells on one task: item by item where both have scores per item, else seed by seed."""
+"""A comparison of two cells on one task: item by item if both have scores per item, otherwise seed by seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from iapt.results.statistics import Interval, McNemar, benjamini_hochberg, holm,
 if TYPE_CHECKING:
     import numpy as np
 
-FEW_ITEMS = 300  # below it, the right and wrong answers of one seed are compared by an exact test
-BUDGETS = (0.9, 1.1)  # trained parameters as a share of the other's that still count as the same
-SCORES, DIFFERENCES = Interval(0.0, 100.0), Interval(-100.0, 100.0)  # the ranges of their means
+FEW_ITEMS = 300  # with fewer, the right and wrong answers of a single seed get an exact test
+BUDGETS = (0.9, 1.1)  # ratios of trained parameters between which two budgets count as equal
+SCORES, DIFFERENCES = Interval(0.0, 100.0), Interval(-100.0, 100.0)  # possible means of each
 NO_ITEMS = "no per-item scores"
 
 
 class Outcomes(NamedTuple):
-    """How many seeds, or items, the left wins, loses and ties."""
+    """On how many seeds or items the left cell wins, loses and ties."""
 
     wins: int
     losses: int
@@ -40,10 +40,10 @@ class Comparison:
         seeds: Their common seeds.
         left_out: Seeds that only one of them has.
         estimate: The mean difference.
-        per_seed: The mean difference of each.
-        by_item: Outcomes by an item's mean difference over seeds; None without scores per item.
+        per_seed: The mean difference of each seed.
+        by_item: Outcomes by each item's mean difference over seeds; None without scores per item.
         budget: Trained parameters of the left as a multiple of the right's.
-        exact: The exact test, which takes the place of t for one seed and few items.
+        exact: The exact test that replaces the t-test for one seed with few items; otherwise None.
     """
 
     seeds: tuple[int, ...]
@@ -61,17 +61,17 @@ class Comparison:
 
     @property
     def by_seed(self) -> Outcomes:
-        """Outcomes by a seed's mean difference."""
+        """Outcomes by each seed's mean difference."""
         return _outcomes(self.per_seed)
 
     @property
     def interval(self) -> Interval | None:
-        """Its 95 % confidence interval; None if nothing varies."""
+        """The 95 % confidence interval of the difference; None if nothing varies."""
         return self.exact.interval if self.exact else self.estimate.interval
 
     @property
     def p(self) -> float | None:
-        """Two-sided p-value of no difference; None if nothing varies."""
+        """Two-sided p-value for no difference; None if nothing varies."""
         return self.exact.p if self.exact else self.estimate.p
 
     @property
@@ -92,11 +92,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two cells of a family of comparisons.
+    """Two cells and their comparison, which is one of a family.
 
     Attributes:
-        p_holm: p adjusted for all pairs of the family: Holm, for no wrong finding at all.
-        p_bh: The same by Benjamini and Hochberg, for few wrong ones among the findings.
+        p_holm: p adjusted for all pairs of the family by Holm, which limits the chance of any wrong finding.
+        p_bh: The same by Benjamini and Hochberg, which limits the share of wrong findings.
     """
 
     left: Cell
@@ -167,7 +167,7 @@ def compare(left: Cell, right: Cell, metric: str | None = None) -> Comparison | 
 
 
 def compare_all(cells: Sequence[Cell]) -> list[Pair]:
-    """Compare every pair of some cells, as one family of tests; pairs that are not comparable are left out."""
+    """Compare every pair of cells, as one family of tests; pairs that are not comparable are left out."""
     found = [
         (left, right, comparison)
         for left, right in combinations(cells, 2)
@@ -181,9 +181,9 @@ def compare_all(cells: Sequence[Cell]) -> list[Pair]:
 
 
 def one_per_method(cells: Sequence[Cell]) -> list[Cell]:
-    """Keep one of the cells of each method and variant, which differ in its values or learning rate.
+    """Keep one cell of each method and variant, whose cells may differ in its values or learning rate.
 
-    The one with the most rows; of equals the one with the lowest dev loss. Test scores have no part in it.
+    The one with the most rows is kept, or among equals the one with the lowest dev loss; test scores play no part.
     """
     kept: dict[str, tuple[tuple[int, float], Cell]] = {}
     for cell in cells:
@@ -195,7 +195,7 @@ def one_per_method(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def adjusted(p_values: Sequence[float | None], *, by_rate: bool = False) -> list[float | None]:
-    """Adjust the p-values of a family of tests; those that are unknown stay so and do not count.
+    """Adjust the p-values of a family of tests; unknown ones stay unknown and do not count.
 
     Args:
         p_values: One per test.
@@ -207,7 +207,7 @@ def adjusted(p_values: Sequence[float | None], *, by_rate: bool = False) -> list
 
 
 def own_estimate(cell: Cell, metric: str | None = None) -> Estimate | None:
-    """Return the mean score of a cell with its error, as for a difference; None without a score."""
+    """Return a cell's mean score with its standard error, estimated as for a difference; None without a score."""
     rows = [row for row in cell.rows if row.cell.seed in cell.scores(metric)]
     if not rows:
         return None
@@ -218,7 +218,7 @@ def own_estimate(cell: Cell, metric: str | None = None) -> Estimate | None:
 def _table(rows: Sequence[Row], metric: str | None) -> "tuple[np.ndarray, tuple[int, ...], bool]":
     """Return (rows, items) scores, the items' clusters, and whether there are items at all.
 
-    Without the same items in all rows there is one column: each row's score.
+    Unless `metric` is the main one and all rows have the same items, there is one column: each row's score.
     """
     import numpy as np
 

@@ -1,11 +1,11 @@
 """The mean of scores over crossed seeds and items, with its standard error, interval and p-value.
 
-A training seed moves all items together, and an item is hard for every seed.  So the table of a
-method's scores, or of the differences between two methods, is modelled as::
+A training seed shifts the scores of all items together, and a hard item is hard for every seed.  So the
+table of a method's scores, or of the differences between two methods, is modelled as::
 
     d[s, i] = mean + seed[s] + item[i] + rest[s, i]
 
-with random, independent effects.  docs/statistics.md has the formulas and what they were checked on.
+with random, independent effects.  docs/statistics.md has the formulas and how they were checked.
 scipy takes half a second to load, so each function that needs it imports it.
 """
 
@@ -26,12 +26,12 @@ NO_SPREAD = 1e-9  # points; a standard error below it is rounding
 
 
 class Terms(NamedTuple):
-    """The three terms of the squared standard error, each estimated by itself.
+    """The three terms of the squared standard error, each estimated separately.
 
     Attributes:
-        seed: Squared standard error of the mean over seeds, were the items fixed.
-        item: The same over items (over clusters, where items come in clusters), were the seeds fixed.
-        rest: What both of these contain, so that their sum counts it twice.
+        seed: Squared standard error of the mean over seeds if the items were fixed.
+        item: The same over items (or clusters, if items come in clusters) if the seeds were fixed.
+        rest: The part that both of these contain, which their sum would count twice.
     """
 
     seed: float
@@ -49,9 +49,9 @@ class Estimate:
         df: Degrees of freedom of the t distribution.
         seeds: Number of seeds.
         items: Number of items; 1 if each seed has one score.
-        clusters: Number of clusters of items; `items` without clusters.
+        clusters: Number of clusters of items; equal to `items` without clusters.
         terms: The terms of ``error ** 2``.
-        bounds: Between which values the mean can lie.
+        bounds: The lowest and highest values that the mean can have.
     """
 
     mean: float
@@ -65,9 +65,9 @@ class Estimate:
 
     @cached_property
     def interval(self) -> Interval | None:
-        """The 95 % confidence interval, in points; what lies beyond `bounds` is cut off.
+        """The 95 % confidence interval, in points, cut off at `bounds`.
 
-        The true mean is never there, so this costs no coverage.
+        The true mean never lies outside them, so this costs no coverage.
         """
         from scipy.stats import t
 
@@ -79,7 +79,7 @@ class Estimate:
 
     @cached_property
     def p(self) -> float | None:
-        """Two-sided p-value of the mean being zero."""
+        """Two-sided p-value for a mean of zero."""
         from scipy.stats import t
 
         return self.error and float(2 * t.sf(abs(self.mean) / self.error, self.df))
@@ -91,7 +91,7 @@ class Estimate:
 
     @property
     def basis(self) -> str:
-        """What was drawn at random, for a reader: ``5 seeds x 277 items``."""
+        """The size of the random sample, as text: ``5 seeds x 277 items``."""
         clustered = f" in {self.clusters} clusters" if self.clusters < self.items else ""
         items = f"{self.items} items{clustered}" if self.items > 1 else ""
         seeds = f"{self.seeds} seeds" if self.seeds > 1 else "1 seed"
@@ -103,13 +103,13 @@ def crossed(
 ) -> Estimate:
     """Estimate the mean of a table of scores or differences.
 
-    With one seed, the error has the items' term only and so speaks about this one training run; with
-    one item (a score per seed) it has the seeds' term only, and the test set counts as fixed.
+    With one seed, the error has only the items' term and so describes this one training run; with one
+    item (a score per seed), it has only the seeds' term, and the test set counts as fixed.
 
     Args:
         scores: (seeds, items), in points.
         clusters: The cluster of each item, such as its passage; empty if items are independent.
-        bounds: Between which values the mean can lie.
+        bounds: The lowest and highest values that the mean can have.
 
     Raises:
         ValueError: `scores` is not a finite table, or `clusters` does not have one entry per item.
@@ -135,14 +135,13 @@ def crossed(
 def combined(terms: Terms, seeds: int, clusters: int) -> tuple[float, float]:
     """Return the squared standard error of a mean and its degrees of freedom.
 
-    Satterthwaite's formula squares the terms' shares, which at five seeds finds a difference that is
-    not there in 2.9 % of experiments per direction instead of 2.5 % (at worst); the shares themselves
-    keep 2.5 %.
+    Satterthwaite's formula squares the terms' shares. With five seeds, it then finds a difference that does
+    not exist in up to 2.9 % of experiments per direction instead of 2.5 %; the shares themselves keep to 2.5 %.
     """
     seed, item, rest = terms
-    # A negative variance component is zero: neither term can be below what both contain.
+    # A negative variance component counts as zero: neither term can be below what both contain.
     squared = max(seed, rest) + max(item, rest) - rest
-    # The seeds' share, if they differ by more than chance.
+    # The seeds' share, if seeds differ by more than chance.
     share = seed / squared if squared > 0 and seed > rest else 0.0
     return squared, 1 / (share / max(seeds - 1, 1) + (1 - share) / max(clusters - 1, 1))
 
@@ -162,7 +161,7 @@ def _terms(table: "np.ndarray", groups: "np.ndarray", count: int) -> Terms:
     rest = table - mean - by_seed[:, None] - by_item
     by_cluster = np.bincount(groups, by_item, count) / items
     by_both = np.stack([np.bincount(groups, line, count) for line in rest]) / (seeds * items)
-    # From sums of squares over the sample to unbiased ones; a dimension of one has no spread.
+    # Factors that make the sums of squares unbiased; a dimension of size one has no spread.
     of_seeds = seeds / (seeds - 1) if seeds > 1 else 0.0
     of_clusters = count / (count - 1) if count > 1 else 0.0
     return Terms(
@@ -173,7 +172,7 @@ def _terms(table: "np.ndarray", groups: "np.ndarray", count: int) -> Terms:
 
 
 def critical(df: float) -> float:
-    """Return how many standard errors a true mean must be from zero to be found 80 % of the time."""
+    """Return how many standard errors from zero a true mean must be to be found 80 % of the time."""
     from scipy.stats import t
 
     return float(t.ppf((1 + LEVEL) / 2, df) + t.ppf(POWER, df))

@@ -18,8 +18,8 @@ def rows(folder: str | Path = "results/rows") -> "pd.DataFrame":
     """Return all result rows under a folder, one line per run, sorted by path.
 
     Columns have the dotted names of the row's fields (``cell.method``, ``scores.value``,
-    ``config.hparams.lr``), and ``path``; times are time stamps.  A file that is not a row is skipped with
-    a warning.
+    ``config.hparams.lr``); ``created`` is a timestamp, and ``path`` is the row's file.  A file that is
+    not a row is skipped with a warning.
 
     Raises:
         DataError: there is no such folder.
@@ -42,11 +42,11 @@ def pairs(folder: str | Path = "results/rows") -> "pd.DataFrame":
 
     Columns: backbone, hparams, data, setting, task, left, right, difference (left minus right, in
     points), low, high (95 % interval), p, p_holm and p_bh (adjusted for all pairs of one setting and task),
-    detectable (the smallest difference that 80 % of such experiments would find), seeds and items with
-    how many the left won, lost and tied, clusters, budget (trained parameters of the left over the right's),
-    left_runs and right_runs (run ids).  Without scores per item, `items` is 0 and the interval is over seeds
-    alone.  Of a method's cells that differ in its values or rate, the one with the most rows counts, of
-    equals the one with the lowest dev loss.
+    detectable (the smallest difference that 80 % of such experiments would find), seeds, seeds_left_out,
+    items and clusters, how many seeds and items the left won, lost and tied, budget (trained parameters of
+    the left over the right's), left_runs and right_runs (run ids).  Without scores per item, `items` is 0
+    and the interval is over seeds alone.  If several cells of a method differ in its values or learning
+    rate, the one with the most rows counts, or among equals the one with the lowest dev loss.
 
     Raises:
         DataError: there is no such folder.
@@ -81,7 +81,7 @@ def predictions(run: str | Path) -> "pd.DataFrame":
         run: the run's folder, such as ``runs/<run_id>``.
 
     Raises:
-        DataError: it has no ``predictions.jsonl``, or a line of it is not a prediction.
+        DataError: the folder has no ``predictions.jsonl``, or a line of it is not a prediction.
     """
     import pandas as pd
 

@@ -1,7 +1,7 @@
 """What a method looks like inside after training: functions that it learned, and its attention over prompts.
 
-A run of a method that has something to show leaves ``inspection.json``; the report draws it.  The file may
-come from anyone, so every number and the sizes are checked.
+A run of a method that has something to show writes ``inspection.json``, which the report draws.  The file may
+come from anyone, so its numbers and sizes are checked.
 """
 
 from pathlib import Path
@@ -28,14 +28,14 @@ class _Block(BaseModel):
 
 
 class Curve(_Block):
-    """A function of one number, by points (x, y)."""
+    """A function of one number, given by points (x, y)."""
 
     name: Name
     points: Annotated[tuple[tuple[Number, Number], ...], Field(max_length=500)]
 
 
 class Functions(_Block):
-    """Functions that a method learned, and the one from which they started."""
+    """Functions that a method learned, and the one that they started from."""
 
     title: Name
     x_label: Name
@@ -45,7 +45,7 @@ class Functions(_Block):
 
 
 class Attended(_Block):
-    """One prompt: its tokens, and by the name of a view a weight for each, which sum to 1."""
+    """One prompt: its tokens, and for each named view one weight per token; a view's weights sum to 1."""
 
     tokens: Annotated[tuple[Name, ...], Field(max_length=MOST_TOKENS)]
     weights: Annotated[
@@ -55,14 +55,14 @@ class Attended(_Block):
 
 
 class Inspection(_Block):
-    """Everything that there is to show of one trained method."""
+    """Everything that there is to show about one trained method."""
 
     functions: Annotated[tuple[Functions, ...], Field(max_length=8)] = ()
     prompts: Annotated[tuple[Attended, ...], Field(max_length=MOST_PROMPTS)] = ()
 
 
 def write_inspection(folder: Path, inspection: Inspection) -> Path:
-    """Write an inspection into a run's folder; returns the file.
+    """Write an inspection into a run's folder and return the file's path.
 
     Raises:
         StorageError: it cannot be written.

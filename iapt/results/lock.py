@@ -1,8 +1,8 @@
 """The lock of a run's folder: at most one process works on a run.
 
 It is a lock of the operating system (`flock`), which is released when its process ends, however that happens;
-Linux passes it on over NFS. If a file system has no such locks, a file that names host and process takes
-its place, from which other processes on that host can tell that the holder is dead.
+Linux passes it on over NFS. On a file system without such locks, a file that names the host and process takes
+its place; other processes on that host can tell from it whether the holder is dead.
 """
 
 from pathlib import Path
@@ -15,14 +15,14 @@ LOCK, SOFT = ".lock", ".lock.holder"
 
 
 def acquire(folder: Path, seconds: float) -> BaseFileLock | None:
-    """Hold the lock of a run's folder.
+    """Acquire the lock on a run's folder.
 
     Args:
         folder: an existing folder.
-        seconds: how long to wait for it; -1 has no end.
+        seconds: how long to wait for the lock; -1 waits without limit.
 
     Returns:
-        The lock, for its `release`, or None if another process had it all the time.
+        The lock, which the caller releases, or None if another process held it the whole time.
 
     Raises:
         StorageError: there is no permission to lock, or no kind of lock works here.
@@ -44,7 +44,7 @@ def acquire(folder: Path, seconds: float) -> BaseFileLock | None:
 
 
 def is_held(folder: Path) -> bool:
-    """Say whether a process, this one included, holds the lock of a run's folder.
+    """Return whether a process, this one included, holds the lock on a run's folder.
 
     Raises:
         StorageError: as `acquire`.

@@ -1,4 +1,4 @@
-"""How many seeds or items an experiment needs to find a difference, from one that has been run."""
+"""How many seeds or items an experiment needs to find a difference, judging by one that has been run."""
 
 from bisect import bisect_left
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def needed_seeds(estimate: Estimate, difference: float) -> int | None:
     """Return how many seeds find a difference (in points) on the same items.
 
     Returns:
-        None if no number does, because the items are too few, or if nothing says how seeds vary: there is
+        None if no number does because there are too few items, or if nothing shows how seeds vary: there is
         one seed, or no spread.
     """
     if estimate.seeds < 2 or estimate.error is None:
@@ -45,7 +45,7 @@ def needed_items(estimate: Estimate, difference: float) -> int | None:
     """Return how many items like these find a difference (in points) with the same seeds.
 
     Returns:
-        None if no number does, because the seeds are too few, or without scores per item or any spread.
+        None if no number does because there are too few seeds, or if there are no scores per item or no spread.
     """
     if estimate.clusters < 2 or estimate.error is None:
         return None

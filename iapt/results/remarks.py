@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 from iapt.results.row import Row
 
-UNPARSED_SHARE = 0.05  # of the outputs; fewer are not worth a remark
+UNPARSED_SHARE = 0.05  # of the outputs; a smaller share is not worth a remark
 
 
 def remarks(rows: Sequence[Row]) -> list[str]:
-    """Return the remarks on the rows of a cell, each for the worst row: ``12 of 66 test prompts cut``."""
+    """Return the remarks on a cell's rows, each with the numbers of the worst row: ``12 of 66 test prompts cut``."""
     found = [dict(_found(row)) for row in rows]
     stored = [row.backbone.quantization for row in rows]
     said = [f"backbone quantised to {kind}" for kind in dict.fromkeys(stored) if kind]
@@ -22,7 +22,7 @@ def remarks(rows: Sequence[Row]) -> list[str]:
 
 
 def _found(row: Row) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield each remark with its count and the total that it is a part of (0 if unknown)."""
+    """Yield each remark with its count and the total that this is out of (0 if unknown)."""
     sizes = dict(row.data.sizes)
     sizes["follow_ups"] = max(0, row.scores.n - sizes.get("test", row.scores.n))
     for split, count in row.data.truncated.items():

@@ -83,11 +83,11 @@ class TestScores(_Block):
     """Scores on the test split, 0-100; details whose names start with ``n_`` are counts.
 
     `items` has the score of each example in the split's order (empty in older rows and for a metric
-    that is not a mean), `clusters` a number for each, the same for examples that share a passage or
-    conversation (empty if all are independent).
+    that is not a mean). `clusters` has a number for each example, which those that share a passage or
+    conversation have in common (empty if all are independent).
     """
 
-    __test__ = False  # pytest would take it for a class of tests
+    __test__ = False  # or pytest would take it for a class of tests
 
     metric: Text
     value: Score
@@ -165,7 +165,7 @@ class BackboneUsed(_Block):
 
 
 class Git(_Block):
-    """The checkout's commit; both None outside one."""
+    """The commit of the checkout, and whether it had uncommitted changes; None outside a checkout."""
 
     commit: str | None = None
     dirty: bool | None = None
@@ -196,8 +196,8 @@ class Row(_Block):
         config_hash: Hash of the configuration.
         cell_hash: Hash of the configuration without its seed.
         setting_hash: Hash of the configuration without seed, task and method.
-        structure: Single values of the structure that the method found.
-        judge: A judge's later scores of the run's outputs, if any.
+        structure: The structure that the method found, without its lists and mappings.
+        judge: Scores that a judge gave the run's outputs later, if any.
         created: The time at which the run ended.
         path: The file of the row.
     """

@@ -15,7 +15,7 @@ from iapt.files import LARGEST, read_bytes, write_text
 from iapt.progress import progress
 from iapt.results.row import Row
 
-# A list of numbers goes on one line.  JSON texts contain no line breaks, so only lists match.
+# A list of numbers goes on one line.  JSON strings contain no line breaks, so only lists match.
 _NUMBERS = re.compile(r"\[\n[\s\d.,]+\]")
 MOST_FAULTS = 6  # listed in one warning
 
@@ -90,7 +90,7 @@ def _parse(text: bytes, path: Path) -> Row:
         row = Row.model_validate_json(text)
     except ValidationError as error:
         found = faults(error, model=Row)
-        # If the schema is wrong, the other fields mean nothing here.
+        # If the schema is wrong, faults in other fields mean nothing.
         found = [line for line in found if line.startswith("schema=")] or found
         more = [f"And {len(found) - MOST_FAULTS} more."] if len(found) > MOST_FAULTS else []
         said = " ".join([*found[:MOST_FAULTS], *more])

@@ -21,7 +21,7 @@ class Prediction:
     Attributes:
         instruction: Empty in a file of an older version.
         score: 0-100; None in a file of an older version, and for a metric that is not a mean over examples.
-        correct: whether the score is all or nothing; None if it is neither. An unparsed answer is wrong.
+        correct: True if the score is 100, False if it is 0 or nothing was parsed; otherwise None.
     """
 
     id: str
@@ -38,13 +38,13 @@ def predictions(folder: Path, bad: list[str] | None = None) -> Iterator[Predicti
 
     Args:
         folder: The run's folder, with ``predictions.jsonl`` in it.
-        bad: If given, a line that is not a prediction is skipped, and its fault added here.
+        bad: If given, a line that is not a prediction is skipped, and its fault is added here.
 
     Raises:
         DataError: The file cannot be read, or a line is not a prediction; the message names the line.
     """
     path = folder / "predictions.jsonl"
-    if not path.is_file():  # a FIFO would wait for a writer
+    if not path.is_file():  # opening a FIFO would wait for a writer
         what = "not a regular file" if path.exists() else "no such file"
         raise DataError(f"{path} cannot be read: {what}.")
     for line, raw in read_lines(path, bad):
@@ -58,7 +58,7 @@ def predictions(folder: Path, bad: list[str] | None = None) -> Iterator[Predicti
 
 
 def read_predictions(folder: Path, most: int) -> tuple[list[Prediction], str]:
-    """Read at most `most` of a run's predictions: wrong ones first, then the rest, in file order.
+    """Read at most `most` of a run's predictions: the wrong ones first, then the rest, each in file order.
 
     Returns:
         The sample, and a remark about lines that are not predictions (empty if there are none).

@@ -1,4 +1,4 @@
-"""Statistics of runs: aggregates over tasks, exact tests, several tests at once, attainability.
+"""Statistics of runs: aggregates over tasks, exact tests, adjustment for several tests, attainability.
 
 The median is the paper's statistic for one task.  For aggregates over tasks, Agarwal et al. (NeurIPS 2021, "Deep
 reinforcement learning at the edge of the statistical precipice"; package rliable) recommend the
@@ -37,7 +37,7 @@ class McNemar(NamedTuple):
 
 
 def iqm(values: Sequence[float]) -> float:
-    """Return the interquartile mean: without the lowest and highest ``int(n / 4)`` values."""
+    """Return the interquartile mean, which leaves out the lowest and highest ``int(n / 4)`` values."""
     from scipy.stats import trim_mean
 
     return float(trim_mean(values, QUARTER))
@@ -50,7 +50,7 @@ def bootstrap_interval(
 
     Args:
         strata: One sequence of scores per task (rliable's runs x tasks, ragged allowed); each is
-            resampled with replacement on its own.
+            resampled separately, with replacement.
         resamples: Bootstrap draws.
         seed: Seed of the draws, so the same scores always give the same interval.
 
@@ -83,13 +83,13 @@ def sign_flip(differences: Sequence[float]) -> float | None:
     Two-sided and exact: the share of all ``2^n`` sign assignments whose mean is at least as far
     from zero as the observed one.  The identity and the full flip always count, so p >= 2 / 2^n: with five
     seeds it cannot fall below 0.0625, whatever the methods; five seeds on each of seven tasks can reach
-    6e-11.  (`scipy.stats.permutation_test` does not count a tie up to rounding, such as 0.1 + 0.2 and 0.3.)
+    6e-11.  (`scipy.stats.permutation_test` misses ties that differ by rounding, such as 0.1 + 0.2 and 0.3.)
 
     Args:
         differences: One per shared seed, of one task or of several, at most 40.
 
     Returns:
-        p, or None without a pair.
+        p, or None if there are no differences.
 
     Raises:
         ValueError: More than 40 pairs.
@@ -127,19 +127,19 @@ def _sums(differences: Sequence[float]) -> "np.ndarray":
 def mcnemar(wins: int, losses: int, items: int) -> McNemar:
     """Compare two runs on the same items, each right or wrong (McNemar's exact test).
 
-    Only the items on which one run is right and the other wrong matter; under no difference each is a
-    fair coin.  The interval is Clopper and Pearson's for that coin, in points over all items: conditional
-    on the number of such items, and so in agreement with p.
+    Only the items that exactly one run answers correctly matter; without a difference, each is a fair
+    coin.  The interval is Clopper and Pearson's for that coin, in points over all items; it is conditional
+    on the number of such items, and therefore agrees with p.
 
     Args:
-        wins: Items on which only the left run is right.
-        losses: Items on which only the right run is.
+        wins: Items that only the left run answers correctly.
+        losses: Items that only the right run answers correctly.
         items: All items.
     """
     from scipy.stats import binomtest
 
     apart = wins + losses
-    if apart == 0:  # nothing to count; `binomtest` needs a trial
+    if apart == 0:  # `binomtest` needs at least one trial
         return McNemar(1.0, Interval(0.0, 0.0))
     test = binomtest(wins, apart)
     share = test.proportion_ci(LEVEL, method="exact")
@@ -148,9 +148,9 @@ def mcnemar(wins: int, losses: int, items: int) -> McNemar:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust the p-values of several tests (Holm, 1979), in their order.
+    """Adjust the p-values of several tests (Holm, 1979); their order stays the same.
 
-    Below 0.05 after adjustment, the chance that even one of the findings is wrong is at most 5 %.
+    If every adjusted p below 0.05 counts as a finding, the chance that even one of them is wrong is at most 5 %.
     """
     order = sorted(range(len(p_values)), key=lambda place: p_values[place])
     adjusted = [0.0] * len(p_values)
@@ -162,14 +162,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """Adjust the p-values of several tests so that at most 5 % of the findings below 0.05 are wrong."""
+    """Adjust the p-values of several tests so that, on average, at most 5 % of those below 0.05 are wrong findings."""
     from scipy.stats import false_discovery_control
 
     return [float(p) for p in false_discovery_control(p_values)] if p_values else []
 
 
 def attainable(value: float, n_test: int, digits: int = 1) -> bool:
-    """Say whether a printed accuracy can be k right answers out of n, rounded.
+    """Return whether a printed accuracy can be k right answers out of n, rounded.
 
     A median over an odd number of seeds is one seed's accuracy, so this also applies to medians.
 

@@ -1,8 +1,8 @@
-"""The state of a run: from its status file, its lock and its row, whoever runs it and wherever.
+"""The state of a run, derived from its status file, its lock and its row, whichever process runs it.
 
 planned       nothing has started
 running       a process works on it
-interrupted   a signal ended it cleanly; it resumes at its checkpoint
+interrupted   a signal ended it cleanly; it resumes from its checkpoint
 failed        an error ended it; failed.txt has the traceback
 killed        its status says running, and no process holds its lock
 finished      it has a row
@@ -31,17 +31,17 @@ CHECKPOINTS = ("checkpoint.safetensors", "search.safetensors")
 
 
 class Status(BaseModel):
-    """status.json in a run's folder: what the process that holds the folder's lock says of itself.
+    """status.json in a run's folder, written by the process that holds the folder's lock.
 
     Attributes:
         schema_version: version of this file.
         state: "killed" and "planned" are never written; they follow from what is missing.
-        doing: the part of the run: preparing, training, decoding.
-        host: the machine of the process.
-        pid: the process.
+        doing: the current part of the run: preparing, training or decoding.
+        host: the machine that the process runs on.
+        pid: the id of the process.
         started: when this attempt began.
         updated: when this file was written.
-        reason: why it ended: the signal, or the error's message.
+        reason: why the attempt ended: the signal, or the error's type and message.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -62,12 +62,12 @@ class Status(BaseModel):
 
 
 def now() -> datetime:
-    """Return the time, in UTC."""
+    """Return the current time, in UTC."""
     return datetime.now(timezone.utc)
 
 
 def new_status() -> Status:
-    """Return the status of an attempt of this process that begins now."""
+    """Return the status of an attempt that this process begins now."""
     time, host = now(), socket.gethostname()
     return Status(state="running", host=host, pid=os.getpid(), started=time, updated=time)
 
@@ -82,7 +82,7 @@ def write_status(folder: Path, status: Status) -> None:
 
 
 def read_status(folder: Path) -> Status | None:
-    """Read the status file of a run; None if there is none, or it is damaged."""
+    """Read the status file of a run; None if it is missing or damaged."""
     path = folder / FILE
     try:
         return Status.model_validate(read_json(path)) if path.is_file() else None
@@ -95,8 +95,8 @@ class Standing:
     """What is known about a run.
 
     Attributes:
-        state: see the module.
-        status: its status file, if there is one.
+        state: see the module's docstring.
+        status: what its status file says, if there is one.
         row: its row, if it has one.
         reason: why it is not finished, in one line.
     """
@@ -108,9 +108,9 @@ class Standing:
 
 
 def standing(folder: Path, row_file: Path) -> Standing:
-    """Derive the state of a run from its folder and its row; changes nothing.
+    """Derive the state of a run from its folder and its row, without changing anything.
 
-    A row counts unless a later attempt (`force=true`) was begun and did not finish.
+    A row counts unless a later attempt (`force=true`) began and did not finish.
     """
     status = read_status(folder)
     if status and status.state == "running" and _is_live(folder, status):
@@ -130,13 +130,13 @@ def standing(folder: Path, row_file: Path) -> Standing:
         return Standing("interrupted" if begun else "planned", None, row)
     if status.state == "running":
         return Standing("killed", status, row, f"while {status.doing}: {status.holder()}")
-    if status.state == "finished":  # and the row was deleted
+    if status.state == "finished":  # but the row was deleted
         return Standing("planned", status)
     return Standing(status.state, status, row, status.reason)
 
 
 def _is_live(folder: Path, status: Status) -> bool:
-    """Say whether the process that wrote a status still works on the run."""
+    """Return whether the process that wrote a status is still working on the run."""
     try:
         return is_held(folder)
     except StorageError:  # another user's folder
