@@ -29,11 +29,11 @@ TRAIN_HEAD = (
 
 
 def efficiency_table(folder: Path) -> tuple[Document, dict[str, str]]:
-    """Build Table 4: the paper's speed and memory, and what iapt-bench measured, for every backbone.
+    """Build Table 4 from the paper's speed and memory, and from what iapt-bench measured on every backbone.
 
     Args:
-        folder: Of the files of `iapt-bench`; it need not exist. Only a measurement of the table's own
-            backbone on a GPU stands beside the paper's values.
+        folder: The folder of the files that `iapt-bench` wrote; it need not exist. Only a measurement of
+            the table's own backbone on a GPU is shown beside the paper's values.
 
     Returns:
         The document, and the pictures by file name.
@@ -46,7 +46,7 @@ def efficiency_table(folder: Path) -> tuple[Document, dict[str, str]]:
         try:
             report = read_json(path).get("table4")
             if report is not None:
-                _grid(path.stem, report)  # whether it can be read
+                _grid(path.stem, report)  # raises one of WRONG if the report is malformed
                 reports[path.stem] = report
         except (*WRONG, IaptError) as error:
             document.notes.append(f"{path} is not a file of iapt-bench ({error!r}).")
@@ -89,7 +89,7 @@ def _beside_the_paper(raw: Mapping[str, Any], ours: Report | None, document: Doc
 
 
 def table4_document(backbone: str, report: Report) -> tuple[Document, dict[str, str]]:
-    """Lay out one measurement of Table 4, and draw the time of a token against the beams."""
+    """Lay out one measurement of Table 4, and draw the time per token against the number of beams."""
     title = f"Decoding as in Appendix G, {backbone}"
     document = Document(f"{backbone}-table4", title, notes=[_origin(backbone, report)])
     document.grids.append(_grid(backbone, report))
@@ -130,7 +130,7 @@ def _record(row: Report) -> dict[str, Any]:
 
 
 def _ratio(above: Report, below: Report, key: str) -> str:
-    """Return the median ratio of values taken in the same turn."""
+    """Return the median ratio of values measured in the same turn."""
     pairs = zip(above[key], below[key], strict=True)
     return number(median(a / b for a, b in pairs), 2)
 
@@ -162,7 +162,7 @@ def _beams(backbone: str, report: Report) -> dict[str, str]:
 
 
 def tenants_document(backbone: str, report: Report) -> tuple[Document, dict[str, str]]:
-    """Lay out a measurement of many tenants, and draw time against distinct tenants in a batch."""
+    """Lay out a measurement of many tenants, and draw time against the number of distinct tenants in a batch."""
     title = f"Many tenants over {backbone}: {report['instruction_tokens']} + {report['new_tokens']} tokens, greedy"
     document = Document(f"{backbone}-tenants", title, notes=[_origin(backbone, report)])
     lines: list[Line] = []

@@ -1,7 +1,7 @@
 """What makes a method learn: its choices, changed one at a time, compared on the dev split over seeds.
 
 ``paper/open_choices.yaml`` lists them in groups, so that choices that the paper leaves open and extensions
-of it stay apart. Test scores have no part in it.
+of it stay apart. Test scores play no part.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,12 +37,12 @@ RULE = (
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """One line: what its rows' configuration must state.
+    """One line of the table, and what the configuration of its rows must state.
 
     Attributes:
         group: The heading above it.
-        where: Dotted name -> value.
-        reference: Whether the others are compared with it.
+        where: Dotted name -> required value.
+        reference: Whether the other lines are compared with it.
     """
 
     group: str
@@ -53,7 +53,7 @@ class Choice:
     reference: bool = False
 
     def names(self, cell: Cell) -> bool:
-        """Say whether a cell is of this line."""
+        """Return whether a cell belongs to this line."""
         if (cell.method, canonical(cell.variant)) != (self.method, canonical(self.variant)):
             return False
         row = cell.rows[0]
@@ -61,7 +61,7 @@ class Choice:
 
 
 class Measure:
-    """A number of a row on the dev split, with the range of its mean."""
+    """A number of a row on the dev split, with the possible range of its mean."""
 
     def __init__(self, read: Callable[[Row], float | None], bounds: Interval, digits: int) -> None:
         self.read, self.bounds, self.digits = read, bounds, digits
@@ -120,7 +120,7 @@ def choices() -> tuple[Choice, ...]:
 
 
 def choices_document(cells: Sequence[Cell]) -> Document:
-    """Lay out every choice at each length of training; one that was not run is a dash with its command."""
+    """Lay out every choice at each length of training, with dashes and a command for what was not run."""
     raw = load(NAME)
     document = Document(NAME, raw["title"], [INTRO, RULE])
     asked = [cell for cell in cells if cell.hparams == raw["hparams"]]

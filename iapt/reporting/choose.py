@@ -21,7 +21,7 @@ class Scope:
         data: Empty for any.
         setting: Start of its hash; empty for any.
         main_backbone: Takes the place of the paper's main backbone.
-        name: `small` for the scope of that name, which ``paper/setting.yaml`` describes.
+        name: `small` for the scope of that name, which ``paper/setting.yaml`` describes; empty for any other.
         words: The scale of its rows, for a title; see `scale.settle`.
         left_out: A line on the settings that are not shown.
     """
@@ -44,7 +44,7 @@ class Scope:
         return cls(name="" if changes else name, **{**names, **changes})
 
     def stem(self, name: str) -> str:
-        """Return the stem of the files of a table: its name, and the scope's unless it is the paper's."""
+        """Return the stem of a table's file names: its name, and the scope's name unless that is the paper's."""
         return name if self.is_paper else f"{name}-{self.name or 'other'}"
 
     @property
@@ -53,17 +53,17 @@ class Scope:
         return (self.hparams, self.data, self.main_backbone) == ("paper", "hub", MAIN_BACKBONE)
 
     def names(self, cell: Cell) -> bool:
-        """Say whether a cell has these names; `takes` also checks how it was run."""
+        """Return whether a cell has the scope's names; `takes` also checks how it was run."""
         called = cell.hparams == self.hparams and self.data in ("", cell.data)
         return called and cell.setting.startswith(self.setting)
 
     def takes(self, cell: Cell) -> bool:
-        """Say whether a cell belongs here."""
+        """Return whether a cell belongs to the scope."""
         return self.names(cell) and not (self.is_paper and strays(cell))
 
 
 def strays(cell: Cell) -> list[str]:
-    """List how a cell departs from the paper's setting despite its name: limits, Appendix F's numbers."""
+    """List how a cell departs from the paper's setting despite its names: limited splits, Appendix F's numbers."""
     found = ["a split is limited"] if cell.limited else []
     stated = cell.rows[0].setting("hparams")
     for key, wanted in load("setting")["hparams"].items():
@@ -73,7 +73,7 @@ def strays(cell: Cell) -> list[str]:
 
 
 def is_paper(cell: Cell) -> bool:
-    """Say whether a cell was run in the paper's setting, on any backbone."""
+    """Return whether a cell was run in the paper's setting, on any backbone."""
     return Scope().takes(cell)
 
 

@@ -24,7 +24,7 @@ class Claim:
 
     @property
     def table(self) -> str:
-        """The table or figure that makes it, without the section."""
+        """The table or figure that makes the claim, without the section."""
         return self.source.partition(",")[0]
 
 

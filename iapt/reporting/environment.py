@@ -7,11 +7,11 @@ from iapt.reporting.render import Grid
 from iapt.results.cells import count_of
 from iapt.results.row import Row
 
-MOST = 8  # values of one line
+MOST = 8  # values listed on one line
 
 
 def environment(rows: Sequence[Row]) -> Grid:
-    """Lay out every value in the rows, with numbers of rows where they differ."""
+    """Lay out the values in the rows, each with its number of rows where they differ."""
     names = sorted({name for row in rows for name in row.versions})
     readers: dict[str, Callable[[Row], str]] = {
         "commit": _commit,

@@ -9,7 +9,7 @@ from iapt.results.cells import Cell
 
 
 class Evidence:
-    """The cells of one scope, made comparable once per backbone, and found by line."""
+    """The cells of one scope, reduced to comparable ones once per backbone, and looked up by line."""
 
     def __init__(self, cells: Sequence[Cell], scope: Scope) -> None:
         """Keep the cells that the scope takes."""
@@ -44,12 +44,12 @@ class Evidence:
         return self._pools[key]
 
     def _stray(self, cell: Cell) -> bool:
-        """Say whether a cell departs from Table 1's values, as a point of a figure does."""
+        """Return whether a cell departs from Table 1's values, as a point of a figure does."""
         return any(x.names(cell) and x.strays(cell) for x in load_table("table1").lines)
 
 
 def lack_of(wanted: Line, cell: Cell | None, claim: Claim) -> str:
-    """Say what a cell lacks for a claim: the rows, or some seeds; empty if nothing."""
+    """Describe what a line lacks to decide a claim: all rows, or some seeds; empty if nothing."""
     if cell is None:
         return f"{wanted.label} has no row"
     scored = cell.scores(claim.metric)

@@ -15,11 +15,11 @@ def drawings(name: str, cells: Sequence[Cell], scope: Scope | None = None) -> di
 
     Args:
         name: One of `spec.FIGURES`.
-        cells: As `collect` gives them.
-        scope: Defaults to the paper's setting; another one as `scale.settle` returns it.
+        cells: As `collect` returns them.
+        scope: Defaults to the paper's setting; any other must come from `scale.settle`.
 
     Returns:
-        File name -> SVG for each task that has a point. A ring is a point whose seeds are not all there.
+        File name -> SVG for each task that has a point. A ring marks a point with missing seeds.
     """
     x = load(name)["x"]
     scope = scope or Scope()

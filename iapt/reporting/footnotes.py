@@ -9,7 +9,7 @@ MARK = "‡"
 
 
 def mark(cell: Cell) -> str:
-    """Return the mark if the cell has remarks, else an empty text."""
+    """Return the mark if the cell has remarks, otherwise an empty string."""
     return MARK if remarks(cell.rows) else ""
 
 

@@ -1,4 +1,4 @@
-"""What methods learned, for the report: functions beside the one from which they started, shades of tokens."""
+"""What methods learned, for the report: functions beside the one that they started from, and shaded tokens."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from iapt.results.inspection import Functions
 
 
 def drawn(shown: Functions) -> str:
-    """Draw a panel for each function, with the one from which they started; empty if there is nothing to draw."""
+    """Draw a panel for each function, with the one that they started from; empty if there is nothing to draw."""
     known = shown.reference
     return panel_chart(
         [Series(curve.name, curve.points) for curve in shown.curves],
@@ -19,7 +19,7 @@ def drawn(shown: Functions) -> str:
 
 
 def distances(shown: Functions) -> str:
-    """Say how far each function is from the one from which they started, where both have a point."""
+    """State how far each function is from the one that they started from, over the points that both have."""
     if shown.reference is None:
         return ""
     known = dict(shown.reference.points)

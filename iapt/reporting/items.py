@@ -1,4 +1,4 @@
-"""Test examples over methods and seeds: how many seeds of each method are right, most disputed first."""
+"""Test examples over methods and seeds, the most disputed first: how many seeds of each method are right."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Answer:
 
     Attributes:
         text: ``4/5`` for four of five seeds right, or the mean score if answers may be partly right.
-        state: `RIGHT` if most seeds are, `UNPARSED` if most outputs hold no answer, else `WRONG`.
+        state: `RIGHT` if `share` is above one half; otherwise `UNPARSED` if most outputs have no answer, or `WRONG`.
         share: Mean score, 0 to 1.
         output: The output of the first seed that is not right; empty if all are, or without a run folder.
     """
@@ -53,7 +53,7 @@ class Item:
 
     @property
     def states(self) -> list[str]:
-        """For the filters: state and column of each method, and of all (`x`) if they share it."""
+        """Names for the filters: each method's state and column, and the state with `x` if all methods share it."""
         found = [f"{answer.state}{k}" for k, answer in enumerate(self.answers)]
         shared = {answer.state for answer in self.answers}
         return [*found, f"{shared.pop()}x"] if len(shared) == 1 else found
@@ -81,8 +81,8 @@ def item_view(cells: Sequence[tuple[str, Cell]], runs: Path | None = None) -> It
     """Gather the examples of some cells of one task.
 
     Args:
-        cells: Labels and cells; those of another test split than the first's, or without item scores, are
-            left out with a remark.
+        cells: Labels and cells; a cell without item scores, or not comparable with the first one that has
+            them, is left out with a remark.
         runs: Folder of run folders, for texts; without it there are scores only.
 
     Returns:

@@ -14,7 +14,7 @@ from iapt.reporting.render import PLAIN, Document, Grid, Marks, clean, narrowed,
 
 WIDE, TALL = 130, 48  # characters and lines beyond which a float is illegible or leaves the page
 FONTS = (("\\scriptsize", 72), ("\\tiny", 102))  # characters that fit a text width of 345 pt
-EM = 0.55  # width of a character
+EM = 0.55  # the width of a character in em
 PACKAGES = "adjustbox,array,booktabs,longtable"
 
 _TEX: Marks = PLAIN | {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
@@ -38,7 +38,7 @@ _LONG = r"""
 %s\midrule \endhead
 %s}
 """
-# Letters, each with what LaTeX has for it.
+# Characters, each followed by its LaTeX form.
 _LETTERS = r"""
     \ \textbackslash{}  ^ \textasciicircum{}  ~ \textasciitilde{}  < \textless{}  > \textgreater{}  | \textbar{}
     – --  — ---  − $-$  × $\times$  ± $\pm$  ≥ $\geq$  ≤ $\leq$  " ''  … \ldots{}
@@ -54,7 +54,7 @@ _LATEX = {
 
 
 def latex(document: Document) -> str:
-    """Render the document's own grids; the details have `latex_details`."""
+    """Render the document's own grids; `latex_details` renders its details."""
     title = re.sub(r"^(Table|Figure) \d+: ", "", document.title)  # LaTeX numbers tables itself
     parts = [_preamble(document)]
     for number, grid in enumerate(document.grids):
@@ -80,7 +80,7 @@ def latex_details(document: Document) -> str:
 
 
 def latex_escape(text: object) -> str:
-    """Escape every character that is special in LaTeX; one that no Latin font has becomes a question mark."""
+    """Escape every character that is special in LaTeX; any other beyond Latin-1 becomes a question mark."""
     parts = re.split("-(?=-)", clean(text))  # two hyphens would become a dash
     return "-{}".join(
         "".join(_LATEX.get(letter, letter if letter < "\u0100" else "?") for letter in part)

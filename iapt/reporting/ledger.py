@@ -17,8 +17,8 @@ from iapt.results.statistics import attainable
 TITLE = "What papers print for the same methods on LLaMA-2 7B"
 INTRO = (
     "Figures as printed, with the tunable parameters of the method. They are not comparable across papers, "
-    "which differ in sizes, splits and decoding; the order of two methods within a paper is what can be set "
-    "beside the order within another."
+    "which differ in sizes, splits and decoding; what can be compared is the order of two methods within "
+    "each paper."
 )
 AVERAGE = "average"
 
@@ -55,7 +55,7 @@ def printed() -> tuple[Printed, ...]:
 
 
 def ledger() -> Document:
-    """Lay out where papers disagree, all figures that two papers have, and the sources."""
+    """Lay out where papers disagree, all figures that several papers have, and the sources."""
     lines = [[raw["label"], raw["source"], raw["setting"]] for raw in _sources_of()]
     sources = Grid(["Paper", "Source", "Setting"], lines, "Sources")
     document = Document("ledger", TITLE, [INTRO], [disagreements(), in_several(), sources])

@@ -48,12 +48,12 @@ class Standing:
 
     @cached_property
     def estimate(self) -> Estimate | None:
-        """Their mean with its error."""
+        """Their mean with its standard error."""
         return own_estimate(self.cell, self.metric)
 
     @cached_property
     def comparison(self) -> Comparison | None:
-        """The comparison with the baseline, if one of its cells is comparable."""
+        """The comparison with the baseline, if the baseline has a comparable cell."""
         other = reference(self.cell, self.cells, baseline().method)
         return compare(self.cell, other, self.metric) if other else None
 
@@ -71,8 +71,8 @@ class Measure(NamedTuple):
     Attributes:
         value: The value for the CSV; None if unknown.
         head: Column head in a table; empty for a measure that is only in the CSV.
-        form: Format in a table: a function, or a format string with the score's decimals `d`, and `e`
-            for one more.
+        form: Format in a table: a function, or a format string in which `d` is the number of decimals of
+            the score, and `e` one more.
     """
 
     value: Callable[[Standing], object]
@@ -188,19 +188,19 @@ CSV = (*SCORES, "minus_baseline", "minus_low", "minus_high", "p", "p_holm", "det
 TEST_NOTE = (
     "Median is the paper's statistic. Mean, interval and difference are over seeds and test items drawn "
     f"at random; p is two-sided, and p (Holm) adjusts it for all comparisons with {baseline().label} in "
-    "this table. An interval ends at 0 and 100. One seed speaks of one run only. docs/statistics.md has the formulas."
+    "this table. Intervals are cut at 0 and 100. One seed describes one run only. docs/statistics.md has the formulas."
 )
 
 
 def family(standings: Iterable[Standing]) -> list[Standing]:
-    """Adjust the p-values of the comparisons of one table for each other."""
+    """Adjust the p-values of the comparisons of one table, as one family of tests."""
     found = list(standings)
     p_values = adjusted([s.comparison.p if s.comparison else None for s in found])
     return [replace(s, p_holm=p) for s, p in zip(found, p_values, strict=True)]
 
 
 def detectable_note(comparisons: Iterable[Comparison | None]) -> list[str]:
-    """Return the line under every table of comparisons: the smallest differences that they could find."""
+    """Return the note under every table of comparisons: the smallest differences that they could find."""
     sizes = sorted(c.detectable for c in comparisons if c and c.detectable is not None)
     span = " to ".join(dict.fromkeys(f"{size:.1f}" for size in (*sizes[:1], *sizes[-1:])))
     text = (
@@ -211,11 +211,11 @@ def detectable_note(comparisons: Iterable[Comparison | None]) -> list[str]:
 
 
 def budget_note(comparisons: Iterable[Comparison | None], reference: str) -> list[str]:
-    """Return the line that explains the mark of unequal budgets, if there are any.
+    """Return the note that explains the mark of unequal budgets, if there are any.
 
     Args:
         comparisons: Those of the table.
-        reference: With what they compare, for a reader.
+        reference: The name of what they compare with.
     """
     unequal = any(c and c.unequal for c in comparisons)
     text = f"{UNEQUAL}: trained parameters more than 10 % from those of {reference}."

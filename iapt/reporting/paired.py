@@ -23,9 +23,9 @@ def paired_document(cells: Sequence[Cell], detect: float = 1.0) -> Document:
 
     Args:
         cells: As `collect` returns them.
-        detect: A difference in points; the list says how many seeds or items would find it.
+        detect: A difference in points; the list states how many seeds or items would find it.
     """
-    document = Document("paired", "Every two methods compared", [INTRO])
+    document = Document("paired", "Every pair of methods compared", [INTRO])
     found: list[Comparison] = []
     for section in sections(cells):
         for task in section.tasks:

@@ -27,7 +27,7 @@ class Place:
 
     @property
     def complete(self) -> float | None:
-        """Our median as printed, if all seeds are there."""
+        """Our median, rounded as printed; None if seeds are missing."""
         ours = self.standing
         if ours is None or ours.median is None or len(ours.values) < len(ours.cell.seeds):
             return None
@@ -109,7 +109,7 @@ def fill(name: str, cells: Sequence[Cell], scope: Scope) -> tuple[Table, Lines, 
 
 
 def _belongs(line: Sequence[Place], table: Table) -> bool:
-    """Say whether a line stands in the table even if it is empty."""
+    """Return whether a line is in the table even if it is empty."""
     second_reading = line[0].line.repeats and not table.compared
     return line[0].block.printed and not second_reading
 

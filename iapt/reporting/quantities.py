@@ -10,9 +10,9 @@ from iapt.tasks.base import SPLITS, Split
 
 SIZES = ("trained", "stored", "active_at_decode")
 PARAMS_INTRO = (
-    'Scalars, counted on the modules themselves, without weights. Paper: its column "Tunable Params" '
-    "(Table 1, LLaMA-2 7B). Counted: ours under that column's rule, which takes weight matrices "
-    "without latents and biases, and pruned methods by their target. Trained: all that the optimizer "
+    'Scalars, counted on modules that are built without weights. Paper: its column "Tunable Params" '
+    "(Table 1, LLaMA-2 7B). Counted: ours by that column's rule, which counts weight matrices but neither "
+    "latents nor biases, and pruned methods at their target. Trained: all that the optimizer "
     "updates. Stored: the content of a saved adapter, with the structure that a search found. Active at "
     "decode: used in every decoding step; soft tokens are in the cache by then.",
     'A method whose size depends on training has a second line, "at the end": fewest to most.',
@@ -29,7 +29,7 @@ def params_table(counts: Mapping[str, Mapping[str, Counts]]) -> Document:
 
     Args:
         counts: Backbone -> method entry -> `counted`, `reading` and, for each of `SIZES`, [at the
-            start, fewest at the end, most at the end]; or `refused`, the reason it cannot be built.
+            start, fewest at the end, most at the end]; or `refused`, the reason why it cannot be built.
     """
     table = load_table("table1")
     printed = {line.method: line for line in table.lines}
@@ -85,8 +85,8 @@ def sizes_table(
     """Build Table 6: what our split rules make of the released data, beside the paper's sizes.
 
     Args:
-        cells: Runs; those on hub data must agree with the rules, those on other data are listed.
-        released: For each task the rows of its splits, and how they are made.
+        cells: Runs; those on hub data that disagree with the rules get a note, those on other data are listed.
+        released: For each task, the number of rows in each split, and how the splits are made.
     """
     raw = load("table6")
     document = Document("table6", raw["title"], [TABLE6_INTRO], notes=list(raw["notes"]))
@@ -119,7 +119,7 @@ def sizes_table(
 
 
 def _seen(task: str, cells: Sequence[Cell]) -> list[tuple[str, tuple[int | None, ...]]]:
-    """Return the distinct data and sizes of runs without a limit."""
+    """Return the distinct pairs of data name and split sizes among runs without a limit."""
     found = [
         (cell.data, tuple(row.data.sizes.get(split) for split in SPLITS))
         for cell in cells

@@ -72,7 +72,7 @@ def _tried(cells: Sequence[Cell]) -> dict[str, list[Tried]]:
 
 
 def _alike(cells: Sequence[Cell]) -> list[Cell]:
-    """Keep of each method the cells that differ in the rate alone; of several such groups the largest."""
+    """Keep the cells of each method that differ only in the rate; of several such groups, the largest."""
     groups: dict[str, dict[str, list[Cell]]] = {}
     for cell in cells:
         row = cell.rows[0]

@@ -1,4 +1,4 @@
-"""A document, and three of its outputs: Markdown, CSV, and a page for the terminal (`latex` has the fourth).
+"""A document, and three of its outputs: Markdown, CSV, and a page for the terminal (`latex` is the fourth).
 
 Texts from rows are never trusted: control characters are replaced, and each format's special characters
 are escaped.
@@ -37,7 +37,7 @@ class Entry:
     paper_mark: Mark = ""
 
 
-Line = Sequence[Entry | str] | str  # a text is a heading within the grid
+Line = Sequence[Entry | str] | str  # a plain string is a heading within the grid
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Document:
 
 
 def clean(text: object) -> str:
-    """Return a text on one line, printable."""
+    """Return a text on one line, with unprintable characters replaced."""
     return printable(" ".join(str(text).split()))
 
 
@@ -96,10 +96,10 @@ def markdown_table(grid: Grid) -> str:
 
 
 def terminal(document: Document, width: int) -> str:
-    """Render for a terminal: wraps tables and sentences at its width, but not commands.
+    """Render for a terminal, wrapping tables and sentences at its width, but not commands.
 
     Args:
-        document: The document; details that do not fit are only in the files.
+        document: The document; details that are too wide are only in the files.
         width: Columns of the terminal.
     """
     parts = [_wrapped(text, width) for text in (document.title, *document.intro)]

@@ -71,7 +71,7 @@ class Material:
         messages: Warnings from reading and grouping.
         runs: Folder of run folders, for sample predictions and failed runs; None for neither.
         samples: Predictions shown per cell (from its lowest seed).
-        made: When and from which commit the page is made.
+        made: When and from which commit the page was made.
     """
 
     rows: Sequence[Row]
@@ -122,7 +122,7 @@ def _settings(material: Material) -> Iterator[Section]:
 def _failed(material: Material) -> Iterator[Section]:
     found = failures(material.runs) if material.runs else {}
     if found:
-        blocks = [Block("text", "Failed runs have no row; no table counts them.")]
+        blocks = [Block("text", "Failed runs have no row, so no table counts them.")]
         for name, traceback in found.items():
             last = traceback.strip().rsplit("\n", 1)[-1]
             shown = Block("traceback", traceback[-LONGEST:])
@@ -150,7 +150,7 @@ SECTIONS: Sequence[Callable[[Material], Iterator[Section]]] = (
 
 
 def _headline(setting: Setting) -> Iterator[Block]:
-    """Draw the methods of each task beside each other: scores with their intervals, and what they cost."""
+    """Draw the methods of each task side by side: scores with their intervals, and what they cost."""
     for task in setting.tasks:
         cells = labelled(setting, task)
         if len(cells) > 1:
@@ -165,7 +165,7 @@ def _costs(setting: Setting) -> Iterator[Block]:
         drawn = {
             name: Block("charts", [_picture(svg)])
             for name, svg in tradeoffs(task, cells)
-            if name != AGAINST_SIZE  # the headline has it
+            if name != AGAINST_SIZE  # it is in the headline
         }
         if drawn:
             yield Block("choice", drawn, f"{task}, two measures of every method:")
@@ -199,7 +199,7 @@ def _curve(label: str, cell: Cell, key: str) -> Series:
 
 
 def _picture(svg: str) -> Markup:
-    """Trust a picture, which escapes its labels, and let its colours follow the page."""
+    """Mark a picture as safe, because its labels are escaped, and let its colours follow the page."""
     return Markup(svg.replace(INK, "currentColor").replace(PAPER, "none"))
 
 
@@ -227,7 +227,7 @@ def _predictions(setting: Setting, runs: Path, samples: int) -> Iterator[Block]:
 
 
 def _inside(setting: Setting, runs: Path) -> Iterator[Block]:
-    """Show what runs left of their methods' insides, of the lowest seed that has it."""
+    """Show each method's inspection, from the run with the lowest seed that has one."""
     for task in setting.tasks:
         for label, cell in labelled(setting, task):
             for row in cell.rows:
@@ -254,7 +254,7 @@ def _inspected(folder: Path) -> Iterator[Block]:
             name: Block("tokens", shaded(prompt.tokens, weights))
             for name, weights in prompt.weights.items()
         }
-        yield Block("choice", views, f"Prompt {number}, a stronger shade is more weight:")
+        yield Block("choice", views, f"Prompt {number} (a stronger shade means more weight):")
 
 
 def _environment() -> Environment:

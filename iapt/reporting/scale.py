@@ -1,6 +1,6 @@
-"""The paper's tables in another setting: the same layout, filled from the rows of one setting, named by its scale.
+"""The paper's tables in another setting: the same layout, filled from the rows of one setting; titles state its scale.
 
-The paper's values are left out there: no number of another model, length or data can be compared with them.
+The paper's values are left out, because no number of another model, length or data can be compared with them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from iapt.reporting.choose import Scope
 from iapt.reporting.spec import MAIN_BACKBONE, Block, Table
 from iapt.results.cells import Cell, count_of
 
-MOST = 3  # settings left out that are named
+MOST = 3  # left-out settings that are named
 
 
 def settle(scope: Scope, cells: Sequence[Cell]) -> Scope:
@@ -59,9 +59,9 @@ def scale_of(cells: Sequence[Cell]) -> str:
 
 
 def at_scale(table: Table, scope: Scope, cells: Sequence[Cell]) -> Table:
-    """Return a table as the scope shows it: the paper's in its own setting, its layout alone in any other.
+    """Return a table as the scope shows it: complete in the paper's setting, its layout alone in any other.
 
-    At a named scale, tasks that it does not run have a column only if there are rows among all `cells`.
+    At a named scale, a task that is not in `table.small` has a column only if `cells` has rows of it.
     """
     if scope.is_paper:
         model = f", {table.model}" if table.model else ""
@@ -98,7 +98,7 @@ def _weight(cells: Sequence[Cell]) -> tuple[bool, int, int, str]:
 
 
 def _left_out(shown: str, groups: dict[str, list[Cell]]) -> str:
-    """Say in one line which settings of the same names are not shown, the largest first."""
+    """List in one line the settings of the same names that are not shown, the largest first."""
     if not groups:
         return ""
     order = sorted(groups.items(), key=lambda item: _weight(item[1]), reverse=True)

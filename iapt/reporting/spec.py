@@ -43,7 +43,7 @@ class Column:
         return self.label if same else f"{self.label} ({self.metric})"
 
     def possible(self, value: float) -> bool:
-        """Say whether a value can be an accuracy on one of the sizes (True if no size is known)."""
+        """Return whether a value can be an accuracy on one of the sizes (True if no size is known)."""
         return not self.sizes or any(attainable(value, n, self.digits) for n in self.sizes)
 
 
@@ -57,9 +57,9 @@ class Line:
         params: The paper's tunable parameters, in millions.
         values: The paper's scores, one per column.
         repeats: Another line already shows the paper's values; this one is a second reading of them.
-        varied: The key that a figure varies, for one of its points. Rows must state the point's
+        varied: For a point of a figure, the key that the figure varies. Rows must state the point's
             values, whatever their variant is called.
-        small: Whether a table at the small scale has it, even without rows.
+        small: Whether a table at the small scale has the line even without rows.
     """
 
     label: str
@@ -73,7 +73,7 @@ class Line:
     small: bool = True
 
     def names(self, cell: Cell) -> bool:
-        """Say whether a cell has this method and variant, in any spelling of the variant."""
+        """Return whether a cell has this method and variant, in any spelling of the variant."""
         if self.varied:
             return cell.method == self.method and not self.strays(cell)
         if not self.variants:
@@ -117,13 +117,13 @@ class Table:
 
     Attributes:
         title: Without the model; see `model`.
-        model: The label of the paper's main backbone if all of the table is about it, or empty. Only
+        model: The label of the paper's main backbone if the whole table is about it, otherwise empty. Only
             such a table can be filled at another scale.
         notes: Remarks on the methods and the metrics.
-        paper_notes: Remarks on the paper's values, which only stand beside these.
-        compared: Whether the paper's values stand beside ours.
-        small: The columns at the small scale, even without rows; empty for all. The others appear with
-            their rows.
+        paper_notes: Remarks on the paper's values, shown only together with them.
+        compared: Whether the paper's values are shown beside ours.
+        small: The columns at the small scale, even without rows; empty for all. The others appear once
+            they have rows.
     """
 
     name: str
@@ -241,7 +241,7 @@ def unattainable_notes(table: Table) -> list[str]:
 
 
 def _one_size(column: Column, printed: Sequence[float]) -> str:
-    """Say how many values fit each possible size of the split, since all must fit the same one."""
+    """State how many values fit each possible size of the split, since all must fit the same one."""
     if len(column.sizes) < 2:
         return ""
     fits = [sum(attainable(v, size, column.digits) for v in printed) for size in column.sizes]

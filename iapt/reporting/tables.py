@@ -22,9 +22,9 @@ TABLE_RULES = (
 )
 SCALE_RULES = (
     f"An entry is {SEEDS} Bold and underline: best and second best among entries with all seeds. The "
-    "paper's values belong to another setting, so none of them stands here."
+    "paper's values belong to another setting, so they are not shown."
 )
-UNATTAINABLE = "†: no accuracy on the test split as the paper describes it can be this value."
+UNATTAINABLE = "†: this value cannot be an accuracy on the test split that the paper describes."
 FIGURE_RULES = f"A point is {SEEDS} The paper prints no numbers for this figure."
 STATISTICS = (*measures.STATISTICS, *measures.COMPARED)
 
@@ -36,9 +36,9 @@ def score_table(
 
     Args:
         name: One of `spec.SCORE_TABLES` or `spec.FIGURES`.
-        rows: All rows, to count those that do not belong here.
+        rows: All rows, to count those that do not belong in the table.
         cells: The same rows as `collect` grouped them.
-        scope: Defaults to the paper's setting; another one as `scale.settle` returns it.
+        scope: Defaults to the paper's setting; any other must come from `scale.settle`.
     """
     scope = scope or Scope()
     table, lines, notes = fill(name, cells, scope)
@@ -131,7 +131,7 @@ def _detail_grid(table: Table, filled: Sequence[tuple[Place, Standing]]) -> Grid
             method += f", {place.block.label}"
         lines.append([place.column.head, method, *measures.texts(STATISTICS, standing)])
     heads = measures.heads(STATISTICS)
-    return Grid(["Task", "Method", *heads], lines, "Beside the medians")
+    return Grid(["Task", "Method", *heads], lines, "More about the medians")
 
 
 def _commands(lines: Lines, scope: Scope) -> Iterator[str]:

@@ -18,7 +18,7 @@ class Axis(NamedTuple):
     """One measure of a cell.
 
     Attributes:
-        label: For the picture.
+        label: The axis label in a picture.
         value: The measure; None if the rows do not have it.
         up: Whether more is better.
     """
@@ -60,7 +60,7 @@ def tradeoffs(task: str, cells: Sequence[tuple[str, Cell]]) -> Iterator[tuple[st
 def ranges(task: str, cells: Sequence[tuple[str, Cell]]) -> str:
     """Draw the scores of cells of one task: the mean with its 95 % interval, and a tick per seed.
 
-    An interval from a single seed speaks of one run only, so it is drawn thin.
+    An interval from a single seed describes one run only, so it is drawn thin.
     """
     found = [(label, Standing(cell, ())) for label, cell in cells]
     return range_chart(
@@ -75,12 +75,12 @@ def ranges(task: str, cells: Sequence[tuple[str, Cell]]) -> str:
 
 
 def against_size(task: str, cells: Sequence[tuple[str, Cell]]) -> str:
-    """Draw the score of every method against its trained parameters, if these are known of two or more."""
+    """Draw the score of every method against its trained parameters, if at least two methods have both."""
     return dict(tradeoffs(task, cells)).get(AGAINST_SIZE, "")
 
 
 def _with_seeds(label: str, standing: Standing) -> str:
-    """Name how many seeds there are, if some are missing; the name gives way where room is short."""
+    """Add the number of seeds to a label if some are missing, and cut the label to make room for it."""
     count, seeds = len(standing.values), len(standing.cell.seeds)
     few = f" ({count}/{seeds})" if count < seeds else ""
     return label[: LONGEST - len(few)] + few

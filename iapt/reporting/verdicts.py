@@ -19,7 +19,7 @@ from iapt.results.crossed import crossed
 Verdict = Literal["reproduced", "contradicted", "undecided", "not run"]
 RULE = (
     "A claim that one method beats others needs all seeds of all of them, and a difference above zero "
-    "from each, over seeds and test items drawn at random; one that is below zero contradicts it. p is "
+    "from each, over seeds and test items drawn at random; a difference below zero contradicts it. p is "
     "the claim's own, two-sided: the largest over its comparisons, or for a contradiction the smallest "
     "times their number. p (Holm) adjusts it for all claims of the same table that were run, and must "
     "be at most 0.05; otherwise the claim is undecided."
@@ -28,7 +28,7 @@ ACROSS = (
     "Papers differ in size, splits and decoding: iapt-table ledger has every figure and its source."
 )
 LEVEL = 0.05
-MOST = 4  # reasons for "not run" listed in full
+MOST = 4  # reasons for "not run" that are listed
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Finding:
     """The verdict on a claim, and the reason.
 
     Attributes:
-        comparisons: Those behind it.
-        p: Two-sided p-value of the claim; None if it is not decided by one.
+        comparisons: The comparisons behind it.
+        p: Two-sided p-value of the claim; None if the verdict does not depend on one.
         p_holm: The same, adjusted for the other claims of its table.
     """
 
@@ -54,7 +54,7 @@ def claims_document(cells: Sequence[Cell], scope: Scope | None = None) -> Docume
 
     Args:
         cells: As `collect` returns them.
-        scope: Defaults to the paper's setting; for any other, the title says that it is not the paper's.
+        scope: Defaults to the paper's setting; for any other, the title warns that it is not the paper's.
     """
     scope = scope or Scope()
     evidence = Evidence(cells, scope)
@@ -114,7 +114,7 @@ def judge_all(claims: Sequence[Claim], evidence: Evidence) -> list[Finding]:
         for k, p_holm in zip(places, p_values, strict=True):
             found = findings[k] = replace(findings[k], p_holm=p_holm)
             if found.p is not None and p_holm is not None and found.p <= LEVEL < p_holm:
-                what = f"; p {_p_text(found.p)} alone, but not among the claims of its table"
+                what = f"; p {_p_text(found.p)}, but too large once adjusted for the claims of its table"
                 findings[k] = replace(found, verdict="undecided", reason=found.reason + what)
     return findings
 
@@ -146,7 +146,7 @@ class _Compared:
 
 
 def _beats(claim: Claim, evidence: Evidence) -> Finding:
-    """Compare every pair; the left must win all."""
+    """Compare every pair; the left method must win all of them."""
     runs: dict[str, None] = {}
     lacking: dict[str, None] = {}
     found: list[_Compared] = []
@@ -189,7 +189,7 @@ _REMARKS: Mapping[Verdict, str] = {
 
 
 def _decided(p_won: float, p_lost: float) -> tuple[Verdict, float]:
-    """Return the verdict of two one-sided p-values before adjustment, and the two-sided one."""
+    """Return the verdict that two one-sided p-values give before adjustment, and the two-sided p-value."""
     p = min(1.0, 2 * min(p_won, p_lost))
     if p > LEVEL:
         return "undecided", p
@@ -204,9 +204,9 @@ def _difference(comparison: Comparison) -> str:
 
 
 def _count(claim: Claim, evidence: Evidence) -> Finding:
-    """Compare a count with the printed one, to one decimal."""
+    """Compare a parameter count with the printed one, in millions with one decimal."""
     if evidence.scope.main_backbone != MAIN_BACKBONE:
-        return Finding("not run", f"a count on {MAIN_BACKBONE}")
+        return Finding("not run", f"the claim is about a count on {MAIN_BACKBONE}")
     wanted = line(claim.raw["left"])
     found = evidence.trained(wanted, claim)
     if found is None:
@@ -217,7 +217,7 @@ def _count(claim: Claim, evidence: Evidence) -> Finding:
 
 
 def _smaller(claim: Claim, evidence: Evidence) -> Finding:
-    """Compare two counts; comparable means at most `factor` times the other."""
+    """Compare two parameter counts: the left may be at most `factor` times the right."""
     (pair,) = claim.pairs
     left, right = (evidence.trained(wanted, claim) for wanted in pair)
     if left is None or right is None:

@@ -61,13 +61,13 @@ def test_a_caption_says_neither_its_number_nor_its_title_twice() -> None:
 
 def test_a_caption_explains_the_dagger() -> None:
     caption = re.findall(r"\\caption{(.*)}", latex(tables.score_table("table1", [], [])))[0]
-    assert r"$^\dagger$: no accuracy" in caption
+    assert r"$^\dagger$: this value cannot be an accuracy" in caption
 
 
 def test_details_have_a_latex_file_of_their_own_that_may_break_over_pages() -> None:
     table = document("87.9")
     assert latex_details(table) == ""
-    table.details.append(Grid(("Task", "IQM"), [["[a", "87.91"]], "Beside the medians"))
+    table.details.append(Grid(("Task", "IQM"), [["[a", "87.91"]], "More about the medians"))
     assert "87.91" not in latex(table)
     text = latex_details(table)
     assert text.count(r"\begin{") == text.count(r"\end{")

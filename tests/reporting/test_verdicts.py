@@ -248,7 +248,7 @@ def test_among_more_claims_of_a_table_the_same_difference_may_be_undecided() -> 
     assert among.p == alone.p
     assert among.p_holm == pytest.approx(3 * (among.p or 0))
     assert among.verdict == "undecided"
-    assert "not among the claims of its table" in among.reason
+    assert "once adjusted for the claims of its table" in among.reason
 
 
 def test_a_contradiction_by_one_of_several_counts_how_many_were_tried() -> None:

@@ -18,8 +18,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from iapt.reporting.render import clean
 
 INK, PAPER = "#333333", "#ffffff"  # the two colours that a dark page replaces
-FAINT = "#88888866"  # context behind what a picture is about, on light and dark paper
-# Okabe and Ito's palette without black, which colour-blind readers can distinguish.
+FAINT = "#88888866"  # for lines in the background; visible on light and dark pages
+# Okabe and Ito's palette, whose colours colour-blind readers can distinguish, without black and yellow.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 LARGEST = 1e15  # points beyond it, and NaN, are left out
 WIDTH, HEIGHT, FONT = 6.2, 3.1, 9  # inches, inches, points
@@ -30,7 +30,7 @@ _STYLE = {
     "svg.hashsalt": "iapt",  # identifiers would be random otherwise
     "svg.fonttype": "none",  # text stays text
     "text.parse_math": False,  # a dollar sign in a label is a dollar sign
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same widths everywhere
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so widths are the same everywhere
     "font.size": FONT,
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor"), INK),
     **dict.fromkeys(("xtick.color", "ytick.color"), INK),
@@ -43,7 +43,7 @@ _STYLE = {
 def drawing() -> Iterator[None]:
     """Draw in the style of all pictures, whatever the user's own settings are."""
     with style.context(["default", _STYLE]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a label may hold letters that the measuring font lacks
+        warnings.simplefilter("ignore")  # a label may contain characters that the font lacks
         yield
 
 
@@ -76,7 +76,7 @@ def colour(number: int) -> str:
 
 
 def finite(value: float, log: bool = False) -> bool:
-    """Say whether a value can be drawn on an axis."""
+    """Return whether a value can be drawn on an axis."""
     return abs(value) < LARGEST and not (log and value <= 0)
 
 

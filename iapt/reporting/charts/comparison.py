@@ -9,7 +9,7 @@ from matplotlib.transforms import Bbox
 
 from iapt.reporting.charts import canvas
 
-SPREAD = 8.0  # largest over smallest value from which an axis is logarithmic
+SPREAD = 8.0  # ratio of the largest to the smallest value above which an axis is logarithmic
 BOLD = 1.15 * canvas.LETTER
 LINE = canvas.FONT * 1.15  # points; the height of a label
 
@@ -42,7 +42,7 @@ class Spot:
 
 
 def range_chart(methods: Sequence[Range], *, title: str, x_label: str) -> str:
-    """Return an SVG with one line per method: a tick per seed, the interval, its middle; empty without any."""
+    """Return an SVG with one line per method: a tick per seed, the interval, its middle; empty without methods."""
     drawn = [m for m in methods if m.scores and all(map(canvas.finite, (*m.scores, m.middle)))]
     if not drawn:
         return ""
@@ -64,9 +64,9 @@ def range_chart(methods: Sequence[Range], *, title: str, x_label: str) -> str:
 
 
 def pareto_front(spots: Sequence[Spot], *, x_up: bool, y_up: bool) -> list[Spot]:
-    """Return, by x, the methods that none beats: at least as good in both measures and better in one.
+    """Return, sorted by x, the methods that no other beats, by being as good in both measures and better in one.
 
-    Methods in the same place are all on it. `x_up`: more of x is better; `y_up` likewise.
+    Methods in the same place are all on the front. `x_up`: more of x is better; `y_up` likewise.
     """
 
     def good(spot: Spot) -> tuple[float, float]:
@@ -91,7 +91,7 @@ def tradeoff_chart(
     x_up: bool = False,
     y_up: bool = True,
 ) -> str:
-    """Return an SVG of two measures of every method, labelled directly, with the front; empty without any."""
+    """Return an SVG of two measures of every method, labelled directly, with the Pareto front; empty without spots."""
     spots = [spot for spot in spots if canvas.finite(spot.x) and canvas.finite(spot.y)]
     if not spots:
         return ""

@@ -23,7 +23,7 @@ class Series:
         label: Printed beside the line; it may come from a row, so it is not trusted.
         points: (x, y); points that are not finite are left out.
         band: (x, low, high) around the line, such as the range over seeds.
-        partial: x of points that stand for less than they should; drawn as rings.
+        partial: x of the points that rest on incomplete data; drawn as rings.
     """
 
     label: str
