@@ -4,8 +4,8 @@
       - {task: [boolq, e2e], method: lora, method.rank: [2, 4]}
       - {task: [boolq, e2e], method: bitfit}         # six cells in all, times the seeds
 
-Each block is a product of its axes, and the grid is all of its blocks.  A grid may also be a mapping from a
-scale (`paper`, or an entry of configs/scale/) to such a list, or the command that makes the table instead.
+Each block is the product of its axes, and the grid is the union of its blocks.  A grid may also be a mapping
+from a scale (`paper`, or an entry of configs/scale/) to such a list, or the command that makes the table instead.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def blocks_of(grid: object, experiment: str, scale: str) -> list[dict[str, list[
         For each block, the words of each of its keys: {"task": ["task=boolq", "task=e2e"]}.
 
     Raises:
-        ConfigError: the grid has another form, no block at this scale, or nothing to run.
+        ConfigError: the grid has another form, nothing at this scale, or nothing to run.
     """
     read = checked(_GRID, grid, f"{experiment}.grid")
     if isinstance(read, str):
@@ -62,8 +62,8 @@ def check_size(words: str, count: int) -> None:
     """Refuse a grid that nobody means to run, before its cells take all memory.
 
     Args:
-        words: what makes the cells.
-        count: how many, or any number above MOST.
+        words: the words that give the cells, for the message.
+        count: the number of cells; above MOST, any number will do.
 
     Raises:
         ConfigError: there are none, or more than MOST.
@@ -79,12 +79,13 @@ def check_size(words: str, count: int) -> None:
 def combinations(given: Axes, blocks: Sequence[Axes] = ()) -> list[tuple[str, ...]]:
     """Return the words of every cell, in order and without repetition.
 
-    The user's values of a key narrow the blocks that have it; values that no block has take the place of the
-    experiment's (`+experiment=table1 method=my_method`).
+    The user's values of a key narrow the blocks that have this key, and leave out the other blocks; values that
+    no block has replace the experiment's (`+experiment=table1 method=my_method`). A key that no block has is
+    added to all of them.
 
     Args:
         given: key -> the user's words, one per value.
-        blocks: the experiment's; without any, the cells are all combinations of the user's words.
+        blocks: the experiment's blocks; if empty, the cells are all combinations of the user's words.
 
     Raises:
         ConfigError: some of a key's values are in the experiment's grid and some are not, or there are more

@@ -17,8 +17,8 @@ class Cell:
 
     Attributes:
         words: Hydra's overrides, one per key of the grid, that compose the run's configuration.
-        name: those of them that differ between cells, separated by spaces; empty if there is one cell.
-        plan: its plan.
+        name: those overrides that differ between cells, separated by spaces; empty if there is one cell.
+        plan: the plan of its run.
     """
 
     words: tuple[str, ...]

@@ -1,8 +1,8 @@
-"""How long a run takes and how much memory and disk it needs, from rows of the same card or from a formula.
+"""How long a run takes and how much memory and disk space it needs, from rows of the same device or a formula.
 
-Rows of the same device, backbone and method are scaled by steps and examples.  Without any, time follows from
-the run's floating-point operations and the speed of a matrix product on this machine, and memory from the
-sizes of weights, activations and caches.  The formula may be several times off; `measure.py` is better.
+Rows of the same device, backbone and method are scaled by steps and examples.  Without such rows, time follows
+from the run's floating-point operations and the speed of a matrix product on this machine, and memory from the
+sizes of weights, activations and caches.  The formula may be off by several times; `measure.py` is better.
 """
 
 import time
@@ -21,10 +21,10 @@ from iapt.provenance import device_name
 from iapt.results.row import Row
 
 MIB = 2**20
-LENGTH = 256  # tokens of an example, if its prompts could not be read
+LENGTH = 256  # assumed tokens of an example, if its prompts could not be read
 ACHIEVED = 0.5  # share of a plain product's speed that a whole model reaches
 PROCESS_MIB = 500  # Python and its libraries, which count as memory on a CPU
-ROW_BYTES = 400  # of a line of predictions.jsonl beside its output
+ROW_BYTES = 400  # of a line of predictions.jsonl, without the output
 TOKEN_BYTES = 5
 
 Source = Literal["rows", "rows of another task", "formula", "measured"]
@@ -37,8 +37,8 @@ class Estimate:
     Attributes:
         seconds: wall time, if training is not stopped early.
         memory_mib: peak memory, counted as in a row.
-        disk_mib: adapter and predictions, which are kept.
-        checkpoint_mib: the checkpoint, which is removed when the run finishes.
+        disk_mib: size of the adapter and the predictions, which are kept.
+        checkpoint_mib: size of the checkpoint, which is removed when the run finishes.
         source: where time and memory come from.
     """
 
@@ -50,7 +50,7 @@ class Estimate:
 
 
 def estimate(plan: Plan, work: Workload, rows: Sequence[Row] = ()) -> Estimate:
-    """Estimate a planned run, from finished runs of its kind among `rows` or else by a formula."""
+    """Estimate a planned run from finished runs of its kind among `rows`, or by a formula if there are none."""
     seconds, memory, source = _from_rows(plan, work, rows) or _by_formula(plan, work)
     adapter = 4 * plan.trainable / MIB
     output = ROW_BYTES + TOKEN_BYTES * plan.task.max_new_tokens
@@ -110,7 +110,7 @@ def _by_formula(plan: Plan, work: Workload) -> tuple[float, float, Source]:
     dims, hparams = plan.backbone.dims, plan.hparams
     length = work.prompts.length if work.prompts else min(LENGTH, plan.max_length)
     beams = hparams.num_beams or plan.task.num_beams
-    # A token takes 2 operations per weight forward, and as many backward, as no weight gets a gradient.
+    # A token takes 2 operations per weight in each direction, because no weight gets a gradient.
     learnt = (4 + 2 * hparams.gradient_checkpointing) * plan.passes * work.steps * work.batch_size
     read = 2 * (work.evaluations * work.sizes["dev"] + work.sizes["test"])
     answer = work.prompts.answer if work.prompts else plan.task.max_new_tokens
@@ -122,7 +122,7 @@ def _by_formula(plan: Plan, work: Workload) -> tuple[float, float, Source]:
     size = dtype.itemsize
     weights = plan.backbone.bytes_of_weights(plan.device)
     tokens = min(hparams.batch_tokens, round(work.batch_size * length))
-    # A frozen map keeps no input for its backward pass; norms, attention and activation keep theirs.
+    # A frozen map keeps no input for its backward pass; norms, attention and activations keep theirs.
     inner = dims.ffn_size * (3 if dims.gated else 2)
     layers = 1 if hparams.gradient_checkpointing else dims.num_layers
     trained = tokens * size * layers * (6 * dims.hidden_size + inner)
@@ -131,7 +131,7 @@ def _by_formula(plan: Plan, work: Workload) -> tuple[float, float, Source]:
     cached = min(hparams.eval_batch_tokens, work.sizes["test"] * columns) * kept
     needed = weights + 16 * plan.trainable + max(trained, cached)
     if plan.device.type == "cpu":  # decoding packs a copy of the weights
-        quantized = plan.backbone.quantization is not None  # of which only the head is packed
+        quantized = plan.backbone.quantization is not None  # then only the head is packed
         needed += dims.vocab_size * dims.hidden_size * size if quantized else weights
         needed += PROCESS_MIB * MIB
     return seconds, needed / MIB, "formula"
@@ -141,8 +141,8 @@ def _by_formula(plan: Plan, work: Workload) -> tuple[float, float, Source]:
 def product_speed(device: torch.device, dtype: torch.dtype) -> float:
     """Return the floating-point operations per second of a matrix product, timed for about a second.
 
-    On a busy CPU only a short product of one thread finds an undisturbed moment: it must end before others get
-    their turn, and wait for no other thread.
+    On a busy CPU, only a short product on one thread can run undisturbed: it must end before other processes
+    get their turn, and must not wait for another thread.
     """
     cuda, threads = device.type == "cuda", torch.get_num_threads()
     n, times = (8192, 20) if cuda else (512, 80)

@@ -30,11 +30,11 @@ class Entry(BaseModel):
     """A cell in a manifest.
 
     Attributes:
-        words: Hydra's overrides that compose the run.
-        name: those that differ between cells.
-        run_id: the name of its folder and its row.
-        config_hash: what the name ends in, in full.
-        cell_hash: the same without the seed.
+        words: Hydra's overrides that compose the run's configuration.
+        name: those overrides that differ between cells.
+        run_id: the name of the run's folder and row.
+        config_hash: the full hash of the configuration; `run_id` ends with its start.
+        cell_hash: the hash of the configuration without its seed.
         folder: the run's folder.
         row: the file of its row.
     """
@@ -50,7 +50,7 @@ class Entry(BaseModel):
     row: str
 
     def job(self) -> list[str]:
-        """Return the words that are this run's own; those for Hydra itself are the sweep's."""
+        """Return the words of the run itself, without those for Hydra, which belong to the sweep."""
         return [word for word in self.words if not re.match(r"\+*hydra[./]", word)]
 
 
@@ -63,10 +63,10 @@ class Manifest(BaseModel):
         iapt: version of the package.
         created: when the sweep began.
         command: the words of the command.
-        host: the machine of the sweep's own process, which may not be that of its runs.
-        pid: that process.
-        complete: whether `cells` are all; a sweeper that chooses cells as it goes adds to them.
-        cells: in the order of the sweep.
+        host: the machine of the sweep's own process; its runs may be on others.
+        pid: the id of that process.
+        complete: whether `cells` has all cells; if not, a sweeper that chooses cells as it goes adds them.
+        cells: the cells, in the order of the sweep.
         path: the folder that the manifest was read from.
     """
 
@@ -88,7 +88,7 @@ class Manifest(BaseModel):
         return self._at(cell.folder)
 
     def number(self, job: Sequence[str]) -> int:
-        """Return the place of the cell that adds these words."""
+        """Return the number, from 0, of the cell whose run has these words."""
         return next(k for k, cell in enumerate(self.cells) if cell.job() == list(job))
 
     def row_file(self, cell: Entry) -> Path:
@@ -96,7 +96,7 @@ class Manifest(BaseModel):
         return self._at(cell.row)
 
     def _at(self, relative: str) -> Path:
-        """Return a path as a user in the working folder would write it."""
+        """Return the path relative to the working folder if it lies inside it, otherwise the absolute path."""
         path = Path(os.path.normpath(os.path.realpath(self.path) + "/" + relative))
         here = Path.cwd()
         return path.relative_to(here) if path.is_relative_to(here) else path
@@ -142,7 +142,7 @@ def entry_of(folder: Path, words: Sequence[str], name: str, plan: Plan) -> Entry
 
 
 def _relative(path: Path, folder: Path) -> str:
-    """Return a path from a folder; links are followed first, because ".." does not lead back over one."""
+    """Return a path relative to a folder; links are resolved first, because ".." does not lead back through one."""
     return os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
 
 
@@ -168,6 +168,6 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def sweeps(out: Path) -> Iterator[Path]:
-    """Yield the folders of sweeps with a manifest below an output folder, the newest first."""
+    """Yield the folders of all sweeps under an output folder that have a manifest, the newest first."""
     for path in sorted(out.glob(f"sweeps/*/{FILE}"), key=lambda p: p.parent.name, reverse=True):
         yield path.parent

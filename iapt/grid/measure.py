@@ -1,8 +1,8 @@
-"""How long a run takes, from a few steps of it made now: on this machine, with its backbone and prompts.
+"""How long a run takes, measured on a few of its steps: on this machine, with its backbone and prompts.
 
 Two optimizer steps, a pass of evaluation and a few tokens of decoding are timed and scaled to the run by tokens
-and examples.  On a GPU they have their real size; on a CPU, whose speed depends little on it, they are cut to
-about TOKENS tokens.
+and examples.  On a GPU they have their real size; on a CPU, whose speed depends little on the size, they are
+cut to about TOKENS tokens.
 """
 
 import time
@@ -56,15 +56,15 @@ class Measurements:
         self._once = Once()
 
     def __call__(self, plan: Plan, work: Workload) -> float:
-        """Return the seconds of a planned run, if nothing stops it early.
+        """Return how many seconds a planned run takes if nothing stops it early.
 
         Args:
-            plan: the plan, which passes `check_measurable`.
-            work: its amount of work, whose prompts were read.
+            plan: the plan, which must pass `check_measurable`.
+            work: its amount of work, for which its prompts were read.
         """
         load = partial(_loaded, plan.backbone, plan.device)
         backbone, tokenizer, loading = self._once(load, plan.backbone, plan.device)
-        assert work.prompts is not None, "they are at hand"
+        assert work.prompts is not None, "the data are at hand"
         backbone.checkpointing = plan.hparams.gradient_checkpointing
         method = plan.method().to(plan.device)
         method.attach(backbone)
@@ -91,7 +91,7 @@ def _loaded(config: BackboneConfig, device: torch.device) -> tuple[Backbone, Any
 def _short_run(
     plan: Plan, work: Workload, prompts: Prompts, backbone: Backbone, method: Any, tokens: Tokens
 ) -> Run:
-    """Return a run over a few examples, in steps of the real size or of what a CPU does soon."""
+    """Return a run over a few examples, in steps of the real size, or on a CPU of a size that is soon done."""
     rows = _rows(plan, prompts, prompts.length + prompts.answer)
     batch = min(work.batch_size, rows or work.batch_size)
     hparams = replace(
@@ -99,7 +99,7 @@ def _short_run(
         batch_size=batch,
         max_steps=work.steps,
         max_epochs=work.steps,
-        arch_every=work.steps + STEPS,  # Θ moves before the first step only, which is not timed
+        arch_every=work.steps + STEPS,  # Θ moves only before the first step, which is not timed
         arch_data="dev",
     )
     passes = plan.hparams.eval_batch_tokens / (prompts.length + prompts.answer)
@@ -111,7 +111,7 @@ def _short_run(
 
 
 def _rows(plan: Plan, prompts: Prompts, length: float) -> int:
-    """Return how many rows a measured pass has on a CPU; 0 is the real number, on a GPU."""
+    """Return how many rows a measured pass has on a CPU; on a GPU return 0, for the real number."""
     return 0 if plan.device.type == "cuda" else max(1, round(TOKENS / length))
 
 
@@ -137,7 +137,7 @@ def _decoding(run: Run, plan: Plan, work: Workload, prompts: Prompts, tokenizer:
     fitting = int(plan.hparams.eval_batch_tokens / tokens_kept(prompts.length, most, beams))
     rows = max(1, min(fitting, len(run.dev.examples), work.sizes["test"]))
     instructions = [e.instruction for e in run.dev.examples[:rows]]
-    room = plan.max_length - most + 1  # as long as prompts are cut to
+    room = plan.max_length - most + 1  # the length to which prompts are cut
     batch = collate([Encoded(i[:room], ()) for i in instructions], tokenizer.pad_token_id)
     ids, mask = batch.input_ids.to(plan.device), batch.attention_mask.to(plan.device)
     run.backbone.train(False)

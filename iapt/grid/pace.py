@@ -11,11 +11,11 @@ def progress_line(number: int, rows: Sequence[Path], started: float, now: float 
     """Return "cell 13 of 490 (12 done, 478 left, 3 min each, about 24 h left)".
 
     Args:
-        number: which cell begins, counted from 0.
-        rows: the row of each cell, there or not.
-        started: when the sweep began, in seconds since the epoch; time per cell counts from there, over all
-            workers together.
-        now: the time; the present by default.
+        number: the cell that begins, counted from 0.
+        rows: the path of each cell's row, which may not exist yet.
+        started: when the sweep began, in seconds since the epoch; the time per cell counts from then, over
+            all workers together.
+        now: the current time in seconds since the epoch; read from the clock by default.
     """
     written = [row.stat().st_mtime for row in rows if row.is_file()]
     left = len(rows) - len(written)

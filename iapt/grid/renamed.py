@@ -20,16 +20,17 @@ SHOWN = 6
 
 
 def warning(cells: Sequence[Cell], grid: Mapping[str, Sequence[str]]) -> str:
-    """Return a warning if cells that have to run have results of the same names under other hashes.
+    """Return a warning if cells that are left to run have results of the same names under other hashes.
 
-    What a key of the command itself explains, such as another `hparams.lr`, is no reason to warn.
+    A difference that the command's own keys explain, such as another `hparams.lr`, is no reason to warn.
 
     Args:
         cells: the cells of a sweep that is about to begin.
         grid: the keys of its command, with their words.
 
     Returns:
-        How many cells, of how many, and in which keys their configurations differ; empty if there are none.
+        A text with the number of such cells, and the keys in which their configurations differ; empty if there
+        are none.
     """
     left = [cell for cell in cells if not _row(cell).is_file()]
     known = _Earlier(left)
@@ -48,14 +49,14 @@ def warning(cells: Sequence[Cell], grid: Mapping[str, Sequence[str]]) -> str:
     some = ", ".join(f"{key} ({count})" for key, count in differing.most_common(SHOWN))
     more = f" and {len(differing) - SHOWN} more keys" if len(differing) > SHOWN else ""
     return (
-        f"{found} of {len(left)} runs to do were begun or finished before under another hash (same "
+        f"{found} of {len(left)} runs left to do were begun or finished before under another hash (same "
         "task, backbone, method, hparams, data and seed, or the same words), by another version of the code, "
         f"settings or data; they run again. What differs (in how many): {some}{more}."
     )
 
 
 class _Earlier:
-    """Finds what cells were before: by their names without the hash, or by their words in manifests."""
+    """Finds earlier runs of cells: by their names without the hash, or by their words in manifests."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         self._by_name: dict[Path, dict[str, list[Path]]] = {}
@@ -68,7 +69,7 @@ class _Earlier:
                 self._by_words[folder] = _worded(folder)
 
     def configs(self, cell: Cell) -> Iterator[dict[str, Any]]:
-        """Yield the configurations of other runs that a cell may have been."""
+        """Yield the configurations of other runs that may be earlier runs of a cell."""
         out, rows = Path(cell.plan.config["out"]), Path(cell.plan.config["rows"])
         name = cell.plan.run_id[:-HASH]
         pairs = {(path, out / path.stem) for path in self._by_name[rows].get(name, ())}
@@ -96,7 +97,7 @@ def _listed(folder: Path) -> dict[str, list[Path]]:
 
 
 def _worded(out: Path) -> dict[tuple[str, ...], set[tuple[Path, Path]]]:
-    """Return row file and run folder of the cells in earlier manifests, by their words."""
+    """Return the row file and the run folder of the cells in earlier manifests, by their words."""
     found = defaultdict(set)
     for folder in sweeps(out):
         with suppress(DataError):
@@ -115,7 +116,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """Return the dotted keys in which two configurations differ, leaving out what does not make a run."""
+    """Return the dotted keys in which two configurations differ, without those that do not identify a run."""
     plain = json.loads(json.dumps(ours, default=str))
     a, b = (_flat(distinctive(_identity(config))) for config in (plain, theirs))
     return sorted(key for key in {**a, **b} if key not in a or key not in b or a[key] != b[key])

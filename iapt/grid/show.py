@@ -32,14 +32,14 @@ LEGEND = {
 
 @dataclass(frozen=True)
 class Line:
-    """The cells that differ in their seed only.
+    """The cells that differ only in their seed.
 
     Attributes:
         name: the method, and whatever else distinguishes these cells from other lines.
         cells: one per seed.
         done: how many of them are finished.
-        work: None if the sizes of the data are unknown.
-        needs: None for the same reason.
+        work: the work of one run; None if the sizes of the data are unknown.
+        needs: the estimate for one run; None for the same reason.
     """
 
     name: str
@@ -65,14 +65,14 @@ def plan_text(
     workload: Callable[..., Workload] | None = None,
     measure: Callable[[Plan, Workload], float] | None = None,
 ) -> str:
-    """Return the whole plan: the count, a table of tasks and methods, the sum of what is left.
+    """Return the whole plan: the count, a table of tasks and methods, and the total of what is left.
 
     Args:
         cells: the cells of the grid.
-        states: the state of each; "finished" and "failed" are counted apart from the others.
+        states: the state of each; "finished" and "failed" are counted separately from the others.
         rows: finished runs, from which to estimate.
-        workload: plan -> the work of its run; reads prompts by default.
-        measure: times a run that is left to do; by default, rows or a formula say how long it takes.
+        workload: plan -> the work of its run; by default `Workloads`, which read prompts.
+        measure: times a run that is left to do; without it, rows or a formula give the time.
     """
     lines = list(_lines(cells, states, rows, workload or Workloads(), measure))
     head = [counted(states), ""]
@@ -104,7 +104,7 @@ def _lines(
         plan = alike[0].plan
         try:
             work = workload(plan)
-        except DataError:  # `sizes` of the task does not say; the run fetches the data first
+        except DataError:  # the task states no `sizes`, and its data are yet to be fetched
             work = None
         done = sum(state == DONE for _, state in members)
         needs = estimate(plan, work, rows) if work else None
@@ -115,7 +115,7 @@ def _lines(
 
 
 def _name(cell: Cell) -> str:
-    """Return the method with what else is special about a cell beside task, method and seed."""
+    """Return the method of a cell, with the words that distinguish it besides task, method, variant and seed."""
     names = cell.plan.cell
     method = f"{names['method']}/{names['variant']}" if names["variant"] else names["method"]
     shown = ("task=", "method=", "variant=", "seed=")
@@ -151,14 +151,14 @@ def _remarks(lines: Sequence[Line]) -> Iterator[str]:
         f"Left: about {duration(hours)} if one run follows another on {device}, {mebibytes(stays)} on disk, "
         f"{mebibytes(max((needs.memory_mib for _, needs in known), default=0))} of memory at most."
     )
-    yield "trained: parameters. time, memory, disk: of one run, if nothing stops it early; disk with its checkpoint."
+    yield "trained: parameters. time, memory, disk: of one run, if nothing stops it early; disk includes a checkpoint."
     used = {needs.source for _, needs in known}
     yield "; ".join(words for source, words in LEGEND.items() if source in used) + "."
     reasons = dict.fromkeys(line.work.unread for line in lines if line.work and line.work.unread)
     if any(line.work and line.work.prompts for line in lines):
-        yield "cut: share of the prompts, of a sample, that lose tokens so that the longest answer fits."
+        yield "cut: share of the prompts in a sample that lose tokens so that the longest answer fits."
     for reason in reasons:
-        yield f"cut, where it shows a dash: not counted: {reason}."
+        yield f"cut: a dash means not counted: {reason}."
 
 
 def duration(seconds: float) -> str:

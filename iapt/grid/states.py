@@ -1,4 +1,4 @@
-"""The states of a grid's cells, from its manifest and the files on the disk, whichever launcher ran them."""
+"""The states of a grid's cells, from its manifest and the files on disk, whichever launcher ran them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ class CellState:
     Attributes:
         cell: its entry in the manifest.
         now: its state.
-        before: it was finished before the sweep began.
+        before: whether it was finished before the sweep began.
         traceback: the file with the traceback of its failure, if there is one.
     """
 
@@ -37,7 +37,7 @@ def counted(states: Sequence[CellState], running: str = "running") -> str:
 
     Args:
         states: the cells.
-        running: what to call cells at which a process works.
+        running: what to call cells that a process is working on.
     """
     numbers = Counter(s.now.state for s in states)
     before = sum(s.before for s in states)
@@ -52,7 +52,7 @@ def counted(states: Sequence[CellState], running: str = "running") -> str:
 
 
 def described(states: Sequence[CellState], running: str = "running") -> list[str]:
-    """Return lines for the cells that began and did not finish, each with the reason."""
+    """Return lines about the cells that began and did not finish, each with the reason."""
     lines = []
     for s in states:
         if s.now.state in ("finished", "planned"):
@@ -64,7 +64,7 @@ def described(states: Sequence[CellState], running: str = "running") -> list[str
 
 
 def as_json(manifest: Manifest, states: Sequence[CellState]) -> dict[str, Any]:
-    """Return all of it as JSON values, for scripts."""
+    """Return the manifest and the states as JSON values, for scripts."""
     numbers = Counter(s.now.state for s in states)
     return {
         "sweep": str(manifest.path),
@@ -92,7 +92,7 @@ def as_json(manifest: Manifest, states: Sequence[CellState]) -> dict[str, Any]:
 
 
 def is_complete(states: Sequence[CellState]) -> bool:
-    """Say whether every cell has its row."""
+    """Return whether every cell is finished; false without cells."""
     return bool(states) and all(s.now.state == "finished" for s in states)
 
 

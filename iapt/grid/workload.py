@@ -1,4 +1,4 @@
-"""The amount of work in a run: examples, steps, tokens. It needs neither weights nor, to fetch, a network."""
+"""The amount of work in a run: examples, steps, tokens. Finding it loads no weights and fetches nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from iapt.evaluation import encode_to_decode
 from iapt.plan import Plan
 from iapt.tasks.base import Split
 
-SAMPLE = 200  # prompts of each split that are read to learn their length
+SAMPLE = 200  # prompts of each split that are read to find their lengths
 NO_TOKENIZER = "fetch the tokenizer first"
 NO_DATA = "fetch the data first"
 
@@ -27,8 +27,8 @@ class Prompts:
 
     Attributes:
         length: mean tokens of a prompt after truncation.
-        cut: share of the prompts that lose tokens, leaving room for the longest answer.
-        answer: mean tokens of a response of the training set, with its end token.
+        cut: share of the prompts that lose tokens, to leave room for the longest answer.
+        answer: mean tokens of a training response, with its end token.
     """
 
     length: float
@@ -41,12 +41,12 @@ class Workload:
     """The work of a run.
 
     Attributes:
-        sizes: examples of each split.
-        steps: planned optimizer steps; early stopping may end before.
-        batch_size: examples of an optimizer step.
-        evaluations: evaluations on dev, the one before training included.
-        prompts: None if they could not be read.
-        unread: why not.
+        sizes: number of examples in each split.
+        steps: planned optimizer steps; early stopping may end training before.
+        batch_size: examples per optimizer step.
+        evaluations: number of evaluations on dev, including the one before training.
+        prompts: what the prompts show; None if they could not be read.
+        unread: why they could not be read.
     """
 
     sizes: dict[Split, int]
@@ -82,7 +82,7 @@ def workload(plan: Plan, tokenizer: Any | None) -> Workload:
 
 
 class Workloads:
-    """The workloads of the cells of a grid, of which many share prompts and tokenizer."""
+    """The workloads of a grid's cells, many of which share prompts and a tokenizer."""
 
     def __init__(self, tokenizer: Callable[[Any], Any | None] = tokenizer_at_hand) -> None:
         self._tokenizer, self._once = tokenizer, Once()
@@ -97,7 +97,7 @@ class Workloads:
 
 
 def sample_to_learn(plan: Plan, split: Split, tokens: Tokens, most: int) -> list[Encoded]:
-    """Return the tokens of a sample of a split, instructions with their responses, where they fit."""
+    """Return the tokens of a sample of a split, instructions with responses: those that fit, or all if none does."""
     examples = limited(plan.examples()[split], most)
     rendered = [render(e, plan.task.template, tokens.template) for e in examples]
     found = encode_all(rendered, tokens.tokenizer, tokens.max_length, tokens.bos)

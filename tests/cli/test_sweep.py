@@ -214,7 +214,7 @@ def test_a_grid_under_new_hashes_is_told_before_it_runs_again(
         path.unlink()
     assert main([*TINY, "seed=0,1", "dry_run=true"]) == 0
     said = capsys.readouterr().err
-    assert "warning: 2 of 2 runs to do were begun or finished before under another hash" in said
+    assert "warning: 2 of 2 runs left to do were begun or finished before under" in said
 
 
 def test_a_second_sweep_reports_its_own_runs(

@@ -50,7 +50,7 @@ def test_rows_of_the_same_names_are_told_with_what_differs_from_the_nearest(cell
     write_other_row(cells[0], "00000000", warmup=0.9)
     write_other_row(cells[0], "11111111", warmup=0.9, clip=7.0)
     said = warning(cells, GRID)
-    assert said.startswith("1 of 2 runs to do were begun or finished before")
+    assert said.startswith("1 of 2 runs left to do were begun or finished before")
     assert said.endswith("What differs (in how many): hparams.warmup (1).")
 
 

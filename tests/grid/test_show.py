@@ -65,7 +65,7 @@ def test_a_length_that_no_prompt_fits_is_an_error_of_the_plan():
 def test_without_the_tokenizer_the_plan_says_what_to_fetch():
     cells = planned(task="sst2", method="lora", seed="0")
     text = plan_text(cells, [""], workload=Workloads(lambda backbone: None))
-    assert f"cut, where it shows a dash: not counted: {NO_TOKENIZER}." in text
+    assert f"cut: a dash means not counted: {NO_TOKENIZER}." in text
 
 
 def test_released_data_that_is_not_here_is_planned_from_its_sizes():
