@@ -1,8 +1,8 @@
-"""Hydra's sweeper over a list of cells, which `iapt-sweep` has planned: `hydra/sweeper=iapt_list`.
+"""A Hydra sweeper over the list of cells that `iapt-sweep` has planned: `hydra/sweeper=iapt_list`.
 
 Hydra's own sweeper multiplies values, so it can run neither the union of several products nor only the cells
-that are left, and it composes every cell again to check it.  Hydra finds plugins in the namespace package
-`hydra_plugins` alone, so this file lies here.
+that are left, and it composes every cell again to check it.  This file is here because Hydra finds plugins
+only in the namespace package `hydra_plugins`.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 @dataclass
 class ListSweeperConf:
-    """The sweeper's configuration: it has no fields, because the manifest says everything."""
+    """The sweeper's configuration, which needs no fields of its own, because the manifest has everything."""
 
     _target_: str = "hydra_plugins.iapt_list_sweeper.ListSweeper"
 
@@ -40,7 +40,7 @@ class ListSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Set the launcher up (Hydra calls this)."""
+        """Set up the launcher (Hydra calls this)."""
         self.folder = Path(config.hydra.sweep.dir)
         self.engine = config.hydra.runtime.choices["hydra/launcher"]
         self.launcher = Plugins.instance().instantiate_launcher(
@@ -48,7 +48,7 @@ class ListSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run all cells; `arguments`, the words of the command, are among theirs."""
+        """Run all cells, whose words already include `arguments`, the words of the command."""
         from iapt.cli.lost_workers import launch_all  # Hydra imports every plugin for every command
         from iapt.grid.manifest import Entry, read_manifest
 
