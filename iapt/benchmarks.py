@@ -1,4 +1,4 @@
-"""The benchmarks of `iapt-bench`: what each measures, prints while it runs, and returns for the file."""
+"""The benchmarks of `iapt-bench`: each prints its measurements as it runs, and returns them for the file."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ from iapt.progress import progress
 from iapt.training.step import Data
 
 Report = dict[str, Any]
-SHARE_FOR_A_COPY = 0.4  # of memory, that the weights may take if merging needs them twice
+SHARE_FOR_A_COPY = 0.4  # share of memory that the weights may take if merging has to copy them
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Bench:
     Attributes:
         settings: the values of the command's keys.
         plans: method -> its plan.
-        backbone: bare.
-        tokenizer: of the backbone; None with random weights.
+        backbone: the bare backbone.
+        tokenizer: the backbone's tokenizer; None with random weights.
     """
 
     settings: Mapping[str, Any]
@@ -50,7 +50,7 @@ class Bench:
         """Load the backbone, or make one of its shape (weights=random).
 
         Raises:
-            ConfigError: the weights were to be random and quantised.
+            ConfigError: random weights are to be quantised.
         """
         plan = next(iter(plans.values()))
         if settings["weights"] == "trained":
@@ -66,7 +66,7 @@ class Bench:
                 f"backbone.quantization={config.quantization}: random weights are made in backbone.dtype. "
                 "Omit it or weights=random."
             )
-        # As large as the real weights are on a GPU, whatever device it is made on.
+        # With `auto`, as large as the real weights are on a GPU, whatever the device.
         dtype = torch.bfloat16 if config.dtype == "auto" else config.torch_dtype(plan.device)
         model = random_model(config.dims, dtype, plan.device)
         model.config._attn_implementation = config.attn
@@ -74,7 +74,7 @@ class Bench:
 
     @property
     def plan(self) -> Plan:
-        """The first plan: they differ in the method only."""
+        """The first plan; the plans differ only in the method."""
         return next(iter(self.plans.values()))
 
     @property
@@ -85,12 +85,12 @@ class Bench:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """The device that everything runs on."""
         return self.plan.device
 
     @property
     def ends(self) -> tuple[int, int]:
-        """End and pad tokens."""
+        """The ids of the end and the pad token."""
         if self.tokenizer is None:
             return 1, 2
         return self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
@@ -102,7 +102,7 @@ class Bench:
         return replace(self, plans=plans, settings=own)
 
     def filler(self, rows: int) -> Tensor:
-        """Meaningless instructions (rows, instruction_tokens)."""
+        """Return meaningless instructions (rows, instruction_tokens)."""
         size = self.settings["instruction_tokens"]
         if self.tokenizer is None:
             draw = torch.Generator().manual_seed(0)
@@ -115,7 +115,7 @@ class Bench:
         return ids.to(self.backbone.device)
 
     def appendix_g(self) -> Tensor:
-        """Appendix G's instruction (1, T) as this backbone reads it; without a tokenizer, one of the same length."""
+        """Return Appendix G's instruction (1, T) as this backbone reads it; without a tokenizer, a filler."""
         if self.tokenizer is None:
             return self.filler(1)
         text = self.plan.backbone.template.format_map({"query": APPENDIX_G})
@@ -131,7 +131,7 @@ def decode(bench: Bench) -> Report:
 
 
 def table4(bench: Bench) -> Report:
-    """Measure decoding as in Appendix G, and how long it takes just to read the weights."""
+    """Measure decoding as in Appendix G, and how long merely reading the weights takes."""
     merged = bytes_of(bench.backbone.model) <= SHARE_FOR_A_COPY * memory_of(bench.device)
     if not merged:
         print("merged methods are left out: the backbone's weights do not fit into memory twice")
@@ -246,7 +246,7 @@ def _peft(backbone: Backbone, adapters: int) -> Iterator[serving.PeftMixture]:
 
 
 def _shape(owners: Sequence[int]) -> tuple[int, ...]:
-    """Return what a batch is up to the tenants' names: rows in order of first appearance."""
+    """Return the rows' tenants, numbered by first appearance: equal for batches that differ only in tenants' names."""
     first = {owner: i for i, owner in enumerate(dict.fromkeys(owners))}
     return tuple(first[owner] for owner in owners)
 
@@ -296,7 +296,7 @@ def _cast(bench: Bench, dtype: str) -> Backbone:
     """Return the backbone in another dtype, as a separate model."""
     if dtype == bench.backbone.dtype_name:
         return bench.backbone
-    config = replace(bench.plan.backbone, dtype=dtype)  # type: ignore[arg-type]  # one of the key's
+    config = replace(bench.plan.backbone, dtype=dtype)  # type: ignore[arg-type]  # checked by the command
     return load_backbone(config, bench.device).backbone
 
 

@@ -42,7 +42,7 @@ def show_prompt(example: Encoded, tokenizer: Any) -> None:
 
 
 def show_fit(prompts: Prompts, plan: Plan) -> None:
-    """Print what of each split was left out or cut because it does not fit; nothing if all of it fits."""
+    """Print how much of each split was left out or cut because it does not fit; nothing if all of it fits."""
     for split, left_out in prompts.left_out.items():
         if left_out:
             total = len(prompts.examples[split]) + len(left_out)
@@ -56,7 +56,7 @@ def show_fit(prompts: Prompts, plan: Plan) -> None:
 
 
 def show_cuts(what: str, encoded: Sequence[Encoded], plan: Plan) -> None:
-    """Print how many of some prompts were cut, if any were; those to answer leave room for the answer."""
+    """Print how many prompts were cut, if any; prompts without a response leave room for the answer."""
     learnt = what in TRAINING
     longest = plan.max_length - (0 if learnt else plan.task.max_new_tokens)
     line = cut_line(encoded, longest, "prompts with responses" if learnt else "prompts")

@@ -26,7 +26,7 @@ TRAINING: tuple[Split, ...] = ("train", "dev")
 
 @dataclass(frozen=True)
 class Prompts:
-    """The splits of a run as they are used.
+    """The splits of a run, as it uses them.
 
     Attributes:
         examples: the examples of each split whose responses fit.
@@ -85,8 +85,8 @@ def encode_splits(plan: Plan, examples: Mapping[Split, list[Example]], tokens: T
     """Encode the three splits of a run.
 
     Raises:
-        ConfigError: most prompts of a split do not fit.
-        DataError: a response does not fit, and `hparams.on_long` does not say to skip it.
+        ConfigError: most prompts of a split do not fit, or a test prompt is empty or has no room.
+        DataError: a response does not fit, and `hparams.on_long` does not allow skipping it.
     """
     room = plan.task.max_new_tokens
     made = {split: encode_to_learn(plan.task, examples[split], tokens) for split in TRAINING}
@@ -163,13 +163,13 @@ def evaluate(
     num_beams: int,
     batch_tokens: int,
 ) -> Evaluation:
-    """Decode examples, ask the follow-up questions (MT-Bench's second turn), score everything.
+    """Decode examples, ask the follow-up questions (MT-Bench's second turn), and score everything.
 
     Args:
         task: parses and scores the outputs.
         examples: what to ask.
         encoded: the examples' tokens from `encode_to_decode`.
-        backbone: with the method attached, or bare.
+        backbone: the backbone, with a method attached or bare.
         tokens: how the backbone reads text.
         num_beams: the number of beams; 1 is greedy search.
         batch_tokens: the most tokens in one batch.
@@ -229,7 +229,7 @@ def item_scores(
 
 
 def clusters(task: Task, examples: Sequence[Example]) -> tuple[int, ...]:
-    """Number examples so that those that are not independent (one passage) have the same number.
+    """Number examples so that those that are not independent (such as those on one passage) share a number.
 
     Returns:
         One number per example, counted from 0 by first occurrence; empty if all are independent.

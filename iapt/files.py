@@ -1,4 +1,4 @@
-"""Reading and writing files safely: a write is atomic, and on the disk before it counts.
+"""Reading and writing files safely: a write is atomic, and reaches the disk before the file gets its name.
 
 A reader sees the old file or the new one, never half of one; a crash, a full disk or a second process
 leaves at most a hidden temporary file behind.  JSON Lines are read strictly: an error names the damaged
@@ -23,9 +23,9 @@ from typing import Any, BinaryIO
 from iapt.errors import ConfigError, DataError, StorageError, say
 
 FORM = "The file needs one JSON object per line."
-LARGEST = 64 * 2**20  # bytes of a JSON file or line; the manifest of 10,000 cells has a quarter
+LARGEST = 64 * 2**20  # bytes of a JSON file or line; a manifest of 10,000 cells takes a quarter
 ABANDONED_SECONDS = 24 * 3600
-ADDRESS = re.compile(r"(https?|ftp|file|s3|gs|hf):/")  # as a path, which has one slash
+ADDRESS = re.compile(r"(https?|ftp|file|s3|gs|hf):/")  # in a path, only one slash is left
 
 
 def cache_root() -> Path:
@@ -42,7 +42,7 @@ def expanded(name: str | Path) -> Path:
     """Return a path, with `~` as the user's home folder.
 
     Raises:
-        ConfigError: there is no such folder.
+        ConfigError: there is no such home folder.
     """
     try:
         return Path(name).expanduser()
@@ -58,7 +58,7 @@ def note(text: str) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[bool]:
-    """Keep other iapt processes out of a folder while the block runs; a kill releases the lock.
+    """Keep other iapt processes out of a folder while the block runs; a killed process releases its lock.
 
     Args:
         folder: an existing folder; the lock writes nothing into it.
@@ -80,7 +80,7 @@ def locked(folder: Path) -> Iterator[bool]:
         except BlockingIOError:
             note(f"waiting for another process to finish in {folder}.")
             fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError:  # some network file systems
+        except OSError:  # some network file systems have no locks
             held = False
         yield held
     finally:
@@ -89,7 +89,7 @@ def locked(folder: Path) -> Iterator[bool]:
 
 @contextmanager
 def storing(path: Path, failed: str = "cannot be written") -> Iterator[None]:
-    """Turn what the system refuses in a block into one line about a path.
+    """Turn an error of the operating system in the block into one line about a path.
 
     Raises:
         StorageError: naming the path and the reason.
@@ -107,13 +107,13 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path` that replaces `path` when the block succeeds.
 
     The name is private to this process and this call, so two runs never write to each other's file.
-    Missing parent folders are made.  If the block raises, nothing changes.
+    Missing parent folders are created.  If the block raises, nothing changes.
 
     Raises:
-        StorageError: the disk is full, or the folder cannot be made or written.
+        StorageError: the disk is full, the folder cannot be created or written, or `path` is an address.
     """
     # The leading dot and the .tmp suffix hide a file left by a crash from every "*.json" pattern.
-    # A name that fills what a file system allows (255 bytes) would have no room for them.
+    # A long name is cut, since file systems allow no more than 255 bytes.
     owner = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
     with storing(path):
         if not path.name:  # "/" or "."
@@ -135,10 +135,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_writable(folder: Path) -> None:
-    """Make a folder and try to write to it, before long work whose result belongs there.
+    """Create a folder and try to write to it, before long work whose result belongs there.
 
     Raises:
-        StorageError: it cannot be made or written.
+        StorageError: it cannot be created or written.
     """
     probe = folder / f".{os.getpid()}-{secrets.token_hex(4)}.probe"
     try:
@@ -172,7 +172,7 @@ def remove_partials(folder: Path) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Say whether this machine has a process with this id."""
+    """Return whether this machine has a process with this id."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -212,7 +212,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_lines(path: Path, values: Iterable[Any]) -> int:
-    """Write one JSON value per line as they arrive; returns their number.
+    """Write values as they arrive, one JSON value per line, and return their number.
 
     Raises:
         StorageError: the file cannot be written.
@@ -234,7 +234,7 @@ def reading(path: Path) -> Iterator[BinaryIO]:
 
     Raises:
         DataError: it is missing or unreadable, or it is a pipe, a socket or a device, which may keep a
-            reader waiting without end; the message names the file.
+            reader waiting for ever; the message names the file.
     """
     try:
         mode = path.stat().st_mode
@@ -289,7 +289,7 @@ def read_json(path: Path) -> Any:
     content = read_bytes(path, LARGEST)
     try:
         return json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested without end
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested too deeply
         raise DataError(f"{path} is not JSON ({error}).") from error
 
 
@@ -308,7 +308,7 @@ def read_lines(path: Path, bad: list[str] | None = None) -> Iterator[tuple[int, 
 
 
 def _bounded_lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    """Yield lines that fit into memory, as one of a damaged file need not."""
+    """Yield lines, but refuse one that may not fit into memory, such as a damaged file may have."""
     while line := file.readline(LARGEST + 1):
         if len(line) > LARGEST:
             raise DataError(f"{path} has a line of more than {LARGEST:,} bytes. {FORM}")
@@ -363,7 +363,7 @@ def _no_number(name: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name survive a power cut, where the system can."""
+    """Make the new name survive a power cut, where the system supports this."""
     with suppress(OSError):  # some file systems cannot open a folder
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -30,7 +30,7 @@ class Plan:
         max_length: the most tokens of an instruction with its response.
         positions: the most tokens that the backbone can read besides the method's soft tokens.
         trainable: the number of trained parameters.
-        passes: backward passes per planned step: 1, and more if a search or Θ steps come on top.
+        passes: backward passes per planned step: 1, or more with a search or Θ steps.
     """
 
     config: dict[str, Any]
@@ -52,7 +52,7 @@ class Plan:
     passes: float
 
     def method(self) -> Method:
-        """Return a freshly initialised method; draws from torch's random state."""
+        """Return a freshly initialised method, which draws from torch's random state."""
         return build_method(self.config["method"], self.backbone.dims, self.plugins)
 
     def examples(self) -> dict[Split, list[Example]]:
@@ -73,17 +73,17 @@ class Plan:
         return example.id
 
     def at_hand(self) -> bool:
-        """Say whether the examples can be read without fetching anything."""
+        """Return whether the examples can be read without fetching anything."""
         source, task = self.source, self.task
         if not isinstance(source, Fetching) or not isinstance(task, RowTask):
             return True
         return all(source.available(dataset) for dataset in task.releases())
 
     def sizes(self) -> dict[Split, int]:
-        """Return the number of examples in each split, also of released data that is not fetched yet.
+        """Return the number of examples in each split, even of released data that are yet to be fetched.
 
         Raises:
-            DataError: as `examples`; also if nothing gives the size of a data set before it is fetched.
+            DataError: as for `examples`; also if the data are yet to be fetched and the task states no sizes.
         """
         self.check_splits()
         if self.at_hand():
@@ -104,12 +104,12 @@ class Plan:
         """Refuse a task without a split that a run needs, before anything is read or fetched.
 
         Raises:
-            DataError: naming the split.
+            DataError: a split is missing; the message names it.
         """
         if isinstance(self.task, RowTask):
             for split in SPLITS:
                 if split not in self.task.splits():
-                    self.task.examples(split, self.source)  # has no such rows, and says why
+                    self.task.examples(split, self.source)  # raises, and says why
 
     def check_folders(self) -> None:
         """Make the run's folders and try to write to them, before hours of training.

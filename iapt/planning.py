@@ -39,7 +39,7 @@ _PLUGINS: TypeAdapter[Listed] = TypeAdapter(Listed, config=STRICT)
 
 @checked_dataclasses.dataclass(frozen=True, config=STRICT)
 class Limit:
-    """The most examples of each split; None is all."""
+    """How many examples of each split to use at most; None for all."""
 
     train: Limited
     dev: Limited
@@ -112,7 +112,7 @@ def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
     with faults:
         _check_tuned(config.get("method"))
     with faults:
-        if isinstance(config.get("device", "auto"), str):  # else `Settings` names it
+        if isinstance(config.get("device", "auto"), str):  # otherwise `Settings` reports it
             device = device_named(config.get("device", "auto"))
     plugins = None
     with faults:
@@ -124,7 +124,7 @@ def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
         with faults:
             source = once(partial(build_source, _entry(config, "data"), plugins), *key("data"))
         with faults:
-            logger = build_logger(_entry(config, "logger"), plugins)  # it has a state
+            logger = build_logger(_entry(config, "logger"), plugins)  # not shared: it has state
         with faults:
             sizes = _entry(config, "backbone").get("dims", {})
             dims = checked(Dims, sizes, "backbone.dims")
@@ -151,7 +151,7 @@ def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
         max_length = _room(hparams, task, backbone, positions)
     faults.tell()
     named = config["data"].get("path") is None
-    rows = task.source(source) if isinstance(task, RowTask) else source  # a task may have a folder
+    rows = task.source(source) if isinstance(task, RowTask) else source  # perhaps the task's folder
     place = f"folder:{Path(rows.name).resolve().name}"
     data_name = source.name if named and rows is source else place
     cell = {
@@ -223,7 +223,7 @@ class _Named:
 
 @checked_dataclasses.dataclass(frozen=True, config=STRICT)
 class _Tuned:
-    """The rates of a method's entry, which `hparams=tuned` and `quick` take."""
+    """The rates of a method's entry, which `hparams=tuned` and `hparams=quick` use."""
 
     lr: checking.Positive
     arch_lr: checking.NonNegative
@@ -231,7 +231,7 @@ class _Tuned:
 
 
 def _check_tuned(method: object) -> None:
-    """Check a method's own rates, also those that the preset does not take, for a misspelt one is silent."""
+    """Check a method's own rates, even those that the preset does not use, since a misspelt one goes unnoticed."""
     if isinstance(method, Mapping) and "tuned" in method:
         checked(_Tuned, method["tuned"], "method.tuned")
 
@@ -254,7 +254,7 @@ def _check_parameters(method: Method, hparams: HParams) -> None:
 
 def _passes(method: Method, hparams: HParams) -> float:
     search = pending_search(method)
-    if search:  # an Ω step and a Θ step each
+    if search:  # each of its steps adds an Ω step and a Θ step
         return 1 + 2 * search.fraction
     return 1 + (1 / hparams.arch_every if method.arch_parameters() else 0)
 
@@ -269,7 +269,7 @@ def _check_beams(hparams: HParams, task: Task, backbone: BackboneConfig) -> None
 
 
 def _room(hparams: HParams, task: Task, backbone: BackboneConfig, positions: int) -> int:
-    """Return the most tokens of an instruction with its answer, if the longest answer fits."""
+    """Return the most tokens that an instruction and its answer may have, if the longest answer fits."""
     max_length = hparams.max_length_for(positions)
     if task.max_new_tokens >= max_length:
         raise ConfigError(

@@ -46,7 +46,7 @@ def run(config: dict[str, Any], *, wait: bool = True, since: datetime | None = N
 
     Args:
         config: a resolved configuration (plain dicts).
-        wait: if another process works on this run, wait for it and return its row.
+        wait: if another process is working on this run, wait for it and return its row.
         since: with `force`, a row written after this moment is kept; default: the time of the call.
 
     Returns:
@@ -56,8 +56,8 @@ def run(config: dict[str, Any], *, wait: bool = True, since: datetime | None = N
     Raises:
         IaptError: the configuration, data, backbone or numbers are wrong, or the file of the finished
             row is damaged.
-        BusyError: another process works on this run, and `wait` is false.
-        Interrupted: SIGINT, SIGTERM, SIGHUP or SIGUSR2 arrived; in training, after writing a checkpoint.
+        BusyError: another process is working on this run, and `wait` is false.
+        Interrupted: SIGINT, SIGTERM, SIGHUP or SIGUSR2 arrived; in training, a checkpoint is written first.
     """
     with processes.joined(), interruptible():
         if processes.first():
@@ -67,7 +67,7 @@ def run(config: dict[str, Any], *, wait: bool = True, since: datetime | None = N
 
 
 def _follow(config: dict[str, Any]) -> None:
-    """Do this process's share, if the first process announces a run; writes nothing."""
+    """Do this process's share of the run that the first process announces, if it does; write no files."""
     said = processes.order()
     if said is None:
         return
@@ -115,7 +115,7 @@ def _lead(config: dict[str, Any], wait: bool, since: datetime) -> Row | None:
 
 
 def _finished(row_file: Path, force: bool, since: datetime) -> Row | None:
-    """Return the row of this run if it need not run: any, or with `force` one that was made since."""
+    """Return this run's row if it need not run again: any row, or with `force` one made at or after `since`."""
     if not row_file.exists():
         return None
     try:
@@ -156,7 +156,7 @@ def _run(
     logger: Logger,
     started: float,
 ) -> Row | None:
-    """Train, decode and score; returns the row in the first process of a run, which alone writes."""
+    """Train, decode and score; return the row in the first process, which alone writes files, otherwise None."""
     tokenizer = load_tokenizer(plan.backbone)
     tokens = Tokens(tokenizer, plan.backbone.template, plan.backbone.bos, plan.max_length)
     prompts = encode_splits(plan, examples, tokens)
@@ -176,7 +176,7 @@ def _run(
 
     data = {s: Data(encoded[s], tokenizer.pad_token_id, tokenizer.eos_token_id) for s in TRAINING}
     training = Run(backbone, method, data["train"], data["dev"], plan.hparams, plan.cell["seed"])
-    if processes.first():  # what is fetched or converted once is there for the others now
+    if processes.first():  # it has stored what is fetched or converted once, for the others to find
         processes.start(_seen(plan, current.folder))
     processes.wait()  # loading does not count as training time
     current.doing("training")

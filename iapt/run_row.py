@@ -118,5 +118,5 @@ def _majority(examples: Sequence[Example]) -> float:
 
 
 def _in_short(structure: dict[str, Any]) -> dict[str, Any]:
-    """Return a structure's single values; the run's structure.json has all of it."""
+    """Return a structure without its lists and mappings; the run's structure.json has all of it."""
     return {k: v for k, v in structure.items() if not isinstance(v, dict | list | tuple)}
