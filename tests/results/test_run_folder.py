@@ -107,5 +107,5 @@ def test_a_traceback_that_cannot_be_read_is_named_with_the_reason(
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     assert failures(tmp_path) == {"a": f"{path}: Permission denied"}
