@@ -199,7 +199,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_the_run(key: str, tmp_p
     other = {"out": "rows", "rows": "out"}[key]
     plan.config[other] = str(tmp_path / other)
     with pytest.raises(
-        ConfigError, match=rf"{key}=.*below: the folder cannot be written \(\[Errno"
+        ConfigError, match=rf"{key}=.*below: the folder cannot be written \(Not a directory"
     ):
         plan.check_folders()
     plan.config[key] = str(tmp_path / key / "deep")

@@ -61,7 +61,7 @@ def test_what_is_cut_is_told_before_training_and_counted_in_the_row(
     assert "train: 6 of 24 prompts with responses cut to 133 tokens, in the middle" in shown
     assert "dev: 3 of 6 prompts with responses cut to 133 tokens" in shown
     assert (
-        "test: 1 of 6 prompts cut to 129 tokens, in the middle of the longest field; 6 tokens"
+        "test: 1 of 6 prompts cut to 129 tokens, in the middle of the longest field; at most 6 tokens"
         in shown
     )
     assert shown.index("test: 1 of") < shown.index("first training example")
