@@ -26,7 +26,7 @@ def maps(kind: str, bias: bool = True) -> list[nn.Module]:
 
 
 @pytest.mark.parametrize(("kind", "bias"), [("linear", True), ("linear", False), ("conv1d", True)])
-@pytest.mark.parametrize("rows", [1, 3, 40])
+@pytest.mark.parametrize("rows", [1, 3, 4, 40])
 def test_side_by_side_maps_are_the_modules(kind: str, bias: bool, rows: int):
     modules = maps(kind, bias)
     for shape in ((rows, 12), (rows, 1, 12), (2, rows, 24)):
@@ -44,7 +44,7 @@ def test_side_by_side_maps_are_the_modules(kind: str, bias: bool, rows: int):
 def test_gradients_pass_and_hooks_of_the_module_do_not_act():
     (module, _) = maps("linear")
     module.register_forward_hook(lambda module, args, y: y + 1)
-    x = torch.randn(3, 12, requires_grad=True)
+    x = torch.randn(4, 12, requires_grad=True)
     (y,) = Linears(module)(x, module)
     assert torch.equal(y, module.forward(x))
     assert torch.autograd.grad(y.sum(), x)[0].abs().sum() > 0
@@ -54,7 +54,7 @@ def test_gradients_pass_and_hooks_of_the_module_do_not_act():
 def test_changed_weights_are_packed_anew(change: str):
     module = nn.Linear(12, 8)
     linear = Linears(module)
-    x = torch.randn(3, 12)
+    x = torch.randn(4, 12)
     with torch.no_grad():
         (before,) = linear(x, module)
         linear.refresh()
@@ -82,7 +82,7 @@ def test_what_cannot_be_packed_is_called():
     double = nn.Linear(12, 8).double()
     for module, dtype in ((odd, torch.float32), (double, torch.float64)):
         linear = Linears(module)
-        x = torch.randn(3, 12, dtype=dtype)
+        x = torch.randn(4, 12, dtype=dtype)
         with torch.no_grad():
             assert torch.equal(linear(x, module)[0], module(x))
         assert linear._packed == {(module,): None}
@@ -92,7 +92,7 @@ def test_a_model_too_large_for_a_second_copy_is_not_packed(monkeypatch):
     monkeypatch.setattr(packed, "LARGEST_SHARE", 1e-12)
     module = nn.Linear(12, 8)
     linear = Linears(module)
-    x = torch.randn(3, 12)
+    x = torch.randn(4, 12)
     with torch.no_grad():
         assert torch.equal(linear(x, module)[0], module(x))
     assert linear._packed == {(module,): None}
