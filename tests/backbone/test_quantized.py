@@ -183,11 +183,11 @@ def test_weights_of_a_kind_of_their_own_are_not_packed():
     module = nn.Linear(12, 8)
     with torch.no_grad():
         linear = Linears(module)
-        linear(torch.randn(3, 12), module)
+        linear(torch.randn(4, 12), module)
         assert linear._packed[module,] is not None
         module.weight = Coded(module.weight.data)
         linear = Linears(module)
-        linear(torch.randn(3, 12), module)
+        linear(torch.randn(4, 12), module)
     assert linear._packed[module,] is None
 
 
