@@ -8,12 +8,15 @@ from iapt.errors import closest
 
 Read = Callable[[str], Any]
 
+MOST = 10**9 - 1
 
-def whole(least: int = 0, most: int = 10**9 - 1) -> Read:
+
+def whole(least: int = 0, most: int = MOST) -> Read:
     """Return a reader of whole numbers from `least` to `most`."""
 
     def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and least <= int(text[:12]) <= most):
+        digits = text.isascii() and text.isdigit() and len(text) <= len(str(MOST))
+        if not (digits and least <= int(text) <= most):
             raise ValueError(f"a whole number {_range(least, most)}")
         return int(text)
 
@@ -63,7 +66,7 @@ def some_of(*allowed: str) -> Read:
     return read
 
 
-def numbers(least: int = 0, most: int = 10**9 - 1) -> Read:
+def numbers(least: int = 0, most: int = MOST) -> Read:
     """Return a reader of comma-separated whole numbers from `least` to `most`."""
 
     def read(text: str) -> tuple[int, ...]:
@@ -76,7 +79,7 @@ def numbers(least: int = 0, most: int = 10**9 - 1) -> Read:
 
 
 def _range(least: int, most: int) -> str:
-    return f">= {least}" if most >= 10**9 - 1 else f"from {least} to {most:,}"
+    return f">= {least}" if most == MOST else f"from {least} to {most:,}"
 
 
 def or_null(read: Read) -> Read:

@@ -39,6 +39,8 @@ def test_words_become_names_and_typed_values() -> None:
     [
         ("n=0", "n=0: must be a whole number >= 1."),
         ("n=two", "n=two: must be a whole number >= 1."),
+        ("n=1000000000", "n=1000000000: must be a whole number >= 1."),
+        ("n=0000000000010000000000000", "n=0000000000010000000000000: must be a whole number >= 1."),
         ("n=", "n=: no value"),
         ("price=nan", "price=nan: must be a number >= 0."),
         ("loud=yes", "loud=yes: must be true or false."),
