@@ -83,6 +83,10 @@ def _bench(words: Words) -> None:
         raise ConfigError("weights=random: works only with what=decode and what=table4.")
     chosen = [f"{key}={settings[key]}" for key in ("backbone", "task", "data", "device")]
     wanted = {what: _methods(what, words, settings) for what in settings["what"]}
+    own = {
+        what: {k: v for k, v in OWN_DEFAULTS.get(what, {}).items() if k not in words.given}
+        for what in wanted
+    }
     every = tuple(dict.fromkeys(name for names in wanted.values() for name in names))
     # Refuses unknown names before it imports torch.
     prepare(words.overrides(*chosen, f"method={','.join(every)}"))
@@ -97,7 +101,10 @@ def _bench(words: Words) -> None:
     plans = {
         name: make_plan(from_words(words.overrides(*chosen, f"method={name}"))) for name in every
     }
-    _check_lengths(settings, min(plan.positions for plan in plans.values()))
+    positions = min(plan.positions for plan in plans.values())
+    for what in wanted:
+        if what != "train":  # it has the texts of its rows
+            _check_lengths(settings | own[what], positions)
     bench = Bench.load(settings, plans)
     print(
         f"{bench.name} on {bench.device}; medians of {settings['repeats']} repeats, taken in turn"
@@ -105,9 +112,8 @@ def _bench(words: Words) -> None:
     path = settings["out"] / f"{settings['backbone']}.json"
     # Keeps the other parts of an earlier measurement, each with its own settings.
     report: dict[str, Any] = read_json(path) if path.is_file() else {}
-    for what in settings["what"]:
-        own = {k: v for k, v in OWN_DEFAULTS.get(what, {}).items() if k not in words.given}
-        this = bench.of(wanted[what], own)
+    for what in wanted:
+        this = bench.of(wanted[what], own[what])
         report[what] = BENCHMARKS[what](this) | _about(this) | {"created": utc_now()}
         write_json(path, report)
         _show(what, path, report)

@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
 from iapt.benchmarks import Bench
+from iapt.cli import bench
 from iapt.cli.bench import main
 from iapt.errors import ConfigError
 from iapt.inference.learners import PEER_GROUPED, PEER_RANDOM
@@ -58,6 +60,24 @@ def test_what_no_backbone_or_data_can_have_is_refused(
     tiny = [word.replace("steps=1", "steps=999999999") for word in TINY]
     assert main([*tiny, f"out={tmp_path}", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_texts_are_no_limit_for_training_nor_others_defaults_for_tenants(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    checked: list[int] = []
+    monkeypatch.setattr(
+        bench, "_check_lengths", lambda own, _: checked.append(own["instruction_tokens"])
+    )
+    monkeypatch.setattr(Bench, "load", Mock(side_effect=ConfigError("far enough")))
+    for words, lengths in {
+        ("what=train",): [],
+        ("what=tenants,decode",): [64, 274],
+        ("what=tenants", "instruction_tokens=9"): [9],
+    }.items():
+        checked.clear()
+        assert main([*TINY, *words, f"out={tmp_path}"]) == 2
+        assert checked == lengths
 
 
 def test_help_names_every_key_with_its_default(capsys: pytest.CaptureFixture[str]):
