@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from iapt.backbone.config import BackboneConfig
 from iapt.backbone.device import keep_freed_memory
 from iapt.backbone.embedded import digests, embedded_folder, embedded_missing
 from iapt.backbone.family import Family
-from iapt.backbone.quantized import loading_options, reloaded, settled
+from iapt.backbone.quantized import loading_options, reloaded, settled, without_log
 from iapt.checksums import remembered_sha256
 from iapt.errors import BackboneError, ConfigError, closest
 from iapt.files import expanded
@@ -230,7 +229,7 @@ def _from_pretrained(
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    with _loading(config), _quiet():
+    with _loading(config), _quiet(), without_log():
         model, found = transformers.AutoModelForCausalLM.from_pretrained(
             str(folder),
             dtype=dtype,
@@ -254,8 +253,6 @@ def _quiet() -> Iterator[None]:
 
     before = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)
-    # It misses kernels on some CPUs that nothing here uses.
-    getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         yield
     finally:

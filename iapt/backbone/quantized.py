@@ -78,7 +78,7 @@ def loading_options(
 
     config: Any
     if quantization == "int8":
-        with _without_log():
+        with without_log():
             from torchao.quantization import Int8WeightOnlyConfig
         config = transformers.TorchAoConfig(Int8WeightOnlyConfig())
     else:
@@ -125,8 +125,8 @@ def is_quantized(model: nn.Module) -> bool:
 
 
 @contextmanager
-def _without_log() -> Iterator[None]:
-    """Silence what torchao logs on import: which kernels for other GPUs it did not load."""
+def without_log() -> Iterator[None]:
+    """Silence what the libraries log on import: which kernels for other devices they did not load."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,6 +1,5 @@
 """Other libraries doing the same work, timed beside ours: peft, transformers' Trainer."""
 
-import logging
 import tempfile
 import time
 import warnings
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 
 from iapt.backbone.base import Backbone
+from iapt.backbone.quantized import without_log
 from iapt.data.encode import Batch
 from iapt.errors import ConfigError
 from iapt.methods.base import Method
@@ -32,10 +32,9 @@ def peft_lora(backbone: Backbone) -> Iterator[Any]:
     Raises:
         ConfigError: peft is not installed.
     """
-    # peft imports bitsandbytes, which misses kernels on some CPUs that nothing here uses.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
-        from peft import LoraConfig, get_peft_model
+        with without_log():  # peft imports bitsandbytes
+            from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise ConfigError(
             "iapt-bench compares with peft: pip install peft (`make setup` does)."
