@@ -87,7 +87,7 @@ def without_passwords(text: str) -> str:
 
     A path made of a URL has a single slash.
     """
-    return re.sub(r"(?:(?<=://)|(?<=http:/)(?!/)|(?<=https:/)(?!/))\S*@", "***@", text)
+    return re.sub(r"(://|https?:/(?!/))\S*@", r"\1***@", text)
 
 
 def printable(text: str) -> str:

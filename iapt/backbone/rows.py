@@ -21,9 +21,7 @@ class Seat(Protocol):
 
 S = TypeVar("S", bound=Seat)
 Group = tuple[S, Tensor | None]  # a seat and its rows' indices; None stands for all rows
-Stack = Callable[
-    [Sequence[S]], S
-]  # the seats of several rows, in order -> one seat for all of them
+Stack = Callable[[Sequence[S]], S]  # seats of several rows, in order -> one seat for them all
 
 
 class Rows(Generic[S]):

@@ -27,7 +27,7 @@ from typing import Any
 from sqlglot import exp
 
 from iapt.errors import MetricError
-from iapt.metrics.sql_rewriting import RefusedSqlError, SafeQuery
+from iapt.metrics.sql_rewriting import AGGREGATE_NAMES, RefusedSqlError, SafeQuery
 from iapt.metrics.sql_surface import read_query
 from iapt.metrics.sql_table import (
     TABLE_NAME,
@@ -44,13 +44,7 @@ from iapt.metrics.sql_table import (
 AGGREGATES = ("", "MAX", "MIN", "COUNT", "SUM", "AVG")
 OPERATORS = ("=", ">", "<")
 
-_AGGREGATE_NODES: dict[str, type[exp.Expr]] = {
-    "MAX": exp.Max,
-    "MIN": exp.Min,
-    "COUNT": exp.Count,
-    "SUM": exp.Sum,
-    "AVG": exp.Avg,
-}
+_AGGREGATE_NODES = {name: node for node, name in AGGREGATE_NAMES.items()}
 _OPERATOR_NODES: dict[str, type[exp.Expr]] = {"=": exp.EQ, ">": exp.GT, "<": exp.LT}
 
 

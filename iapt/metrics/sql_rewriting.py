@@ -17,7 +17,7 @@ from iapt.metrics.sql_table import (
     condition_value,
 )
 
-_AGGREGATES: dict[type[exp.Expr], str] = {
+AGGREGATE_NAMES: dict[type[exp.Expr], str] = {
     exp.Max: "MAX",
     exp.Min: "MIN",
     exp.Count: "COUNT",
@@ -206,13 +206,14 @@ class Rewriter:
             return f"EXISTS {self._inner(node.this)}"
         if isinstance(node, exp.Subquery | exp.Select):
             return self._inner(node)
-        if found in _AGGREGATES:
-            return self._aggregate(node, _AGGREGATES[found])
+        if found in AGGREGATE_NAMES:
+            return self._aggregate(node, AGGREGATE_NAMES[found])
         if found in _FUNCTIONS:
             _only(node, "this", "expressions", "decimals")
             more = [*node.expressions, *filter(None, [node.args.get("decimals")])]
             return f"{_FUNCTIONS[found]}({', '.join(map(self._value, [node.this, *more]))})"
         if isinstance(node, exp.Cast):
+            _only(node, "this", "to")
             to = _TYPES.get(node.args["to"].this.name)
             if to is None or node.args["to"].expressions:
                 raise RefusedSqlError("refused: a cast to a type that SQLite does not have")
@@ -258,24 +259,21 @@ class Rewriter:
             return False
         name = node.name.casefold()
         quoted = isinstance(node.this, exp.Identifier) and node.this.args.get("quoted")
-        return bool(quoted) and not node.table and name not in {*self.columns, self.alias}
+        known = name in self.columns or name == self.alias
+        return bool(quoted) and not node.table and not known
 
     def _column(self, node: exp.Column) -> str:
         name = node.name.casefold()
         if name == self.alias and name not in self.columns and not node.table:
             return RESULT
-        return f"col{self._index(node)}"
-
-    def _index(self, node: exp.Column) -> int:
         if not isinstance(node.this, exp.Identifier):
             raise RefusedSqlError("refused: a column was expected")
         _only(node, "this", "table")
         if node.table and node.table.casefold() not in self.tables:
             raise RefusedSqlError(f"refused: no table {node.table[:40]!r}")
-        index = self.columns.get(node.name.casefold())
-        if index is None:
+        if name not in self.columns:
             raise RefusedSqlError(f"refused: no column {node.name[:40]!r}")
-        return index
+        return f"col{self.columns[name]}"
 
     def _bind(self, value: Value, kind: ColumnType | None) -> str:
         self.parameters.append(condition_value(value, kind or "text"))
