@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ SHOWN = 6
 def warning(cells: Sequence[Cell], grid: Mapping[str, Sequence[str]]) -> str:
     """Return a warning if cells that are left to run have results of the same names under other hashes.
 
-    A difference that the command's own keys explain, such as another `hparams.lr`, is no reason to warn.
+    A difference that the command's own keys explain, such as another `hparams.lr`, is no reason to warn, and
+    neither is another cell of the same sweep.
 
     Args:
         cells: the cells of a sweep that is about to begin.
@@ -33,10 +34,10 @@ def warning(cells: Sequence[Cell], grid: Mapping[str, Sequence[str]]) -> str:
         are none.
     """
     left = [cell for cell in cells if not _row(cell).is_file()]
-    known = _Earlier(left)
+    known, ours = _Earlier(left), {cell.plan.run_id for cell in cells}
     differing, found = Counter[str](), 0
     for cell in left:
-        others = [_differences(cell.plan.config, config) for config in known.configs(cell)]
+        others = [_differences(cell.plan.config, config) for config in known.configs(cell, ours)]
         if not others:
             continue
         keys = min(others, key=len)
@@ -68,15 +69,15 @@ class _Earlier:
             if folder not in self._by_words:
                 self._by_words[folder] = _worded(folder)
 
-    def configs(self, cell: Cell) -> Iterator[dict[str, Any]]:
-        """Yield the configurations of other runs that may be earlier runs of a cell."""
+    def configs(self, cell: Cell, ours: Set[str]) -> Iterator[dict[str, Any]]:
+        """Yield the configurations of runs that may be earlier runs of a cell, but are none of ours."""
         out, rows = Path(cell.plan.config["out"]), Path(cell.plan.config["rows"])
         name = cell.plan.run_id[:-HASH]
         pairs = {(path, out / path.stem) for path in self._by_name[rows].get(name, ())}
         pairs |= {(row_path(rows, p.name), p) for p in self._by_name[out].get(name, ())}
         pairs |= self._by_words[out].get(cell.words, set())
         for row, folder in sorted(pairs):
-            if folder.name != cell.plan.run_id:
+            if folder.name not in ours:
                 with suppress(DataError):
                     yield read_row(row).config if row.is_file() else _config(folder)
 

@@ -74,6 +74,14 @@ def test_another_value_of_a_key_of_the_command_is_no_reason(cells: list[Cell]):
     assert warning(cells, {**GRID, "hparams.lr": ["hparams.lr=0.0005"]}) == ""
 
 
+def test_other_cells_of_the_sweep_are_no_reason(cells: list[Cell]):
+    more = plan_cells(combinations({**GRID, "hparams.lr": ["hparams.lr=0.1"]}), composed)
+    for cell in more:
+        write_row(Path("results/rows"), a_row(run_id=cell.plan.run_id, config=cell.plan.config))
+    assert "hparams.lr (2)" in warning(cells, GRID)
+    assert warning([*cells, *more], GRID) == ""
+
+
 def test_runs_that_were_begun_count_without_a_row_and_plans_do_not(cells: list[Cell]):
     folder = Path("runs") / (cells[1].plan.run_id[:-8] + "00000000")
     folder.mkdir(parents=True)
