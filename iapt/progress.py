@@ -14,7 +14,7 @@ SECONDS = 30.0  # between two lines in a file
 def progress(
     doing: str,
     unit: str,
-    total: int,
+    total: int | None = None,
     initial: int = 0,
     *,
     delay: float = 0.0,
@@ -26,7 +26,7 @@ def progress(
     Args:
         doing: what is being done, such as "training".
         unit: what is counted, such as "step".
-        total: how many of them there are.
+        total: how many of them there are, if that is known.
         initial: how many are done already.
         delay: seconds before it first shows.
         hidden: show nothing, as in all processes of a run but the first.
@@ -51,7 +51,7 @@ class _Lines:
 
     doing: str
     unit: str
-    total: int
+    total: int | None
     done: int
     seconds: float
     clock: Callable[[], float]
@@ -71,17 +71,17 @@ class _Lines:
         """Count n more."""
         self.done += n
         now = self.clock()
-        if now - self.said < self.seconds or self.done >= self.total:
+        if now - self.said < self.seconds or self.done == self.total:
             return
         self.said = now
-        pace = (now - self.started) / max(self.done - self.initial, 1)
-        left = tqdm.format_interval(pace * (self.total - self.done))
-        note = f", {self.note}" if self.note else ""
-        print(
-            f"{self.doing}: {self.done:,} of {self.total:,} {self.unit}s, {pace:.2f} s each, {left} left{note}",
-            file=sys.stderr,
-            flush=True,
-        )
+        said = f"{self.doing}: {self.done:,}"
+        if self.total is None:
+            said += f" {self.unit}s"
+        else:
+            pace = (now - self.started) / max(self.done - self.initial, 1)
+            left = tqdm.format_interval(pace * (self.total - self.done))
+            said += f" of {self.total:,} {self.unit}s, {pace:.2f} s each, {left} left"
+        print(f"{said}, {self.note}" if self.note else said, file=sys.stderr, flush=True)
 
     def set_postfix_str(self, note: str) -> None:
         """Set a remark for the next line."""

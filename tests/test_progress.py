@@ -31,6 +31,15 @@ def test_in_a_file_it_is_plain_lines_now_and_then(capsys: pytest.CaptureFixture[
     assert lines[-1] == "training: 90 of 100 steps, 3.00 s each, 00:30 left, loss 69"
 
 
+def test_what_has_no_known_end_is_counted(capsys: pytest.CaptureFixture[str]):
+    clock = Clock()
+    with progress("searching", "folder", clock=clock) as bar:
+        for _ in range(25):
+            clock.now += SECONDS / 10
+            bar.update()
+    assert capsys.readouterr().err == "searching: 10 folders\nsearching: 20 folders\n"
+
+
 def test_what_is_written_beside_it_is_a_line_of_its_own(capsys: pytest.CaptureFixture[str]):
     with progress("training", "step", 2) as bar:
         bar.write("step 0")

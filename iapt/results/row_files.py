@@ -4,6 +4,7 @@ A crashed run writes no row.  Keys that this version does not know stay in a row
 and `read_rows` lists them.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def read_rows(folder: Path) -> tuple[list[Row], list[str]]:
     """Read every row under a folder, sorted by path.
 
     Args:
-        folder: Searched for ``*.json`` with its subfolders; hidden files are skipped.
+        folder: Searched for ``*.json`` with its subfolders; hidden files and folders are skipped.
 
     Returns:
         The rows, and warnings: one for each file that is not a row (which is skipped), and one for the
@@ -64,11 +65,7 @@ def read_rows(folder: Path) -> tuple[list[Row], list[str]]:
     """
     rows, warnings = [], []
     unknown: dict[str, int] = {}
-    paths = [
-        path
-        for path in sorted(folder.rglob("*.json"))
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
+    paths = _json_files(folder)
     with progress(f"reading {folder}", "file", len(paths), delay=2.0) as bar:
         for path in paths:
             bar.update()
@@ -83,6 +80,18 @@ def read_rows(folder: Path) -> tuple[list[Row], list[str]]:
         keys = ", ".join(f"{key} ({count})" for key, count in sorted(unknown.items()))
         warnings.append(f"{folder}: keys that this version does not know, kept as they are: {keys}")
     return rows, warnings
+
+
+def _json_files(folder: Path) -> list[Path]:
+    """Return the sorted paths named ``*.json`` in a folder, without looking into hidden folders."""
+    found = []
+    with progress(f"searching {folder}", "folder", delay=2.0) as bar:
+        for place, folders, files in os.walk(folder):
+            bar.update()
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            names = [name for name in (*folders, *files) if name.endswith(".json")]
+            found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(found)
 
 
 def _parse(text: bytes, path: Path) -> Row:

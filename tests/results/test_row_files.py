@@ -235,6 +235,19 @@ def test_reading_many_files_shows_how_far_it_is(
     assert f"reading {tmp_path}: 2 of 3 files" in capsys.readouterr().err
 
 
+def test_searching_many_folders_shows_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "abc":
+        (tmp_path / name / ".hidden").mkdir(parents=True)
+    clock = itertools.count(0, 20)  # seconds
+    monkeypatch.setattr(row_files, "progress", partial(progress, clock=lambda: next(clock)))
+    read_rows(tmp_path)
+    assert capsys.readouterr().err == (
+        f"searching {tmp_path}: 2 folders\nsearching {tmp_path}: 4 folders\n"
+    )
+
+
 def test_writing_lists_every_wrong_field_at_once(tmp_path: Path) -> None:
     row = a_row()
     scores = row.scores.model_copy(update={"metric": "", "value": 101.0})
