@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _judge(words: Words) -> None:
     from iapt.configuration.catalog import entry
+    from iapt.data.hub import Hub
     from iapt.entries import build_row_task
     from iapt.files import check_writable, write_json, write_lines, write_text
     from iapt.judge.answers import pair_answers, predictions_of
@@ -80,7 +81,10 @@ def _judge(words: Words) -> None:
     names = _names(runs, words["names"])
     task = build_row_task(entry("task", "mt_bench"))
     assert isinstance(task, MTBench)
-    examples = task.examples("test", _source(runs[0], words["data"]))
+    source = _source(runs[0], words["data"])
+    if isinstance(source, Hub):  # name a missing key before anything is fetched
+        endpoint_from(words.values, os.environ)
+    examples = task.examples("test", source)
     pairs = pair_answers(runs[0], runs[1], task, examples, 2 if words["turns"] == "both" else 1)
     ids = [pair.id for pair in pairs]
     if words["case"] and words["case"] not in ids:

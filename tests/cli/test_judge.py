@@ -259,8 +259,9 @@ def test_openai_itself_needs_a_key(
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
 
-    assert main([RUN_A, RUN_B, "data=data"]) == 2
-    assert "OPENAI_API_KEY is not set" in capsys.readouterr().err
+    for data in ("data", "hub"):  # with the hub, before anything is fetched
+        assert main([RUN_A, RUN_B, f"data={data}"]) == 2
+        assert "OPENAI_API_KEY is not set" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
