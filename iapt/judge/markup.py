@@ -47,7 +47,8 @@ _SCORES_FOLLOW = re.compile(r"\b(?:scores?|ratings?)\W*$", re.I)
 THIRD = re.compile(rf"(?mi)^[^\w\n]*{_SPEAKER}\s*(?:3|(?-i:C))\W+\d")  # there are two
 
 _SCALE = re.compile(
-    rf"(?:,\s?)?(?:(?:on|from)\s+)?\ban?\s+(?:scale|range)\s+(?:of|from)\s+(?:\d+\s*(?:to|-|–)\s*)?{TEN},?|\b{TEN}-point\s+scale,?"
+    r"\bon\s+(?:the|that|this)\s+(?:same\s+)?scale\b"
+    rf"|(?:,\s?)?(?:(?:on|from)\s+)?\ban?\s+(?:scale|range)\s+(?:of|from)\s+(?:\d+\s*(?:to|-|–)\s*)?{TEN},?|\b{TEN}-point\s+scale,?"
     rf"|(?<=[(\[])\s*(?:/|[01]\s*(?:to|-|–)\s*|out\s+of\s+){TEN}\s*(?=[)\]])|(?<=score\s)out\s+of\s+{TEN}"
     rf"|\b(?:from|between)\s+[01]\s+(?:to|and)\s+{TEN}",
     re.I,
