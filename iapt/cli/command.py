@@ -143,9 +143,10 @@ class Command:
                 names.append(self._name(argument))
             elif key not in keys:
                 allowed = ", ".join(keys) or "none"
-                raise ConfigError(
-                    f"{argument}: unknown key {key!r}; allowed are {allowed}.{closest(key, keys)}"
-                )
+                hint = closest(key, keys)
+                if key.upper() in self.usage.split():
+                    hint = f" Write the value alone: {self.name} {self.usage}."
+                raise ConfigError(f"{argument}: unknown key {key!r}; allowed are {allowed}.{hint}")
             elif key in given:
                 raise ConfigError(f"{key}: given twice ({argument} is the second); give it once.")
             elif not text:

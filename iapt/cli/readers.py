@@ -17,7 +17,7 @@ def whole(least: int = 0, most: int = MOST) -> Read:
     def read(text: str) -> int:
         digits = text.isascii() and text.isdigit() and len(text) <= len(str(MOST))
         if not (digits and least <= int(text) <= most):
-            raise ValueError(f"a whole number {_range(least, most)}")
+            raise ValueError(f"a whole number {_range(text, least, most)}")
         return int(text)
 
     return read
@@ -73,13 +73,16 @@ def numbers(least: int = 0, most: int = MOST) -> Read:
         try:
             return tuple(map(whole(least, most), text.split(",")))
         except ValueError as error:
-            raise ValueError(f"whole numbers {_range(least, most)}, separated by commas") from error
+            allowed = _range(max(text.split(","), key=len), least, most)
+            raise ValueError(f"whole numbers {allowed}, separated by commas") from error
 
     return read
 
 
-def _range(least: int, most: int) -> str:
-    return f">= {least}" if most == MOST else f"from {least} to {most:,}"
+def _range(text: str, least: int, most: int) -> str:
+    """Return what is allowed; the limit of all numbers is mentioned only to whom it stopped."""
+    long = len(text) > len(str(MOST))
+    return f"from {least} to {most:,}" if long or most < MOST else f">= {least}"
 
 
 def or_null(read: Read) -> Read:

@@ -39,8 +39,8 @@ def test_words_become_names_and_typed_values() -> None:
     [
         ("n=0", "n=0: must be a whole number >= 1."),
         ("n=two", "n=two: must be a whole number >= 1."),
-        ("n=1000000000", "n=1000000000: must be a whole number >= 1."),
-        ("n=0000000000010000000000000", "n=0000000000010000000000000: must be a whole number >= 1."),
+        ("n=1000000000", "n=1000000000: must be a whole number from 1 to 999,999,999."),
+        ("n=0000000000010000000000000", "n=0000000000010000000000000: must be a whole number from 1"),
         ("n=", "n=: no value"),
         ("price=nan", "price=nan: must be a number >= 0."),
         ("loud=yes", "loud=yes: must be true or false."),
@@ -71,6 +71,14 @@ def test_free_words_may_hold_an_equals_sign() -> None:
     assert command.parse(["1 + 1 = 2", "n=4"]).names == ("1 + 1 = 2",)
     with pytest.raises(ConfigError, match="unknown key 'm'"):
         command.parse(["a", "m=4"])
+
+
+def test_a_name_written_as_a_key_is_told_how_to_write_it() -> None:
+    command = Command("iapt-toy merge", "RUN OUT", "Merge.", at_least=2, at_most=2)
+    with pytest.raises(
+        ConfigError, match=r"out=x: .* Write the value alone: iapt-toy merge RUN OUT\."
+    ):
+        command.parse(["run", "out=x"])
 
 
 def test_help_version_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
