@@ -61,6 +61,12 @@ def keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, TRIM)
 
 
+def return_freed_memory() -> None:
+    """Return to the system what `keep_freed_memory` has kept so far."""
+    with suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _own_gpu(name: str) -> torch.device:
     """Return the GPU of this process among those that torchrun started on this machine."""
     gpus = torch.cuda.device_count()
