@@ -16,7 +16,7 @@ import torch
 
 import iapt
 from iapt.backbone import processes
-from iapt.backbone.device import memory_of, return_freed_memory
+from iapt.backbone.device import memory_of
 
 LIBRARIES = (
     "torch",
@@ -81,8 +81,7 @@ def reset_peak_memory(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
-    gc.collect()  # memory left or kept by an earlier run of a sweep does not count
-    return_freed_memory()
+    gc.collect()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): sets the high-water mark to now
 

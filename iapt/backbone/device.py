@@ -1,6 +1,7 @@
 """The device of a run: a CPU or a CUDA GPU."""
 
 import ctypes
+import gc
 import os
 from contextlib import suppress
 
@@ -62,7 +63,8 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Return to the system what `keep_freed_memory` has kept so far."""
+    """Return to the system what `keep_freed_memory` has kept so far, garbage included."""
+    gc.collect()
     with suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
 

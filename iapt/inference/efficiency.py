@@ -6,17 +6,15 @@ returned answer per second of wall time, prefill included; it does not count eac
 time to the first token, and a decoding step is what the other tokens take, each.
 """
 
-import ctypes
-import gc
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from statistics import median, quantiles
 
 import torch
 
-from iapt.backbone.device import bytes_of
+from iapt.backbone.device import bytes_of, return_freed_memory
 from iapt.provenance import peak_memory_mib, reset_peak_memory
 
 
@@ -141,9 +139,7 @@ def peak_with_weights(
     Other memory of the process does not count, so several things can be measured in one process: on a
     CPU, freed memory is first returned to the system.
     """
-    gc.collect()
-    with suppress(OSError, AttributeError):  # not glibc
-        ctypes.CDLL(None).malloc_trim(0)
+    return_freed_memory()
     reset_peak_memory(device)
     before = peak_memory_mib(device)
     found = run()
