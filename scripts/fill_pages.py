@@ -90,20 +90,18 @@ def _small_scale(cells: Sequence[Cell]) -> str:
     for line in lines:
         standings = [line[k].standing for k in tasks]
         one = next((s for s in standings if s), None)
-        memory = one and one.cell.typical(lambda row: row.peak_memory_mib)
         body.append(
             [
                 line[0].line.label,
                 _millions(one.cell.trained if one else None),
                 *(s.text if s else DASH for s in standings),
                 *_compared(standings[0]),
-                f"{memory:.0f}" if memory else DASH,
             ]
         )
     heads = [lines[0][k].column.head for k in tasks]
     first = lines[0][tasks[0]].column.label
     compared = [f"{first}: seeds", f"minus {baseline().label} (95 %)"]
-    grid = Grid(["Method", "Trained", *heads, *compared, "Peak MiB"], body)
+    grid = Grid(["Method", "Trained", *heads, *compared], body)
     few = min(s.cell.rows[0].scores.n for line in lines for place in line if (s := place.standing))
     said = (
         f"{scope.words}, rates from a grid on other rows (`hparams=tuned`), median over seeds 0-4; (k/5) marks "
