@@ -169,6 +169,7 @@ def test_the_saved_adapter_describes_itself(finished: tuple[Path, Row]):
     assert config.method == row.config["method"]
     assert config.backbone == row.config["backbone"] | {"dtype": row.backbone.dtype}
     assert config.backbone_fingerprint == row.backbone.fingerprint
+    assert config.revision == row.backbone.revision
     assert config.decoding.model_dump() == row.decoding.model_dump() | {"max_length": 1020}
     assert config.trained["run"] == row.run_id
     assert config.trained["template"] == row.config["task"]["template"]
@@ -184,6 +185,8 @@ def test_a_finished_run_is_shown_not_repeated_unless_forced(
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(run_module, "_run", lambda *_: pytest.fail("ran again"))
     assert run(settings("method=iapt")) == row
+    assert "Already finished" in capsys.readouterr().out
+    assert run(settings("method=iapt", "force=true"), since=row.created) == row
     assert "Already finished" in capsys.readouterr().out
     with pytest.raises(pytest.fail.Exception, match="ran again"):
         run(settings("method=iapt", "force=true"))

@@ -8,14 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 
 from iapt import load_run
 from iapt.backbone.config import BackboneConfig
 from iapt.backbone.load import load_backbone
 from iapt.configuration.catalog import entry
+from iapt.entries import build_method
 from iapt.errors import AdapterError
+from iapt.methods.peft_format import save_peft
 from iapt.trained.adapters import find_run, import_peft, read_saved
 from tests.backbone.quantized_twins import KINDS
+from tests.saved import save_adapter
 from tests.tiny_runs import tiny_run
 
 CPU = torch.device("cpu")
@@ -23,7 +27,8 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory.mktemp("adapters"), "method=lora")
+    words = ("method=lora", "backbone.dtype=auto", "hparams.eval_batch_tokens=2000")
+    return tiny_run(tmp_path_factory.mktemp("adapters"), *words)
 
 
 @pytest.fixture
@@ -98,6 +103,24 @@ def test_a_method_that_is_not_ours_or_cannot_be_is_refused_unbuilt(
     assert "evil" not in sys.modules
 
 
+def test_an_adapter_may_be_larger_than_a_tiny_backbone_but_not_by_far(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("iapt.trained.adapters.SMALL", 10**6)
+    backbone = entry("backbone", "tiny_llama")
+    dims = BackboneConfig.from_mapping(backbone).dims
+    words = {"_target_": "iapt.methods.idpg.IDPG", "bottleneck_dim": 1024}
+    method = build_method(words, dims)
+    assert sum(p.numel() for p in method.parameters()) > dims.num_weights
+    save_adapter(tmp_path, method, {"method": words, "backbone": backbone})
+    assert read_saved(tmp_path).method.state_dict().keys() == method.state_dict().keys()
+    save_adapter(
+        tmp_path, method, {"method": words | {"bottleneck_dim": 65536}, "backbone": backbone}
+    )
+    with pytest.raises(AdapterError, match="4,194,304 parameters, more than the backbone"):
+        read_saved(tmp_path)
+
+
 @pytest.mark.parametrize("field", ["dims", "template", "kind"])
 def test_a_backbone_that_is_none_is_refused(field: str, copy: Path):
     file = copy / "adapter_config.json"
@@ -106,6 +129,35 @@ def test_a_backbone_that_is_none_is_refused(field: str, copy: Path):
     file.write_text(json.dumps(config))
     with pytest.raises(AdapterError, match=field):
         read_saved(copy)
+
+
+def test_a_run_describes_the_dtype_that_it_found_and_how_it_decoded(made: Path):
+    saved = read_saved(made)
+    assert saved.run is not None
+    assert saved.run["backbone"]["dtype"] == "auto"
+    assert saved.config.backbone["dtype"] == "float32"
+    assert saved.config.decoding.batch_tokens == 2000
+
+
+def test_tensors_that_changed_after_training_are_refused(copy: Path):
+    tensors = load_file(copy / "adapter.safetensors")
+    next(iter(tensors.values())).flatten()[0] += 1
+    save_file(tensors, copy / "adapter.safetensors", {"format": "pt"})
+    with pytest.raises(AdapterError, match=r"adapter\.safetensors has changed since"):
+        read_saved(copy)
+
+
+def test_what_is_read_does_not_drop_out(made: Path):
+    assert not any(module.training for module in read_saved(made).method.modules())
+
+
+def test_a_value_that_only_the_runs_configuration_has_is_a_difference(made: Path, tmp_path: Path):
+    run = Path(shutil.copytree(made, tmp_path / "run"))
+    config = json.loads((run / "config.json").read_text())
+    config["method"]["rslora"] = True
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(AdapterError, match=r"method\.rslora: the adapter has None"):
+        read_saved(run)
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks for it
@@ -140,12 +192,25 @@ def test_a_lora_that_peft_trained_becomes_an_adapter_of_ours(family: str, tmp_pa
 
 def test_methods_of_pefts_that_nobody_here_has_are_named(tmp_path: Path):
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "LOHA"}')
-    from safetensors.torch import save_file
-
     save_file({"a": torch.zeros(1)}, tmp_path / "adapter_model.safetensors")
     with pytest.raises(AdapterError, match=r"peft_type=LOHA: none of our methods.*ADALORA.*LORA"):
         import_peft(tmp_path, tmp_path / "out", entry("backbone", "tiny_llama"), CPU)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("paper", "longest"), [(2048, 1024 - 5), (100, 100)])
+def test_an_imported_adapter_reads_what_its_soft_tokens_and_the_paper_leave(
+    paper: int, longest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    backbone = entry("backbone", "tiny_llama") | {"dtype": "auto"}
+    loaded = load_backbone(BackboneConfig.from_mapping(backbone), CPU)
+    words = entry("method", "p_tuning") | {"prompt_len": 5}
+    method = build_method({k: v for k, v in words.items() if k != "tuned"}, loaded.backbone.dims)
+    save_peft(tmp_path / "peft", method, loaded.backbone, None)
+    monkeypatch.setattr("iapt.trained.adapters.PAPER_MAX_LENGTH", paper)
+    config = import_peft(tmp_path / "peft", tmp_path / "ours", backbone, CPU)
+    assert config.decoding.max_length == longest
+    assert config.backbone["dtype"] == "float32", "the one that was found"
 
 
 @pytest.mark.parametrize("kind", KINDS)

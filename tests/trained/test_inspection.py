@@ -1,14 +1,20 @@
 """A run shows what its method learned, and so does the command for a run that is there already."""
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from iapt import load_run
+from iapt.backbone.tiny import tiny_tokenizer
 from iapt.cli.adapter import main
+from iapt.methods.base import Method
 from iapt.methods.inspected import Inspectable
-from iapt.results.inspection import FILE, read_inspection
+from iapt.results.inspection import FILE, MOST_TOKENS, Curve, Functions, read_inspection
+from iapt.trained.inspection import inspect
+from tests.tiny import new_backbone
 from tests.tiny_runs import tiny_run
 
 
@@ -78,3 +84,60 @@ def test_looking_leaves_no_hook_behind_even_if_it_fails(run: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         method.attention(lambda: 1 // 0)
     assert not any(module._forward_hooks for module in method.modules())
+
+
+CURVE = Functions(title="f", x_label="x", y_label="y", curves=(Curve(name="c", points=((0, 0),)),))
+
+
+class Shown(Method):
+    """Shows some functions, and weights over the tokens of each prompt."""
+
+    def __init__(self, functions: Sequence[Functions], weights: Sequence[Sequence[float]]) -> None:
+        super().__init__()
+        self.found, self.weights = functions, list(weights)
+        self.modes: list[tuple[bool, bool]] = []
+
+    def functions(self) -> Sequence[Functions]:
+        return self.found
+
+    def attention(self, read: Callable[[], object]) -> Mapping[str, Tensor]:
+        read()
+        self.modes.append((BACKBONE.model.training, torch.is_grad_enabled()))
+        weights = self.weights.pop(0)
+        return {"all": torch.tensor(weights)} if weights else {}
+
+
+BACKBONE = new_backbone("gpt2")
+
+
+def test_prompts_are_read_without_dropout_and_without_gradients() -> None:
+    method = Shown([], [[1.0]])
+    BACKBONE.train(True)
+    inspect(method, BACKBONE, tiny_tokenizer(), [[5]])
+    assert method.modes == [(False, False)]
+
+
+def test_the_first_prompts_that_are_not_too_long_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iapt.trained.inspection.MOST_TOKENS", 3)
+    assert MOST_TOKENS > 3
+    prompts = [[4] * 4, [5] * 3, [6] * 4, [7], [8]]
+    found = inspect(Shown([], [[1.0], [1.0]]), BACKBONE, tiny_tokenizer(), prompts)
+    assert found is not None
+    assert [len(prompt.tokens) for prompt in found.prompts] == [3, 1]
+
+
+def test_functions_alone_or_prompts_alone_are_something_to_show() -> None:
+    words = (BACKBONE, tiny_tokenizer(), [[5]])
+    found = inspect(Shown([CURVE], [[]]), *words)
+    assert found is not None
+    assert (len(found.functions), found.prompts) == (1, ())
+    found = inspect(Shown([], [[1.0]]), *words)
+    assert found is not None
+    assert (found.functions, len(found.prompts)) == ((), 1)
+    assert inspect(Shown([], [[]]), *words) is None
+
+
+def test_a_weight_that_rounding_took_past_one_is_one() -> None:
+    found = inspect(Shown([], [[1.001, -0.001]]), BACKBONE, tiny_tokenizer(), [[5, 6]])
+    assert found is not None
+    assert found.prompts[0].weights == {"all": (1.0, 0.0)}

@@ -3,13 +3,22 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from iapt import load_run
-from iapt.errors import AdapterError, ConfigError, DataError
+from iapt import Tenants, load_run
+from iapt.backbone.config import BackboneConfig
+from iapt.backbone.load import load_backbone, load_tokenizer
+from iapt.configuration.catalog import entry
+from iapt.entries import NO_PLUGINS
+from iapt.errors import AdapterError, ConfigError, DataError, StorageError
+from iapt.evaluation import evaluate
+from iapt.methods.saved import Decoding
+from iapt.tasks.base import Split
+from iapt.trained.model import decoding_with, to_score
 from tests.tiny_runs import tiny_run
 
 TEXTS = ["a fine film", "it never ends , and who would want it to"]
@@ -30,6 +39,12 @@ def copy(runs: dict[str, Path], tmp_path: Path) -> Path:
 
 def change(file: Path, **values: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def decode(run: Path, **values: int) -> None:
+    """Let an adapter decode in another way."""
+    file = run / "adapter" / "adapter_config.json"
+    change(file, decoding=json.loads(file.read_text())["decoding"] | values)
 
 
 @pytest.mark.parametrize("name", ["lora", "iapt"])
@@ -86,6 +101,7 @@ def test_wrong_arguments_of_generate_are_named(runs: dict[str, Path]):
         ({"num_beams": 2**31}, "num_beams=2147483648: must be at most 259"),
         ({"max_new_tokens": -1}, "max_new_tokens=-1"),
         ({"max_new_tokens": 5000}, "must be less than the 1024 tokens"),
+        ({"max_new_tokens": 1024}, "must be less than the 1024 tokens"),
     ):
         with pytest.raises(ConfigError, match=message):
             model.generate(TEXTS, **options)
@@ -116,6 +132,65 @@ def test_another_split_task_or_folder_is_scored_without_training(
     )
     assert model.score(str(task), tmp_path).n == 5, "no limit on data of another's"
     assert all(torch.equal(v, before[k]) for k, v in model.method.state_dict().items())
+
+
+def test_as_many_beams_as_an_answer_has_first_tokens_are_allowed():
+    assert decoding_with(Decoding(), 259, None, 259).num_beams == 259
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What every score was computed with."""
+    seen: list[dict[str, Any]] = []
+
+    def noted(task: Any, examples: Any, encoded: Any, *rest: Any, **options: Any) -> Any:
+        seen.append({"longest": max(len(e.instruction) for e in encoded), **options})
+        return evaluate(task, examples, encoded, *rest, **options)
+
+    monkeypatch.setattr("iapt.trained.model.evaluate", noted)
+    return seen
+
+
+def test_a_score_has_the_beams_of_its_run_of_its_task_or_those_asked_for(
+    copy: Path, scored: list[dict[str, Any]]
+):
+    decode(copy, num_beams=2)
+    model = load_run(copy, device="cpu")
+    model.score(limit=1)
+    model.score("boolq", "sample", limit=1)
+    model.score(num_beams=1, limit=1)
+    assert [each["num_beams"] for each in scored] == [2, 3, 1]
+
+
+def test_prompts_are_cut_as_the_adapter_learned_them_with_room_for_the_tasks_own_answers(
+    copy: Path, scored: list[dict[str, Any]]
+):
+    decode(copy, max_length=150)
+    model = load_run(copy, device="cpu")
+    with pytest.warns(UserWarning, match="1 of 1 texts cut to 146 tokens"):
+        model.generate(["long " * 40])
+    with pytest.warns(UserWarning, match="1 of 1 test prompts cut to 142 tokens"):
+        model.score("rte", "sample", limit=1)
+    assert 138 < scored[0]["longest"] <= 142
+    with pytest.raises(ConfigError, match="max_new_tokens=192: must be less than the 150 tokens"):
+        model.score("wikisql", "sample", limit=1)
+
+
+def test_the_runs_limit_is_for_its_own_task_and_data_alone(runs: dict[str, Path]):
+    run = json.loads((runs["lora"] / "config.json").read_text())
+
+    def ids(
+        task: str | None, data: str | None, split: Split, limit: int | None = None
+    ) -> list[str]:
+        made = to_score(run, NO_PLUGINS, task, data, split=split, limit=limit)[1]
+        return [example.id for example in made]
+
+    own = ids(None, None, "test")
+    assert len(own) == 6
+    assert len(ids(None, None, "test", 2)) == 2
+    assert set(ids(None, None, "dev")).isdisjoint(own)
+    assert len(ids("sst2", None, "test")) > 6
+    assert len(ids(None, "sample", "test")) > 6
 
 
 def test_what_cannot_be_scored_is_named(runs: dict[str, Path], tmp_path: Path):
@@ -156,14 +231,17 @@ def test_merging_changes_no_text_and_can_be_undone(runs: dict[str, Path]):
     assert model.generate(TEXTS, max_new_tokens=8) == attached
     with model.bare():
         assert model.generate(TEXTS, max_new_tokens=8) == bare, "bare is bare when merged, too"
+    assert "merged" in repr(model), "as before the block"
     assert model.generate(TEXTS, max_new_tokens=8) == attached
     model.merge()
     model.unmerge()
     model.unmerge()
     assert all(torch.equal(v, weights[k]) for k, v in model.backbone.model.state_dict().items())
     assert model.generate(TEXTS, max_new_tokens=8) == attached
+    prompted = load_run(runs["iapt"], device="cpu")
     with pytest.raises(AdapterError, match="IAPT cannot be merged"):
-        load_run(runs["iapt"], device="cpu").merge()
+        prompted.merge()
+    assert "merged" not in repr(prompted)
 
 
 def test_the_merged_folder_loads_without_us_and_gives_the_same_logits(
@@ -177,6 +255,44 @@ def test_the_merged_folder_loads_without_us_and_gives_the_same_logits(
         assert torch.equal(model.backbone(ids), ours), "the model itself is as it was"
         plain = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
         torch.testing.assert_close(plain(ids).logits, ours, atol=1e-5, rtol=0)
+
+
+def test_saving_leaves_a_model_merged_or_not_as_it_was(runs: dict[str, Path], tmp_path: Path):
+    model = load_run(runs["lora"], device="cpu")
+    own = {k: v.clone() for k, v in model.backbone.model.state_dict().items()}
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(StorageError):
+        model.save_merged(tmp_path)
+    assert all(torch.equal(v, own[k]) for k, v in model.backbone.model.state_dict().items())
+    model.merge()
+    merged = {k: v.clone() for k, v in model.backbone.model.state_dict().items()}
+    model.save_merged(tmp_path / "merged")
+    assert all(torch.equal(v, merged[k]) for k, v in model.backbone.model.state_dict().items())
+
+
+def test_a_checkpoint_that_has_moved_is_found_where_the_user_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tiny = BackboneConfig.from_mapping(entry("backbone", "tiny_llama"))
+    load_backbone(tiny, torch.device("cpu")).backbone.model.save_pretrained(tmp_path / "here")
+    load_tokenizer(tiny).save_pretrained(tmp_path / "here")
+    place = f"+backbone.checkpoint={tmp_path / 'here'}"
+    run = tiny_run(tmp_path, "method=lora", "backbone.kind=hub", place, "+backbone.revision=main")
+    texts = load_run(run, device="cpu").generate(TEXTS)
+    (tmp_path / "here").rename(tmp_path / "there")
+    asked: list[BackboneConfig] = []
+
+    def noted(config: BackboneConfig, device: torch.device) -> Any:
+        asked.append(config)
+        return load_backbone(config, device)
+
+    monkeypatch.setattr("iapt.trained.model.load_backbone", noted)
+    model = load_run(run, device="cpu", checkpoint=str(tmp_path / "there"))
+    assert model.generate(TEXTS) == texts
+    assert asked[0].revision is None, "the revision was of the old place"
+    model.save_peft(tmp_path / "peft")
+    saved = json.loads((tmp_path / "peft" / "adapter_config.json").read_text())
+    assert saved["base_model_name_or_path"] == str(tmp_path / "here"), "as the run named it"
 
 
 def test_an_adapter_for_other_weights_is_refused_with_both_fingerprints(copy: Path):
@@ -202,15 +318,26 @@ def test_a_device_that_is_not_there_is_named(runs: dict[str, Path]):
         load_run(runs["lora"], device="cpuu")
 
 
-def test_a_method_of_the_users_is_imported_only_where_the_user_names_its_module(tmp_path: Path):
+def test_a_method_of_the_users_is_imported_only_where_the_user_names_its_module(
+    runs: dict[str, Path], tmp_path: Path
+):
     plugin = tmp_path / "iapt_test_plugin.py"
-    plugin.write_text("from iapt.methods.lora import LoRA\n\nclass Mine(LoRA):\n    pass\n")
-    words = ("method=lora", "method._target_=iapt_test_plugin.Mine", f"plugins={plugin}")
-    run = tiny_run(tmp_path, *words)
+    plugin.write_text(
+        "from iapt.data.source import Sample\nfrom iapt.methods.lora import LoRA\n"
+        "from iapt.tasks.classification import Classification\n\n"
+        "class Mine(LoRA):\n    pass\n\nclass Rows(Sample):\n    pass\n\n"
+        "class Films(Classification):\n    pass\n"
+    )
+    kinds = {"method": "Mine", "data": "Rows", "task": "Films"}
+    words = [f"{group}._target_=iapt_test_plugin.{kind}" for group, kind in kinds.items()]
+    run = tiny_run(tmp_path, "method=lora", f"plugins={plugin}", *words)
     with pytest.raises(AdapterError, match=r"iapt_test_plugin\.Mine.*nothing was imported"):
         load_run(run, device="cpu")
     model = load_run(run, device="cpu", plugins=[str(plugin)])
     assert type(model.method).__name__ == "Mine"
+    assert model.score(limit=1).n == 1
+    assert Tenants.load({"mine": run}, device="cpu", plugins=[str(plugin)]).names == ("mine",)
+    load_run(runs["lora"], device="cpu", plugins=[str(plugin)])  # trained without it: no warning
     plugin.write_text(plugin.read_text() + "# edited\n")
     with pytest.warns(UserWarning, match="iapt_test_plugin: its code has changed since training"):
         load_run(run, device="cpu", plugins=[str(plugin)])

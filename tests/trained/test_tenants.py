@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,9 +50,32 @@ def test_each_tenant_reads_text_in_its_own_template(runs: dict[str, Path], tmp_p
     found = tenants.generate([TEXTS[0]] * 2, ["one", "two"], max_new_tokens=8)
     own = load_run(other, device="cpu").generate([TEXTS[0]], num_beams=1, max_new_tokens=8)
     assert found[1] == own[0] != found[0]
+    first = load_run(runs["lora"], device="cpu")
+    with first.bare():
+        bare = first.generate([TEXTS[0]], num_beams=1, max_new_tokens=8)
+    assert tenants.generate([TEXTS[0]], [None], max_new_tokens=8) == bare, "as the first reads it"
 
 
-def test_mistakes_are_named_before_anything_is_decoded(runs: dict[str, Path], tmp_path: Path):
+def test_texts_are_decoded_greedily_up_to_64_tokens_unless_asked(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[tuple[int, int]] = []
+
+    def noted(*_: Any, num_beams: int, max_new_tokens: int, **__: Any) -> list[str]:
+        asked.append((num_beams, max_new_tokens))
+        return []
+
+    monkeypatch.setattr("iapt.trained.tenants.decode", noted)
+    tenants = Tenants.load({"anna": runs["lora"]}, device="cpu")
+    tenants.generate(["x"], ["anna"])
+    tenants.generate(["x"], ["anna"], num_beams=2, max_new_tokens=9)
+    assert asked == [(1, 64), (2, 9)]
+
+
+def test_mistakes_are_named_before_anything_is_decoded(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("iapt.trained.tenants.decode", lambda *_, **__: pytest.fail("decoded"))
     tenants = Tenants.load({"anna": runs["lora"]}, device="cpu")
     with pytest.raises(AdapterError, match=r"tenant 'ann' is unknown; there are anna.*'anna'"):
         tenants.generate(["x"], ["ann"])
@@ -70,3 +94,5 @@ def test_mistakes_are_named_before_anything_is_decoded(runs: dict[str, Path], tm
         AdapterError, match=r"'bob' was trained on another .*0123.*'anna' on tiny_llama"
     ):
         Tenants.load({"anna": runs["lora"], "bob": other}, device="cpu")
+    with pytest.raises(AdapterError, match=r"trained on another .*0123.*but the loaded one has"):
+        Tenants.load({"bob": other}, device="cpu")
