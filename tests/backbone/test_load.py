@@ -10,15 +10,24 @@ from pathlib import Path
 import pytest
 import torch
 
+from iapt.backbone import load
 from iapt.backbone.config import TINY_VOCAB, BackboneConfig
-from iapt.backbone.load import family_of, fingerprint, load_backbone, load_tokenizer
+from iapt.backbone.load import (
+    family_of,
+    fingerprint,
+    load_backbone,
+    load_tokenizer,
+    tokenizer_at_hand,
+)
 from iapt.backbone.tiny import tiny_tokenizer
 from iapt.cli.overrides import groups
 from iapt.errors import BackboneError, ConfigError
 from tests.composed import composed
+from tests.hub_server import HubServer
 from tests.tiny import new_backbone, tiny_dims
 
 CPU = torch.device("cpu")
+WEIGHTS = "model.safetensors"
 
 
 def config(name: str = "tiny_llama", /, **changes: object) -> BackboneConfig:
@@ -166,13 +175,77 @@ def test_every_byte_of_a_checkpoint_counts(tmp_path: Path):
         content[place] ^= 1
         path.write_bytes(content)
         known.add(load_backbone(entry, CPU).fingerprint)
-    for name in ("config.json", "tokenizer.json"):
+    beside = ("generation_config.json", "added_tokens.json", "vocab.json", "merges.txt")
+    files = ("config.json", "tokenizer.json", "special_tokens_map.json", *beside)
+    for name in files:
         with (tmp_path / name).open("a") as file:
-            file.write("\n")
+            file.write("{}" if name in beside and not file.tell() else "\n")
         known.add(load_backbone(entry, CPU).fingerprint)
     known.add(load_backbone(replace(entry, dtype="bfloat16"), CPU).fingerprint)
-    assert len(known) == 1 + len(places) + 2 + 1
+    assert len(known) == 1 + len(places) + len(files) + 1
     assert all(text.startswith("sha256:") for text in known)
+
+
+def test_a_fingerprint_does_not_depend_on_the_order_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    entry = saved(tmp_path)
+    listed = sorted(tmp_path.iterdir())
+    found = []
+    for order in (listed, listed[::-1]):
+        monkeypatch.setattr(Path, "iterdir", lambda _, order=order: iter(order))
+        found.append(load_backbone(entry, CPU).fingerprint)
+    assert found[0] == found[1]
+
+
+def test_the_embedded_model_is_its_wheels_file_and_the_weights_made_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    entry = replace(saved(tmp_path), kind="embedded", checkpoint=None)
+    found = []
+    for source, weights in (("a", "b"), ("a", "b"), ("other", "b"), ("a", "other")):
+        monkeypatch.setattr(load, "embedded_folder", lambda source=source: (tmp_path, source))
+        monkeypatch.setattr(load, "digests", lambda _, weights=weights: {WEIGHTS: weights})
+        loaded = load_backbone(entry, CPU)
+        assert loaded.revision == source
+        found.append(loaded.fingerprint)
+        with (tmp_path / "config.json").open("a") as file:
+            file.write("\n")  # as another version of transformers may
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
+
+
+def test_a_checkpoint_gets_the_dtype_and_the_attention_of_its_entry(tmp_path: Path):
+    loaded = load_backbone(replace(saved(tmp_path), dtype="bfloat16", attn="eager"), CPU)
+    assert loaded.dtype == "bfloat16"
+    assert loaded.backbone.model.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("pad", [None, "<pad>"])
+def test_pads_are_the_tokenizers_own_or_the_end_token(pad: str | None, tmp_path: Path):
+    entry, tokenizer = saved(tmp_path), tiny_tokenizer()
+    assert tokenizer.pad_token == "<pad>"
+    tokenizer.pad_token = pad
+    tokenizer.save_pretrained(tmp_path)
+    assert load_tokenizer(entry).pad_token == (pad or tokenizer.eos_token)
+
+
+def test_a_text_cannot_begin_with_a_token_that_the_tokenizer_lacks(tmp_path: Path):
+    entry, tokenizer = saved(tmp_path), tiny_tokenizer()
+    tokenizer.bos_token = None
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"no BOS token; set backbone\.bos=false"):
+        load_tokenizer(replace(entry, bos=True))
+    assert load_tokenizer(replace(entry, bos=False)).bos_token is None
+
+
+def test_a_tokenizer_is_looked_for_without_asking_the_hub(hub: HubServer):
+    from huggingface_hub import constants
+
+    entry = BackboneConfig.from_mapping(composed("backbone=llama2_7b")["backbone"])
+    assert tokenizer_at_hand(entry) is None
+    assert hub.requests == []
+    assert constants.HF_HUB_OFFLINE is False, "as it was before"
 
 
 def test_a_change_that_keeps_size_and_time_is_noticed(tmp_path: Path):

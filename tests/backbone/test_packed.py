@@ -41,6 +41,25 @@ def test_side_by_side_maps_are_the_modules(kind: str, bias: bool, rows: int):
                 torch.testing.assert_close(y, module(x), atol=1e-5, rtol=0)
 
 
+def test_maps_of_which_one_has_a_bias_are_the_modules():
+    modules = [nn.Linear(12, 20), nn.Linear(12, 8, bias=False)]
+    x = torch.randn(4, 12)
+    with torch.no_grad():
+        for y, module in zip(Linears(nn.ModuleList(modules))(x, *modules), modules, strict=True):
+            torch.testing.assert_close(y, module(x), atol=1e-5, rtol=0)
+
+
+def test_a_bias_that_a_map_gains_reaches_the_next_batch():
+    module = nn.Linear(12, 8, bias=False)
+    linear, x = Linears(module), torch.randn(4, 12)
+    with torch.no_grad():
+        (before,) = linear(x, module)
+        module.bias = nn.Parameter(torch.ones(8))
+        linear.refresh()
+        (after,) = linear(x, module)
+    torch.testing.assert_close(after, before + 1, atol=1e-5, rtol=0)
+
+
 def test_gradients_pass_and_hooks_of_the_module_do_not_act():
     (module, _) = maps("linear")
     module.register_forward_hook(lambda module, args, y: y + 1)
@@ -89,13 +108,18 @@ def test_what_cannot_be_packed_is_called():
 
 
 def test_a_model_too_large_for_a_second_copy_is_not_packed(monkeypatch):
-    monkeypatch.setattr(packed, "LARGEST_SHARE", 1e-12)
     module = nn.Linear(12, 8)
-    linear = Linears(module)
+    before, linear = Linears(module), Linears(module)
     x = torch.randn(4, 12)
     with torch.no_grad():
+        before(x, module)
+        monkeypatch.setattr(packed, "LARGEST_SHARE", 1e-12)
         assert torch.equal(linear(x, module)[0], module(x))
-    assert linear._packed == {(module,): None}
+        assert linear._packed == {(module,): None}
+        module.weight.mul_(2)  # the weights are others, so their size may be, too
+        before.refresh()
+        before(x, module)
+    assert before._packed == {(module,): None}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

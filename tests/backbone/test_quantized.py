@@ -1,5 +1,6 @@
 """Quantised backbones: every method acts on them, and what has no sense there is refused by name."""
 
+import logging
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -14,7 +15,7 @@ from iapt.backbone.config import BackboneConfig
 from iapt.backbone.dims import FAMILIES
 from iapt.backbone.load import load_backbone
 from iapt.backbone.packed import Linears
-from iapt.backbone.quantized import BYTES, LIBRARY, bytes_of_weights, settled
+from iapt.backbone.quantized import BYTES, LIBRARY, bytes_of_weights, settled, without_log
 from iapt.cli.overrides import groups
 from iapt.entries import build_method
 from iapt.errors import AdapterError, ConfigError
@@ -136,14 +137,32 @@ def test_each_storage_is_a_backbone_of_its_own(kind: str):
     assert load_backbone(config(quantization=kind), CPU).fingerprint == prints[1]
 
 
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_nf4_is_normal_float_with_one_exact_scale_per_64_weights(kind: str):
+    backbone = quantized("llama", kind, torch.bfloat16)
+    module = backbone.family.site(0, "q").module
+    state = module.weight.quant_state
+    assert (state.quant_type, state.blocksize, state.nested) == ("nf4", 64, False)
+    assert module.compute_dtype == torch.bfloat16, "of the products"
+
+
 # ---------------------------------------------------------------- without it
 
 
-@pytest.mark.parametrize(("kind", "library"), LIBRARY.items())
+def test_logging_is_as_loud_afterwards_as_before():
+    before = logging.root.manager.disable
+    with without_log():
+        assert not logging.getLogger("iapt").isEnabledFor(logging.WARNING)
+    assert logging.root.manager.disable == before
+
+
+@pytest.mark.parametrize(("kind", "library"), [*LIBRARY.items(), ("nf4", "accelerate")])
 def test_a_missing_library_is_named_before_anything_is_loaded(
     kind: str, library: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(import_utils, f"is_{library}_available", lambda: False)
+    for each in (LIBRARY[kind], "accelerate"):
+        there = each != library
+        monkeypatch.setattr(import_utils, f"is_{each}_available", lambda there=there: there)
     said = rf"backbone\.quantization={kind}: needs {library}.*pip install 'iapt\[quantization\]'"
     with pytest.raises(ConfigError, match=said):
         make_plan(composed("backbone=tiny_llama", f"backbone.quantization={kind}"))

@@ -1,14 +1,16 @@
 """A merged backbone as a Hugging Face folder: plain `from_pretrained` gives the same logits."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import enable_progress_bar
 
 from iapt.backbone.dims import FAMILIES
-from iapt.backbone.save import save_checkpoint
+from iapt.backbone.save import BIAS_SWITCHES, check_new, save_checkpoint
 from iapt.backbone.tiny import tiny_tokenizer
 from iapt.errors import BackboneError, StorageError
 from tests.methods import by_hand
@@ -21,12 +23,16 @@ def logits(model: torch.nn.Module) -> torch.Tensor:
         return model(ids, attention_mask=mask.long()).logits[mask]
 
 
+def biases(config: Any) -> list[bool | None]:
+    return [getattr(config, switch, None) for switch in BIAS_SWITCHES]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_changed_weights_and_added_biases_come_back(
     family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     backbone = new_backbone(family)
-    before = logits(backbone.model)
+    before, switches = logits(backbone.model), biases(backbone.model.config)
     torch.manual_seed(0)
     for site in ("o", "up"):  # LLaMA's maps have no bias, the others' have one
         module = backbone.family.site(1, site).module
@@ -43,7 +49,37 @@ def test_changed_weights_and_added_biases_come_back(
     assert (
         AutoTokenizer.from_pretrained(folder)("abc").input_ids == tiny_tokenizer()("abc").input_ids
     )
+    assert folder.stat().st_mode & 0o777 == 0o755
     assert torch.equal(logits(backbone.model), changed), "saving changes nothing"
+    assert biases(backbone.model.config) == switches
+
+
+def test_all_tensors_of_a_checkpoint_have_the_models_dtype(tmp_path: Path):
+    backbone = new_backbone("llama", dtype=torch.bfloat16)
+    module = backbone.family.site(1, "o").module
+    module.bias = torch.nn.Parameter(torch.ones(32, dtype=torch.bfloat16))
+    save_checkpoint(backbone.model, tiny_tokenizer(), tmp_path / "merged")
+    tensors = load_file(tmp_path / "merged" / "model.safetensors")
+    assert {t.dtype for t in tensors.values()} == {torch.bfloat16}
+
+
+def test_half_a_checkpoint_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tokenizer = tiny_tokenizer()
+    monkeypatch.setattr(tokenizer, "save_pretrained", lambda _: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        save_checkpoint(new_backbone("llama").model, tokenizer, tmp_path / "merged")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_and_the_working_folder_are_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    for folder in (tmp_path / "link", tmp_path / "work", Path()):
+        with pytest.raises(StorageError, match="already exists"):
+            check_new(folder)
 
 
 def test_a_model_without_a_place_for_a_bias_is_refused_by_name(tmp_path: Path):

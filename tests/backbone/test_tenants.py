@@ -11,7 +11,7 @@ from iapt.backbone.dims import FAMILIES
 from iapt.backbone.tenants import SharedBackbone
 from iapt.cli.overrides import CONFIG_DIR, groups
 from iapt.entries import build_method
-from iapt.errors import AdapterError
+from iapt.errors import AdapterError, BackboneError
 from iapt.inference.generate import decode_batch
 from iapt.methods.base import Method
 from iapt.methods.idpg import IDPG
@@ -225,7 +225,12 @@ def test_mistakes_are_named():
     with pytest.raises(AdapterError, match="'m': Merged acts through none of the backbone's verbs"):
         tenants.add("m", Merged())
     ids, mask = padded([t.instruction for t in examples(2)])
+    with pytest.raises(ZeroDivisionError), tenants.rows([None, None]):
+        1 // 0  # noqa: B018
     with pytest.raises(AdapterError, match="2 rows, but tenants are named for 0"):
         tenants(ids, mask)
+    nothing = torch.zeros_like(mask)
+    with tenants.rows(["mail"] * 2), pytest.raises(BackboneError, match="an empty instruction"):
+        tenants(ids, mask, nothing)
     with tenants.rows(["news"]), pytest.raises(AdapterError, match=r"2 rows.*named for 1"):
         tenants.prefill(ids, mask)

@@ -11,7 +11,7 @@ from tests.methods.blocks_by_hand import run_blocks
 from tests.methods.other_backbones import trained_on
 from tests.methods.paper_sizes import active, counted, preset, trained
 from tests.methods.refused import assert_refused
-from tests.tiny import encoded, padded, shared_backbone
+from tests.tiny import encoded, padded, shared_backbone, tiny_dims
 
 P = 3
 FORMS = ({}, {"generator": "phm"}, {"generator": "phm", "multi_layer": True})
@@ -61,6 +61,13 @@ def test_counts_are_the_papers():
 )
 def test_counts_on_the_other_backbones(backbone, size):
     assert trained_on(backbone, "idpg") == size
+
+
+def test_the_matched_generator_starts_small():
+    generator = IDPG(tiny_dims("llama"), bottleneck_dim=1024).generator
+    for matrix in (generator.down, generator.up):
+        assert matrix.std().item() == pytest.approx(0.02, rel=0.03)
+        assert matrix.mean().item() == pytest.approx(0, abs=0.0005)
 
 
 @pytest.mark.parametrize(("order", "size"), [(2, 10_485_776), (4, 5_243_008), (16, 1_318_912)])
