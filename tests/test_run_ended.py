@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def while_writing(name: str, act: Callable[[], object]) -> None:
     replace = os.replace
 
     def stops(source: Path, target: Path) -> None:
-        if target.name == name:
+        if fnmatch(target.name, name):
             act()
         replace(source, target)
 
@@ -127,6 +128,7 @@ PHASES: dict[str, tuple[Callable[[], None], str, str]] = {
     "in a write": (lambda: while_writing("checkpoint.safetensors", die), "killed", "training"),
     "in decoding": (lambda: before("evaluate", die), "killed", "while decoding"),
     "writing the row": (lambda: before("write_row", die), "killed", "while decoding"),
+    "in the row's write": (lambda: while_writing("sst2--*.json", die), "killed", "decoding"),
     "after the row": (after_the_row, "finished", ""),
 }
 

@@ -7,7 +7,11 @@ import pytest
 import torch
 
 from iapt import run as run_module
+from iapt.backbone import processes
+from iapt.errors import BusyError, TrainingError
 from iapt.methods.iapt import IAPT
+from iapt.planning import make_plan
+from iapt.results.attempt import attempt
 from iapt.run import run
 from tests.composed import composed
 from tests.tiny_runs import SIX_STEPS
@@ -38,6 +42,55 @@ def test_gradient_checkpointing_reaches_the_backbone(asked: bool, monkeypatch: p
     with pytest.raises(Stopped):
         run(settings("method=lora", f"hparams.gradient_checkpointing={asked}"))
     assert seen == [asked]
+
+
+def test_the_peak_of_memory_is_the_runs_own_and_a_checkpoint_that_of_its_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    events: list[str] = []
+    load = run_module.load_backbone
+
+    def loaded(*arguments: Any) -> Any:
+        events.append("load")
+        return load(*arguments)
+
+    def stop(training: Any, checkpoint: Path, belongs_to: str, logger: Any) -> None:
+        events.append(belongs_to)
+        raise Stopped
+
+    monkeypatch.setattr(run_module, "reset_peak_memory", lambda _: events.append("reset"))
+    monkeypatch.setattr(run_module, "load_backbone", loaded)
+    monkeypatch.setattr(run_module, "train", stop)
+    with pytest.raises(Stopped):
+        run(settings("method=lora"))
+    assert events == ["reset", "load", make_plan(settings("method=lora")).config_hash]
+
+
+def test_a_run_at_which_someone_works_is_not_waited_for_unless_asked():
+    folder = Path("runs") / make_plan(settings("method=lora")).run_id
+    with attempt(folder, wait=True), pytest.raises(BusyError):
+        run(settings("method=lora"), wait=False)
+
+
+@pytest.mark.parametrize("other", ["run", "resumes"])
+def test_processes_of_one_run_that_see_different_things_stop(
+    other: str, monkeypatch: pytest.MonkeyPatch
+):
+    plan = make_plan(settings("method=lora"))
+    folder = Path("runs") / plan.run_id
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.safetensors").touch()
+    said: dict[str, Any] = {"run": plan.run_id, "resumes": ["checkpoint.safetensors"]}
+    ran: list[Path] = []
+    monkeypatch.setattr(run_module, "_run", lambda *given: ran.append(given[2].folder))
+    monkeypatch.setattr(processes, "first", lambda: False)
+    monkeypatch.setattr(processes, "order", lambda: said)
+    run(settings("method=lora"))
+    assert ran == [folder]
+    said[other] = said[other][:-1]
+    with pytest.raises(TrainingError, match="all need the same command"):
+        run(settings("method=lora"))
+    assert len(ran) == 1
 
 
 def test_a_method_that_starts_from_the_backbone_does_so_before_it_is_attached(

@@ -1,5 +1,6 @@
 """A checkpoint's files from a hub: whole or refused, asked for once, usable without a network."""
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 import torch
 
 from iapt.backbone.config import BackboneConfig
-from iapt.backbone.load import load_backbone, load_tokenizer
+from iapt.backbone.load import load_backbone, load_tokenizer, missing
 from iapt.errors import BackboneError
+from iapt.remote.raw import download
 from iapt.remote.repository import Entry, Repository, reach
 from tests.hub_content import DIMS, checkpoint, entry, publish_checkpoint
 from tests.hub_server import HubServer
@@ -30,9 +32,13 @@ def stored(tmp_path: Path, name: str) -> Path:
 
 
 def test_the_tokenizer_alone_fetches_no_weights(hub: HubServer):
-    load_tokenizer(llama(hub))
+    config = llama(hub)
+    load_tokenizer(config)
     assert hub.asked_for("tokenizer.json")
     assert not hub.asked_for("safetensors")
+    assert missing(config) == "meta-llama/Llama-2-7b-hf is not in the hub's cache"
+    load_backbone(config, CPU)
+    assert missing(config) == ""
 
 
 @pytest.mark.parametrize(
@@ -163,6 +169,62 @@ def test_weights_that_can_only_be_unpickled_are_not_loaded(hub: HubServer):
 def test_a_listing_is_not_trusted(path: str, digest: str):
     with pytest.raises(ValueError, match=r"is not a (path inside a repository|digest)"):
         Entry(path, 1, digest)
+
+
+def test_a_listing_is_of_one_revision_of_one_repository_and_of_its_top_files(hub: HubServer):
+    commits = ("1" * 40, "2" * 40)
+    for name in ("a/one", "a/two"):
+        for commit in commits:
+            files = {"config.json": b"{}", f"{name[2:]}{commit[0]}": b"x", "onnx/model": b"x"}
+            hub.add("models", name, commit, files)
+
+    def files_of(name: str, commit: str) -> set[str]:
+        return {e.path for e in Repository("model", name, commit).entries(lambda _: True)}
+
+    for _ in range(2):  # from the hub, and as it is kept
+        for name in ("a/one", "a/two"):
+            for commit in commits:
+                own = f"{name[2:]}{commit[0]}"
+                assert files_of(name, commit) == {"config.json", own}
+
+
+def test_what_is_in_the_cache_is_of_the_revision_that_was_fetched(hub: HubServer):
+    fetched, other = (Repository("model", "a/one", digit * 40) for digit in "12")
+    for repository in (fetched, other):
+        hub.add("models", "a/one", repository.revision, {"config.json": b"{}"})
+    fetched.snapshot(lambda _: True)
+    assert [entry.path for entry in fetched.in_the_cache()] == ["config.json"]
+    assert other.in_the_cache() == []
+
+
+def test_the_clients_log_is_as_loud_afterwards_as_before(hub: HubServer):
+    from huggingface_hub.utils.logging import get_verbosity, set_verbosity
+
+    hub.add("models", "a/one", "1" * 40, {"config.json": b"{}"})
+    before = get_verbosity()
+    try:
+        for level in (logging.WARNING, logging.DEBUG):
+            set_verbosity(level)
+            Repository("model", "a/one", "1" * 40).listing()
+            assert get_verbosity() == level
+    finally:
+        set_verbosity(before)
+
+
+def test_no_server_is_waited_for_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Asked(Exception):
+        pass
+
+    def ask(url: str, timeout: float | None = None) -> None:
+        assert timeout == 60
+        raise Asked
+
+    for module in ("raw", "repository"):
+        monkeypatch.setattr(f"iapt.remote.{module}.urlopen", ask)
+    with pytest.raises(Asked):
+        reach("http://127.0.0.1:9")
+    with pytest.raises(Asked):
+        download("http://127.0.0.1:9", "0" * 40, tmp_path / "file")
 
 
 def test_a_server_is_reached_whatever_it_answers(hub: HubServer):
