@@ -102,7 +102,11 @@ def beams(logits: Tensor, model: Steps, rules: Rules) -> tuple[Tensor, Tensor]:
     finished_scores = logits.new_full((len(rows), n), NOTHING)
     ended = torch.zeros_like(finished_scores, dtype=torch.bool)
     open_ = torch.ones_like(rows, dtype=torch.bool)
-    scores = logits.new_zeros(len(rows), 1)  # at first there is one beam
+    start = (
+        1 if 2 * n <= logits.shape[-1] else n
+    )  # at first there is one beam, with enough to choose from
+    scores = logits.new_full((len(rows), start), NOTHING)
+    scores[:, 0], logits = 0, logits.repeat_interleave(start, 0)
     for length in range(1, most + 1):
         # The 2 n best of a row are among the 2 n best of each of its beams.
         log_probs = rules.hold_back(logits.log_softmax(-1), length)

@@ -127,6 +127,23 @@ def test_answers_are_generates(share: float, monkeypatch):
     assert len(lengths) > 5
 
 
+@pytest.mark.parametrize("beams", [8, 9, WORDS])
+def test_there_may_be_as_many_beams_as_words(beams: int):
+    for new in (1, 4):
+        found, expected, _ = both(3, 3, beams, new, 0.5, 1.0, 0)
+        assert torch.equal(found, expected)
+
+
+def test_probabilities_are_not_rounded_to_the_models_dtype():
+    logits = torch.zeros(1, 300, dtype=torch.bfloat16)
+    logits[0, 250] = 0.01  # the log-probabilities, about -5.7, are rounded to multiples of 0.03
+    for beams in (1, 2):
+        rules = Rules(beams, 1, EOS, PAD)
+        assert search(logits, Reader(Language(0, 0.0, 1.0), logits, beams), rules).tolist() == [
+            [250]
+        ]
+
+
 def test_settled_rows_are_not_fed_any_longer():
     found, _, fed = both(7, 8, 3, 30, 1.0, 2.0, 0)
     ends = [(row == EOS).nonzero()[:1].tolist() for row in found]
