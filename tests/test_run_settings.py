@@ -8,7 +8,7 @@ import torch
 
 from iapt import run as run_module
 from iapt.backbone import processes
-from iapt.errors import BusyError, TrainingError
+from iapt.errors import BusyError, ConfigError, TrainingError
 from iapt.methods.iapt import IAPT
 from iapt.planning import make_plan
 from iapt.results.attempt import attempt
@@ -64,6 +64,16 @@ def test_the_peak_of_memory_is_the_runs_own_and_a_checkpoint_that_of_its_configu
     with pytest.raises(Stopped):
         run(settings("method=lora"))
     assert events == ["reset", "load", make_plan(settings("method=lora")).config_hash]
+
+
+@pytest.mark.parametrize("key", ["out", "rows"])
+def test_a_folder_that_cannot_be_written_is_named_before_anything_is_loaded(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(run_module, "load_backbone", lambda *_: pytest.fail("loaded"))
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=f"{key}="):
+        run(settings("method=lora", f"{key}={tmp_path / 'file' / 'folder'}"))
 
 
 def test_a_run_at_which_someone_works_is_not_waited_for_unless_asked():

@@ -3,15 +3,21 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.plugins import Plugins
+from omegaconf import OmegaConf
 
+from hydra_plugins.iapt_list_sweeper import ListSweeper
 from iapt.cli import launchers
 from iapt.cli.overrides import CONFIG_DIR, groups, prepare
 from iapt.cli.sweep import main
-from iapt.errors import ConfigError
+from iapt.errors import ConfigError, DataError
 from iapt.results.row_files import read_row
 
 ROOT = Path(__file__).parents[2]
@@ -126,3 +132,33 @@ def test_a_single_run_has_no_launcher():
 def test_importing_the_launchers_needs_none_of_them():
     code = "import sys, iapt.cli.launchers; print({'torch', 'hydra', 'ray', 'submitit'} & set(sys.modules))"
     assert in_a_process(Path.cwd(), "-c", code).stdout == "set()\n"
+
+
+class Failed:
+    """A job that a launcher ran and that raised."""
+
+    @property
+    def return_value(self) -> None:
+        raise DataError("no rows")
+
+
+def test_the_sweeper_starts_its_cells_with_the_chosen_launcher_and_raises_what_a_job_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    chosen = {"sweep": {"dir": str(tmp_path)}, "runtime": {"choices": {"hydra/launcher": "joblib"}}}
+    launcher = SimpleNamespace(launch=lambda jobs, initial_job_idx: [Failed()])
+    started: list[tuple[str, Path]] = []
+
+    def launch_all(engine: str, cells: Path, launch: Callable[[list[Any]], Any]) -> Any:
+        started.append((engine, cells))
+        return launch([])
+
+    monkeypatch.setattr(Plugins, "instantiate_launcher", lambda *_, **__: launcher)
+    monkeypatch.setattr("iapt.cli.lost_workers.launch_all", launch_all)
+    monkeypatch.setattr("iapt.grid.manifest.read_manifest", lambda folder: folder)
+    sweeper = ListSweeper()
+    config = OmegaConf.create({"hydra": chosen})
+    sweeper.setup(hydra_context=None, task_function=None, config=config)
+    with pytest.raises(DataError, match="no rows"):
+        sweeper.sweep([])
+    assert started == [("joblib", tmp_path)]

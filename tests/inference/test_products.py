@@ -20,6 +20,9 @@ from tests.tiny import data, new_backbone
 def test_a_product_has_two_operations_per_multiplication_forward_and_backward():
     x, w = torch.ones(5, 7, requires_grad=True), torch.ones(3, 7)
     assert products_of(lambda: F.linear(x, w)) == 2 * 5 * 7 * 3
+    a, b, c = torch.ones(2, 5, 7), torch.ones(2, 7, 3), torch.ones(2, 5, 3)
+    assert products_of(lambda: torch.bmm(a, b)) == 2 * (2 * 5 * 7 * 3)
+    assert products_of(lambda: torch.baddbmm(c, a, b)) == 2 * (2 * 5 * 7 * 3)
     assert products_of(lambda: F.linear(x, w).sum().backward()) == 2 * (2 * 5 * 7 * 3)
 
 

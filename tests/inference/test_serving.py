@@ -13,6 +13,7 @@ from tests.tiny import EOS, PAD, new_backbone
 def test_who_is_popular_decides_whose_rows_there_are():
     assert len(set(drawn("identical", 32, 1000))) == 1
     assert len(set(drawn("distinct", 32, 1000))) == 32
+    assert sorted(drawn("distinct", 7, 7)) == list(range(7))
     assert drawn("distinct", 8, 7) is None, "so many are not there"
     assert len(set(drawn("uniform", 32, 1000))) > len(set(drawn("zipf", 32, 1000))) > 1
     assert all(owner < 3 for owner in drawn("zipf", 32, 3))
@@ -53,6 +54,10 @@ def test_peft_serves_each_row_by_its_adapter_and_leaves_the_backbone_alone():
                 ids, attention_mask=torch.ones_like(ids), max_new_tokens=4, min_new_tokens=4,
                 do_sample=False, pad_token_id=PAD,
             )  # fmt: skip
+        with pytest.raises(ZeroDivisionError), found():
+            1 // 0  # noqa: B018
+        with torch.no_grad():
+            assert torch.equal(backbone(ids), bare), "also after an error"
         assert torch.equal(tokens[[0, 2]], plain[[0, 2]])
         assert not torch.equal(tokens[1], plain[1])
     finally:

@@ -197,6 +197,29 @@ def test_what_is_in_the_cache_is_of_the_revision_that_was_fetched(hub: HubServer
     assert other.in_the_cache() == []
 
 
+def test_a_branch_is_listed_as_it_is_now(hub: HubServer):
+    branch = Repository("model", "a/one")
+    for digit, name in (("1", "old"), ("2", "new")):
+        hub.add("models", "a/one", digit * 40, {"config.json": b"{}", name: b"x"})
+        listed = {entry.path for entry in branch.entries(lambda _: True)}
+    assert listed == {"config.json", "new"}
+
+
+def test_what_was_left_of_a_repository_without_a_network_is_not_taken_for_all_of_it(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from huggingface_hub import constants
+
+    config = llama(hub)
+    load_tokenizer(config)
+    shutil.rmtree(tmp_path / "cache")
+    with monkeypatch.context() as patch:
+        patch.setattr(constants, "HF_HUB_OFFLINE", True)
+        load_tokenizer(config)
+    load_backbone(config, CPU)
+    assert hub.asked_for("safetensors")
+
+
 def test_the_clients_log_is_as_loud_afterwards_as_before(hub: HubServer):
     from huggingface_hub.utils.logging import get_verbosity, set_verbosity
 

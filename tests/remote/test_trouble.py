@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 import pytest
+from huggingface_hub.errors import OfflineModeIsEnabled
 from safetensors import SafetensorError
 
 from iapt.errors import BackboneError, DataError
@@ -69,6 +70,7 @@ def test_what_passes_is_tried_three_times_with_growing_waits(
     monkeypatch.setattr(trouble.time, "sleep", waited.append)
     errors = [
         *(answer(500), answer(503), answer(408), IncompleteRead(b""), ConnectionResetError()),
+        OSError("Consistency check failed: file should be of size 9"),
         *(DamagedError("other bytes"), URLError(TimeoutError()), URLError(ConnectionResetError())),
     ]
     for error in errors:
@@ -108,6 +110,7 @@ def test_the_line_before_a_wait_has_no_password(
         answer(404),
         answer(403),
         URLError(ConnectionRefusedError()),
+        OfflineModeIsEnabled("HF_HUB_OFFLINE=1"),
         ValueError("x"),
         FileNotFoundError(),
     ],
