@@ -102,9 +102,8 @@ def beams(logits: Tensor, model: Steps, rules: Rules) -> tuple[Tensor, Tensor]:
     finished_scores = logits.new_full((len(rows), n), NOTHING)
     ended = torch.zeros_like(finished_scores, dtype=torch.bool)
     open_ = torch.ones_like(rows, dtype=torch.bool)
-    start = (
-        1 if 2 * n <= logits.shape[-1] else n
-    )  # at first there is one beam, with enough to choose from
+    # At first there is one beam, unless it has too few continuations to choose from.
+    start = 1 if 2 * n <= logits.shape[-1] else n
     scores = logits.new_full((len(rows), start), NOTHING)
     scores[:, 0], logits = 0, logits.repeat_interleave(start, 0)
     for length in range(1, most + 1):
