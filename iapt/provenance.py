@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,12 @@ def machine(device: torch.device) -> dict[str, Any]:
     return found
 
 
+@cache
 def git_state() -> dict[str, Any]:
-    """Return the commit of this package's checkout and whether it is dirty; None for both outside one."""
+    """Return the commit of this package's checkout and whether it is dirty; None for both outside one.
+
+    The first call in a process counts: a commit made while it runs is not the code that it loaded.
+    """
     here = Path(iapt.__file__).parent
 
     def git(*words: str) -> str:

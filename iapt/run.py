@@ -27,7 +27,7 @@ from iapt.methods.base import Started
 from iapt.methods.saved import save_adapter
 from iapt.plan import Plan
 from iapt.planning import make_plan
-from iapt.provenance import reset_peak_memory
+from iapt.provenance import git_state, reset_peak_memory
 from iapt.results.attempt import Attempt, attempt, tidy
 from iapt.results.inspection import write_inspection
 from iapt.results.row import Row
@@ -60,6 +60,7 @@ def run(config: dict[str, Any], *, wait: bool = True, since: datetime | None = N
         BusyError: another process is working on this run, and `wait` is false.
         Interrupted: SIGINT, SIGTERM, SIGHUP or SIGUSR2 arrived; in training, a checkpoint is written first.
     """
+    git_state()  # of the code that runs now, whatever is committed before the row is written
     with processes.joined(), interruptible():
         if processes.first():
             return _lead(config, wait, since or datetime.now(timezone.utc))

@@ -96,8 +96,9 @@ def _bench(words: Words) -> None:
     check_writable(settings["out"])
     from iapt.benchmarks import BENCHMARKS, Bench
     from iapt.planning import make_plan
-    from iapt.provenance import utc_now
+    from iapt.provenance import git_state, utc_now
 
+    git_state()  # of the code that is measured, whatever is committed meanwhile
     plans = {
         name: make_plan(from_words(words.overrides(*chosen, f"method={name}"))) for name in every
     }
