@@ -32,7 +32,7 @@ from iapt.results.row_files import read_rows
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "DEVIATIONS.md", "docs/evidence.md", "docs/speed.md")
 PICTURE = "docs/small_scale.svg"
-BENCH = "results/bench/smollm2_135m.json"
+BENCH = ("smollm2_135m", "llama2_7b")
 TASK = "sst2"
 BLOCK = re.compile(r"(<!-- block (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NOT_SHOWN = (
@@ -184,14 +184,15 @@ def _claims(cells: Sequence[Cell]) -> str:
 
 def _benchmarks(root: Path = ROOT) -> tuple[list[Document], dict[str, str]]:
     """Return the tables and pictures of `make bench`, as far as it has been run in today's form."""
-    path = root / BENCH
-    report = read_json(path) if path.is_file() else {}
     documents, drawings = list[Document](), dict[str, str]()
-    for what, lay_out in DOCUMENTS.items():
-        if report.get(what, {}).get("machine"):  # older measurements lack it
-            document, more = lay_out(path.stem, report[what])
-            documents.append(document)
-            drawings |= more
+    for backbone in BENCH:
+        path = root / "results" / "bench" / f"{backbone}.json"
+        report = read_json(path) if path.is_file() else {}
+        for what, lay_out in DOCUMENTS.items():
+            if report.get(what, {}).get("machine"):  # older measurements lack it
+                document, more = lay_out(backbone, report[what])
+                documents.append(document)
+                drawings |= more
     return documents, drawings
 
 
