@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -18,12 +17,10 @@ from safetensors.torch import load_file
 
 from iapt import evaluation
 from iapt import run as run_module
-from iapt.backbone.device import keep_freed_memory
 from iapt.backbone.load import load_backbone
 from iapt.errors import DataError, TrainingError
 from iapt.methods.saved import read_config
 from iapt.planning import make_plan
-from iapt.provenance import peak_memory_mib
 from iapt.results.row import Row, Search
 from iapt.results.row_files import read_row, write_row
 from iapt.run import run
@@ -105,17 +102,6 @@ def test_a_run_fills_every_field_of_its_row(finished: tuple[Path, Row]):
         *("git.commit", "git.dirty"),  # None outside a checkout
     }
     assert not row.model_extra
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
-def test_peak_memory_leaves_out_what_the_process_keeps_of_an_earlier_run():
-    keep_freed_memory()
-    blocks = [torch.ones(4 * 2**20) for _ in range(32)]  # 16 MiB each, too small to be returned
-    with_blocks = peak_memory_mib(torch.device("cpu"))
-    del blocks
-    peak = finished_run("method=bitfit").peak_memory_mib
-    assert peak is not None
-    assert peak < with_blocks - 256
 
 
 def fields(block: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,5 +1,6 @@
 """What a run's settings reach: the backbone, the method's start, decoding."""
 
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import torch
 
 from iapt import run as run_module
 from iapt.backbone import processes
+from iapt.backbone.device import keep_freed_memory
 from iapt.errors import BusyError, ConfigError, TrainingError
 from iapt.methods.iapt import IAPT
 from iapt.planning import make_plan
+from iapt.provenance import peak_memory_mib
 from iapt.results.attempt import attempt
 from iapt.run import run
 from tests.composed import composed
@@ -64,6 +67,18 @@ def test_the_peak_of_memory_is_the_runs_own_and_a_checkpoint_that_of_its_configu
     with pytest.raises(Stopped):
         run(settings("method=lora"))
     assert events == ["reset", "load", make_plan(settings("method=lora")).config_hash]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
+def test_peak_memory_leaves_out_what_the_process_keeps_of_an_earlier_run():
+    keep_freed_memory()
+    blocks = [torch.ones(4 * 2**20) for _ in range(32)]  # 16 MiB each, too small to be returned
+    with_blocks = peak_memory_mib(torch.device("cpu"))
+    del blocks
+    row = run(settings("method=bitfit"))
+    assert row is not None
+    assert row.peak_memory_mib is not None
+    assert row.peak_memory_mib < with_blocks - 256
 
 
 @pytest.mark.parametrize("key", ["out", "rows"])
