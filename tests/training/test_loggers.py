@@ -145,6 +145,8 @@ def test_a_finished_run_is_kept_offline_with_result_predictions_and_adapter(
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
+    import wandb
+
     logger, row = Wandb(predictions=3), a_row()
     logger.start(finished_run(tmp_path), "run-1", {"seed": 0})
     logger.log({"train/loss": 1.0}, 1)
@@ -154,6 +156,7 @@ def test_a_finished_run_is_kept_offline_with_result_predictions_and_adapter(
     assert run.summary["test/unparsed"] == row.scores.n_unparsed
     assert run.summary["params/trained"] == row.params.trained
     logger.finish(True)
+    wandb.teardown()  # its service may write the rest only when it ends, as it does with the process
     (kept,) = (tmp_path / "wandb").glob("offline-run-*")
     (table,) = kept.rglob("predictions*.table.json")
     assert len(json.loads(table.read_text())["data"]) == 3
