@@ -71,7 +71,7 @@ class _Lines:
         """Count n more."""
         self.done += n
         now = self.clock()
-        if now - self.said < self.seconds or self.done == self.total:
+        if now - self.said < self.seconds or (self.total is not None and self.done >= self.total):
             return
         self.said = now
         said = f"{self.doing}: {self.done:,}"

@@ -31,6 +31,14 @@ def test_in_a_file_it_is_plain_lines_now_and_then(capsys: pytest.CaptureFixture[
     assert lines[-1] == "training: 90 of 100 steps, 3.00 s each, 00:30 left, loss 69"
 
 
+def test_more_than_the_total_is_no_line_with_time_left(capsys: pytest.CaptureFixture[str]):
+    clock = Clock()
+    with progress("training", "step", 2, clock=clock) as bar:
+        clock.now += 2 * SECONDS
+        bar.update(3)
+    assert capsys.readouterr().err == ""
+
+
 def test_what_has_no_known_end_is_counted(capsys: pytest.CaptureFixture[str]):
     clock = Clock()
     with progress("searching", "folder", clock=clock) as bar:
