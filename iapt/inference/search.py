@@ -105,7 +105,8 @@ def beams(logits: Tensor, model: Steps, rules: Rules) -> tuple[Tensor, Tensor]:
     # At first there is one beam, unless it has too few continuations to choose from.
     start = 1 if 2 * n <= logits.shape[-1] else n
     scores = logits.new_full((len(rows), start), NOTHING)
-    scores[:, 0], logits = 0, logits.repeat_interleave(start, 0)
+    scores[:, 0] = 0
+    logits = logits.repeat_interleave(start, 0)
     for length in range(1, most + 1):
         # The 2 n best of a row are among the 2 n best of each of its beams.
         log_probs = rules.hold_back(logits.log_softmax(-1), length)
