@@ -17,7 +17,7 @@ import torch
 
 import iapt
 from iapt.backbone import processes
-from iapt.backbone.device import memory_of
+from iapt.backbone.device import memory_of, return_freed_memory
 
 LIBRARIES = (
     "torch",
@@ -81,12 +81,20 @@ def git_state() -> dict[str, Any]:
     return {"commit": None, "dirty": None}
 
 
-def reset_peak_memory(device: torch.device) -> None:
-    """Start measuring peak memory: of a CUDA device, or of this process where Linux allows it."""
+def reset_peak_memory(device: torch.device, *, alone: bool = False) -> None:
+    """Start measuring peak memory: of a CUDA device, or of this process where Linux allows it.
+
+    Args:
+        device: the device.
+        alone: leave out what the process keeps of earlier work. It is returned to the system, so what follows
+            has to request memory again, and is slower at first.
+    """
+    gc.collect()
+    if alone:
+        return_freed_memory()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
-    gc.collect()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): sets the high-water mark to now
 

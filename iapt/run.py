@@ -14,7 +14,6 @@ import torch
 from pydantic import ValidationError
 
 from iapt.backbone import processes
-from iapt.backbone.device import return_freed_memory
 from iapt.backbone.load import check_access, load_backbone, load_tokenizer
 from iapt.configuration.checking import faults
 from iapt.data.tokens import Tokens
@@ -167,8 +166,7 @@ def _run(
     show_prompt(encoded["train"][0], tokenizer)
 
     torch.manual_seed(plan.cell["seed"])
-    return_freed_memory()  # memory that an earlier run of a sweep left does not count
-    reset_peak_memory(plan.device)
+    reset_peak_memory(plan.device, alone=True)  # without an earlier run of a sweep
     loaded = load_backbone(plan.backbone, plan.device)
     backbone = loaded.backbone
     backbone.checkpointing = plan.hparams.gradient_checkpointing

@@ -61,7 +61,7 @@ def test_the_peak_of_memory_is_the_runs_own_and_a_checkpoint_that_of_its_configu
         events.append(belongs_to)
         raise Stopped
 
-    monkeypatch.setattr(run_module, "reset_peak_memory", lambda _: events.append("reset"))
+    monkeypatch.setattr(run_module, "reset_peak_memory", lambda *_, **__: events.append("reset"))
     monkeypatch.setattr(run_module, "load_backbone", loaded)
     monkeypatch.setattr(run_module, "train", stop)
     with pytest.raises(Stopped):

@@ -1,7 +1,6 @@
 """The device of a run: a CPU or a CUDA GPU."""
 
 import ctypes
-import gc
 import os
 from contextlib import suppress
 
@@ -63,8 +62,7 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Return to the system what `keep_freed_memory` has kept so far, garbage included."""
-    gc.collect()
+    """Return to the system what `keep_freed_memory` has kept so far."""
     with suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -14,7 +14,7 @@ from statistics import median, quantiles
 
 import torch
 
-from iapt.backbone.device import bytes_of, return_freed_memory
+from iapt.backbone.device import bytes_of
 from iapt.provenance import peak_memory_mib, reset_peak_memory
 
 
@@ -139,8 +139,7 @@ def peak_with_weights(
     Other memory of the process does not count, so several things can be measured in one process: on a
     CPU, freed memory is first returned to the system.
     """
-    return_freed_memory()
-    reset_peak_memory(device)
+    reset_peak_memory(device, alone=True)
     before = peak_memory_mib(device)
     found = run()
     added = peak_memory_mib(device) - before
