@@ -172,8 +172,9 @@ def test_a_column_whose_name_is_a_word_of_sql_is_a_column() -> None:
         "rows": [["a", 1, "b"]],
     }
     gold = {"sel": 0, "agg": 0, "conds": [[1, 0, "1"], [2, 0, "b"]]}
-    text = "SELECT Like FROM \"table\" WHERE End = 1 AND Text = 'B'"
-    assert execution_match(text, gold, table).correct
+    for condition in ("Text = 'B'", "CAST(Text AS TEXT) = 'B'", "CAST(text AS text) = 'B'"):
+        text = f'SELECT Like AS Text FROM "table" WHERE End = 1 AND {condition}'
+        assert execution_match(text, gold, table).reason == "correct"
 
 
 def test_an_inner_query_does_not_see_the_outer_one() -> None:
