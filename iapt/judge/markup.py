@@ -8,11 +8,12 @@ import html
 import re
 import unicodedata
 
+from iapt.judge.phrases import simplified
 from iapt.judge.score_table import rewritten
 from iapt.judge.words import OF, ONE, TEN, TWO, N
 
 _SPEAKER = (
-    "(?:assistant|asistente|assistent|asst|ass|response|réponse|respuesta|antwort|model|system|chatbot|ai|reply|output"
+    "(?:assistant|ass?ista?e?nt|asistente|assistent|asst|ass|response|resp|réponse|respuesta|antwort|model|system|chatbot|ai|reply|output"
     "|candidate|(?-i:A(?:nswer|NSWER))|助手|助理|回答|回复|アシスタント|ассистент|ответ)"
 )
 _LIST = re.compile(
@@ -22,27 +23,29 @@ _LABEL = re.compile(
     rf"(?<![^\W_]){_SPEAKER}s?\.?['’]?\s*(?:[#(]|no\.|number|[\"']\s*:)?\s*[\"']?"
     r"(?P<after>1|2|one\b|two\b|(?-i:A|B|I{1,2})\b)(?![\d]|\.\d|[A-Za-z])\)?(?:['’]s\b)?"
     rf"|\b(?:the\s+)?(?P<before>first|second|former|latter|1st|2nd)\s+(?:{_SPEAKER}|answer)\b(?:['’]s)?"
-    r"|\bthe\s+(?P<bare>first|second|former|latter)(?:\s+one)?"
+    r"|\bthe\s+(?P<bare>first|second|former|latter|1st|2nd)(?:\s+one)?"
     r"(?=\s+(?:an?|gets?|receives?|deserves?|earns?|scores?|should|would|at|\d|is\s+(?:given|rated|scored|worth|an?)\s+\d)|\s*[:=(])"
-    r"|(?:(?<=\bfor\s)|(?<=\bto\s))the\s+(?P<last>first|second|former|latter)(?:\s+one)?(?=\s*[,.;]|\s+and\b|\s*$|\s+(?-i:I)\b)"
+    r"|(?:(?<=\bfor\s)|(?<=\bto\s))the\s+(?P<last>first|second|former|latter|1st|2nd)(?:\s+one)?(?=\s*[,.;]|\s+an?\s+\d|\s+and\b|\s*$|\s+(?-i:I)\b)"
     rf"|{_SPEAKER}(?:\sid)?\s*:\s*(?P<yaml>1|2|(?-i:A|B))\s*$"
-    r"|\b(?:score|rating|review)\s?(?:for\s|of\s)?\#?(?P<numbered>1|2|(?-i:A|B))(?=\W{0,3}[:=>])",
+    r"|\b(?:score|rating|review)\s{0,2}(?:for\s|of\s)?\#?(?P<numbered>1|2|(?-i:A|B))(?=\W{0,3}[:=>])",
     re.I | re.M,
 )
 _SUBJECT = re.compile(
     r"(?:^|[.;,!?]\s+|\b(?:and|but|while|whereas)\s+)the\s+(first|second|former|latter)(?=\s+[a-z])(?!\s+(?:of|half|part|two|time)\b)",
     re.I | re.M,
 )
+_FIRST = re.compile(rf"(?:^|(?<=[.!?,;]\s))(first|second)(?=\s*[:=]\s*{N})", re.I | re.M)
+_NUMBERED_NAME = re.compile(rf"(?:\b(?:no\.?|number|item)|\#)\s*[12]\s*\(([{ONE}{TWO}])\)", re.I)
 _ORDERS = (["first", "second"], ["former", "latter"], ["second", "first"])
 _EXPLICIT = re.compile(rf"{_SPEAKER}s?\s*[#(]?\s*(?:[12]|one|two|(?-i:[AB]))\b", re.I)
 DOUBT = re.compile(
-    r"\bcan(?:no|')?t\s+(?:tell|decide|say)\b|\bnot\s+sure\s+which|\bunsure\b|\bthe\s+reverse\b|\bhard\s+to\s+say\b|\bwhich\s+(?:one\s+)?(?:was|is)\s+which",
+    r"\bcan(?:no|')?t\s+(?:tell|decide|say)\b|\bnot\s+sure\s+which|\b(?:am|i'm|remain)\s+unsure\b|\bunsure\s+(?:which|whether|how\s+to)\b|\bthe\s+reverse\b|\bhard\s+to\s+say\b|\bother\s+way\s+a?round\b|\bsecond\s*/\s*first\b|\b(?:opposite|reversed?)\s+order\b|\bwhich\s+(?:one\s+)?(?:was|is)\s+which",
     re.I,
 )
 _NUMBERED = re.compile(
     r"(?m)(?:^|(?<=[;,:\[({|]))[ \t]*[\"'(]?([AR]?[12]|[AB])[\"']?\s*[.):=]\s*(?=[\"']?\d{1,2}\b(?![^\n;,)}]*[a-z]))"
 )
-_INITIAL = re.compile(r"\b([ARSM])([12])\b")
+_INITIAL = re.compile(r"\b([ARSM]|(?:(?<=^)|(?<=\n))[arsm])([12])\b")
 _SCORES_FOLLOW = re.compile(r"\b(?:scores?|ratings?)\W*$", re.I)
 THIRD = re.compile(rf"(?mi)^[^\w\n]*{_SPEAKER}\s*(?:3|(?-i:C))\W+\d")  # there are two
 
@@ -54,6 +57,7 @@ _SCALE = re.compile(
     re.I,
 )
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}\n]*)\}\s*\{([^{}\n]*)\}")
+_REGEX = re.compile(r"(?:\\[dDsSwW]|\])\{\d+(?:,\d*)?\}")
 _COMMAND = re.compile(r"\\[a-zA-Z]+\s*\{([^{}\n]*)\}")
 _LATEX = re.compile(r"\\(?:[a-zA-Z]+|[,;:! ()\[\]])|[$\\]")
 _THOUGHTS = re.compile(r"\A.*</think(?:ing)?>|<think(?:ing)?>.*", re.DOTALL | re.I)
@@ -65,16 +69,20 @@ _FORMAT = re.compile(
     re.I,
 )
 _OPEN = re.compile(r"<([A-Za-z][\w-]*)((?:\s+[\w-]+\s*=\s*[\"'][^\"'<>\n]*[\"'])*)\s*/?>")
+_SCORED = re.compile(r"score|rating", re.I)
+_CODE = re.compile(r"`[^`\n]*=[^`\n]*`")
 _CLOSE = re.compile(r"</[\w -]+>")
 _QUOTED = re.compile(r'"(?:[^"\\\n]|\\.){1,600}"|«[^»\n]{1,300}»|「[^」\n]{1,300}」')
 _ONLY_SCORE = re.compile(rf"\W*(?:{N}\s*(?:{OF}{TEN})?|[^\d]*)\W*", re.I)
+_INNER = re.compile(r"[,;.!?]")
 _RELATIVE = re.compile(r",\s+(?:which|who)\b(?![^,.;:()\n]*/\s*10)[^,.;:()\n]{1,160},")
 _ASIDE = re.compile(
     rf"\((?:it\s+|this\s+)?would\b[^()\n]*\)|\([^()\n]*\d\s*[+=][^()\n]*\)"
     rf"|\bon the other hand,?|\((?![^()]*\b(?:both|each)\b)(?:[^()\d{ONE}{TWO}\n]{{1,120}})\)"
 )
 _TWICE = re.compile(
-    r"\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten)\s*\((\d+)\)", re.I
+    r"\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten)(?:\s+and\s+a\s+half)?\s*\((\d+(?:\.\d+)?)\)",
+    re.I,
 )
 _ENUMERATOR = re.compile(r"(?m)^[ \t#>•-]*(?:\(\d\)\s|\d\d?[.)][ \t]+(?!\d))")
 _ITEM = re.compile(rf"(?<![{ONE}{TWO}])(?<![{ONE}{TWO}]\s)\([1-9]\)\s+(?=[a-z]{{2}})")
@@ -97,6 +105,7 @@ def plain(text: str) -> str:
     text = re.sub(r"[^\x00-\x7f]", lambda m: str(unicodedata.decimal(m[0], m[0])), text)
     text = _THOUGHTS.sub(lambda hidden: "\n" * hidden[0].count("\n"), text)
     text = _STRUCK.sub("", text)
+    text = _REGEX.sub("", _CODE.sub(" ", text))
     if "\\" in text or "$" in text:
         text = _COMMAND.sub(r" \1 ", _COMMAND.sub(r" \1 ", _FRACTION.sub(r"\1/\2", text)))
         text = _LATEX.sub(" ", text)
@@ -108,7 +117,9 @@ def plain(text: str) -> str:
     if subjects in _ORDERS and not _EXPLICIT.search(text):
         text = _SUBJECT.sub(lambda m: m[0][: m.start(1) - m.start() - 4] + _who(m[1]), text)
     text = _LABEL.sub(lambda m: _who(next(name for name in m.groups() if name)), text)
-    text = _QUOTED.sub(lambda m: m[0][1:-1] if _ONLY_SCORE.fullmatch(m[0]) else " ", text)
+    text = _FIRST.sub(lambda m: _who(m[1]), text)
+    text = _NUMBERED_NAME.sub(r"\1", text)
+    text = _QUOTED.sub(_unquoted, text)
     text = _SCALE.sub(" ", text)
     if ONE not in text and TWO not in text:
         text = _unnamed(text)
@@ -117,7 +128,7 @@ def plain(text: str) -> str:
     text = _ENUMERATOR.sub(" ", text)
     if "(1) " in text and "(2) " in text:
         text = _ITEM.sub(" ", text)
-    return _ASIDE.sub(" ", _RELATIVE.sub(" ", _FORCED.sub(" ", text)))
+    return _ASIDE.sub(" ", _RELATIVE.sub(" ", _FORCED.sub(" ", simplified(text))))
 
 
 def _unnamed(text: str) -> str:
@@ -138,8 +149,17 @@ def _named_numbers(text: str) -> str:
     return _NUMBERED.sub(lambda m: f" {_who(m[1][-1])}: ", text)
 
 
+def _unquoted(match: re.Match[str]) -> str:
+    """Keep a quoted score or name, and none of a quoted sentence."""
+    text = match[0][1:-1]
+    if not _ONLY_SCORE.fullmatch(text) or len(text) > 60:
+        return " "
+    return text if re.search(r"\d", text) else _INNER.sub(" ", text)
+
+
 def _tag(match: re.Match[str]) -> str:
-    values = " ".join(re.findall(r"=\s*[\"']([^\"']*)", match[2]))
+    found = re.findall(r"([\w-]+)\s*=\s*[\"']([^\"']*)", match[2])
+    values = " ".join(f"{name} {value}" if _SCORED.search(name) else value for name, value in found)
     return f" {match[1]} {values}: "
 
 

@@ -27,10 +27,17 @@ from iapt.judge.words import ONE, TWO, letters
 
 MOST_CHARACTERS = 50_000  # ten times the default limit of a reply
 
-_HEADING = re.compile(r"(?:^|[kfp,)])v[kfp]*p$|^[kp]*f[kfp]*$")  # "Final scores:"
+_HEADING = re.compile(r"(?:^|[kfp,)])v[kfp]*p$|^[kp]*f[kfp]*v?[kfp]*$")  # "Final scores:"
 _NAME = re.compile(r"[kpfvnoj()u,]*([12])(?![kpj,(]*[12])")
 _SHORT = re.compile(r"[kvfn()]*(?:p|$)")
 _FINAL = re.compile(r"[kpm]*f")
+_CRITERION = re.compile(r"[kp]*[akjw]*a[akjw]*p[tn][.p)]*")
+_LABELLED = re.compile(r"[kp]*[akjw]*[aw][akjw]*p[tn][.p)]*")
+_TAKEN_BACK = re.compile(
+    r"\A.*\bi(?:'ve|\s+have)?\s+(?:\w+\s+)?(?:mix|swapp|switch)(?:ed|ing)\s+(?:\w+\s+){0,3}?(?:up\b|them\b|two\b|scores?\b)",
+    re.DOTALL | re.I,
+)
+_DESCRIBED = re.compile(r"\bthe\s+one\s+(?:with|that|who|which|about|from)\b", re.I)
 _BARE = re.compile(r"[(p]*n[,jVp(]*n[)p]*")
 
 
@@ -69,14 +76,17 @@ def read_reply(text: str) -> Verdict:
     quoted = [line.lstrip().startswith(">") for line in lines]
     # A block quote repeats somebody's words, unless the whole reply is one.
     kept = [line.lstrip("> ") for line in lines]
-    if not all(quoted):
+    if not all(
+        hidden or not re.search(r"\w", line) for hidden, line in zip(quoted, lines, strict=True)
+    ):
         kept = ["" if hidden else line for line, hidden in zip(lines, quoted, strict=True)]
-    view = plain("\n".join(kept))
+    view = _TAKEN_BACK.sub(lambda said: "\n" * said[0].count("\n"), plain("\n".join(kept)))
     if THIRD.search(view) or DOUBT.search(view):
         return Verdict(None, None, None, None)
     units = _units(view)
     heads = _heads(units)
     topics = _sections(units, heads)
+    units = _without_criteria(units)
     said: list[Said] = []
     named, final = set[str](), False
     for at, unit in enumerate(units):
@@ -88,7 +98,7 @@ def read_reply(text: str) -> Verdict:
         said += found
     said += _bare_pair(units)
     said = _headed(units, said)
-    one, two = _scores(units, said, heads)
+    one, two = _scores(units, said, heads, described=bool(_DESCRIBED.search(view)))
     return Verdict(*_reviews(lines, units, said, heads), one, two)
 
 
@@ -102,6 +112,16 @@ def _units(view: str) -> list[Unit]:
             if stop > start or not stops:
                 units.append(Unit(number, text[start:stop], values[start:stop]))
     return units
+
+
+def _without_criteria(units: Sequence[Unit]) -> list[Unit]:
+    """Empty the lines "Empathy: 9/10" of a list in which others are known criteria ("Clarity: 6/10")."""
+    if not any(_CRITERION.fullmatch(unit.text) for unit in units):
+        return list(units)
+    return [
+        replace(unit, text="", values=[]) if _LABELLED.fullmatch(unit.text) else unit
+        for unit in units
+    ]
 
 
 def _heads(units: Sequence[Unit]) -> list[_Head]:
@@ -126,21 +146,28 @@ def _sections(units: Sequence[Unit], heads: Sequence[_Head]) -> list[str]:
 
 
 def _headed(units: Sequence[Unit], said: Sequence[Said]) -> list[Said]:
-    """Make final what follows a heading such as "Scores:", if it is one score of each assistant."""
+    """Make final what follows a heading, if it is one score of each assistant.
+
+    "Final scores:" corrects what was stated before; after "Scores:", another score is a contradiction.
+    """
     filled = [at for at, unit in enumerate(units) if unit.text]
     final = set[int]()
     for place, at in enumerate(filled):
         if _HEADING.search(units[at].text):
             below = filled[place + 1 : place + 3]
-            if sorted(each.who for each in said if each.unit in below) == ["1", "2"]:
+            told = {each.who: each.value for each in said if each.unit in below}
+            others = [each for each in said if each.rank == STATED and each.unit not in below]
+            denied = any(told.get(each.who, each.value) != each.value for each in others)
+            alone = sorted(each.who for each in said if each.unit in below) == ["1", "2"]
+            if alone and ("f" in units[at].text or not denied):
                 final |= set(below)
     return [replace(each, rank=FINAL) if each.unit in final else each for each in said]
 
 
 def _scores(
-    units: Sequence[Unit], said: Sequence[Said], heads: Sequence[_Head]
+    units: Sequence[Unit], said: Sequence[Said], heads: Sequence[_Head], described: bool
 ) -> tuple[float | None, float | None]:
-    """Resolve all statements to two scores."""
+    """Resolve all statements to two scores; two without names are in order, unless the text has other names."""
     unnamed = [each for each in said if not each.who]
     last = max((each.unit for each in unnamed), default=0)
     told = [head for head in heads if head.unit <= last]
@@ -156,12 +183,24 @@ def _scores(
 
     owned = [replace(each, who=owner(each)) for each in said]
     one, two = _resolved(owned, "1"), _resolved(owned, "2")
+    if _denied(said, one, two):
+        return None, None
     if one is not None and two is not None:
         return one, two
     stated = [each for each in unnamed if each.rank > INSIDE] or unnamed
+    if described:
+        return one, two
     if len(stated) == 2 and len(unnamed) == len(said) and not (told and told[0].who == "2"):
         return stated[0].value, stated[1].value
     return one, two
+
+
+def _denied(said: Sequence[Said], one: float | None, two: float | None) -> bool:
+    """Tell whether the reply names both assistants again, after their scores, with other ones."""
+    told = [each.unit for each in said if each.rank > INSIDE]
+    again = [each for each in said if each.rank == INSIDE and each.unit > max(told, default=0)]
+    others = {each.who for each in again if each.value != {"1": one, "2": two}.get(each.who)}
+    return bool(told) and {"1", "2"} <= others and all(each.rank < FINAL for each in said)
 
 
 def _resolved(said: Sequence[Said], who: str) -> float | None:

@@ -25,14 +25,18 @@ _RIGHT = re.compile(
     r"u?v?[)k]*(?:o|p|\(|,?(?=e))[kj(]*([12e])(?![kpgvf(]*[tn])|u?k*(e)[k)]*(?:$|[.,])"
 )
 _COMPARED = re.compile(r"(?:c[kiogv]*|ej)[12](?!\(?[tn]|,?wk?[gkv]*i?[tn])")
+_IN_TURN = re.compile(
+    r"(?:^|[pfj,kb])1n[,jp)]*2n(?=$|[.,jb])|(?:^|[pfj,kb])2n[,jp)]*1n(?=$|[.,jb])"
+)
 _TOGETHER = re.compile(r"1[j,]*k*2|2[j,]*k*1")
 _CRITERION = re.compile(r"a[kpv(]*$"), re.compile(r"[)v]*[ok]+[ik]*a|\(a\)|a")
 _OVERALL = re.compile(r"[)u]?k*f(?![^,.]*[tn])")
-_DOUBTED = re.compile(r"q[^,.jb]{0,6}$|[xc]k?$"), re.compile(r"[)k]*\(?q(?![^,.]{0,3}1)")
+_DOUBTED = re.compile(r"q[^,.jb]{0,6}$|[xc][ki]{0,2}$"), re.compile(r"[)k]*\(?q(?![^,.]{0,3}1)")
 _PASSING = re.compile(r"[wko]$"), re.compile(r"[wk]")
+_BESIDE_NAME = re.compile(r"[12]\($")
 _FOREIGN = (
-    re.compile(r"s[^bm]*$|y[^b]*$|h[^,b]*$|G[^,bp]*$|z[kgivmo]*$"),
-    re.compile(r"h|[kj)]*z|[kj)]*[hy]"),
+    re.compile(r"s(?:(?!,jk*[12]?k*g)[^bm])*$|y[^b]*$|h[^,b]*$|G[^,bp]*$|z[kgivmo]*$|zwi$"),
+    re.compile(r"h|[k)]*z|[kj)]*[hy]"),
 )
 
 
@@ -70,16 +74,20 @@ def statements(at: int, unit: Unit, topic: str, ordered: bool, final: bool) -> l
     found: list[tuple[int, int, float | None]] = []
     if sum(letter in "tn" for letter in text) > _MOST_NUMBERS:
         return []
+    turns = list(_IN_TURN.finditer(text))
     for place, letter in enumerate(text):
         if letter not in "tn":
             continue
         before, after = text[max(start, place - _NEAR) : place], text[place + 1 :][:_NEAR]
         whole = text[max(0, place - _NEAR) : place]
         follows = bool(found) and found[-1][0] == start - 1
-        if letter == "n" and not _is_score(whole, after, follows, before):
+        in_turn = any(turn.start() <= place < turn.end() for turn in turns)
+        if letter == "n" and not (in_turn or _is_score(whole, after, follows, before)):
             continue
         start = place + 1
-        if _FOREIGN[0].search(whole) or _FOREIGN[1].match(after):
+        if (_FOREIGN[0].search(whole) and not _BESIDE_NAME.search(whole)) or _FOREIGN[1].match(
+            after
+        ):
             continue
         if _CRITERION[0].search(before) or _CRITERION[1].match(after):
             continue
@@ -119,6 +127,8 @@ def _is_score(before: str, after: str, follows: bool, gap: str) -> bool:
         return False
     if _JOINED.search(before) or (_ALONE[0].fullmatch(before) and _ALONE[1].fullmatch(after)):
         return True
+    if re.match(r"f(?:$|[.,)])", after) and before[-1:] in ("", *"p,(jk"):  # "7.5 final"
+        return True
     if after[:1] == "u" and after[1:2] != "w" and before[-1:] in ("", *"12egp(,i"):
         return True
     if re.search(r"[12]p[^12etn]{1,5}\($", before) and re.match(r"\)(?:$|[.,pj])", after):
@@ -142,7 +152,7 @@ def _owners(
     if len(places) == 2:
         gap = text[places[0] + 1 : places[1]]
         if _SHORT_GAP.fullmatch(gap) or re.fullmatch(r"\)?[(,]?V[(]?", gap):
-            owners = _pair(everyone, places, gap, ordered)
+            owners = _pair(everyone, places, gap, ordered, values)
             return ["?", "?"] if _contradicts(everyone, values) else owners
     if not names:
         return ["O" if "O" in text else ""] * len(places)
@@ -159,7 +169,9 @@ def _owners(
             owners.append("2" if names[0] == "1" else "1")
         elif left:
             near = re.search(r"[12e](?:,w)?[kpvgf(),io]*$", text[:place][-_NEAR:])
-            clear = len(set(left)) == 1 or (near is not None)
+            clear = len(set(left) - ({"e"} if left[-1] != "e" else set())) == 1 or (
+                near is not None
+            )
             owners.append(left[-1] if clear else "?")
         else:
             owners.append("")
@@ -177,7 +189,9 @@ def _owners(
     return owners
 
 
-def _pair(text: str, places: list[int], gap: str, ordered: bool) -> list[str]:
+def _pair(
+    text: str, places: list[int], gap: str, ordered: bool, values: Sequence[float | None]
+) -> list[str]:
     """Return the owners of two scores given together."""
     first, second = places
     ahead = [letter for letter in text[:first] if letter in "12"]
@@ -185,7 +199,9 @@ def _pair(text: str, places: list[int], gap: str, ordered: bool) -> list[str]:
     in_order = list(dict.fromkeys(ahead)), list(dict.fromkeys(behind))
     right = _RIGHT.match(text[second + 1 :][:_NEAR])
     if not ahead and not behind:
-        return ["1", "2"] if "e" not in text and "O" not in text and ordered else ["?", "?"]
+        alike = "e" in text and values[0] == values[1]
+        clear = ordered and ("e" not in text or alike) and "O" not in text
+        return ["1", "2"] if clear else ["?", "?"]
     if len(in_order[0]) == 2:
         return in_order[0]
     if (

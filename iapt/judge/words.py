@@ -38,7 +38,7 @@ _WORDS = {
     " coherence fluency detail details tone structure grammar factuality safety readability organization"
     " organisation content usefulness harmlessness honesty formatting format originality brevity factual"
     " engagement language consistency precision presentation concision thoroughness truthfulness",
-    "e": "both each either equally tie tied same",
+    "e": "both each apiece either equally tie tied same",
     "s": "says claims writes tells prints print asks instructs demands requests quotes quote so-called"
     " proposes recommends states mentions notes cites promises insists suggests holds tried asking telling claiming"
     " stating"
@@ -55,7 +55,7 @@ _WORDS = {
     "z": "not never cannot can't don't doesn't isn't without wouldn't didn't neither nor",
     "q": "or maybe perhaps possibly somewhere between depending",
     "b": "but however yet although though",
-    "m": "i i'd i'll i've me my we our us mine",
+    "m": "i i'd i'm i'll i've me my we our us mine",
     "c": "than compared unlike over like versus-like",
     "r": "respectively",
     "V": "versus against",
@@ -65,7 +65,7 @@ _WORDS = {
     "k": "the of is are was were be would will should it it's this that these at by from in on only just about"
     " around approximately roughly slightly solid strong high low perfect full decent good fair modest"
     " respectable quantitative numerical numeric part review evaluation assessment them also higher lower more"
-    " fewer less comment comments feedback analysis regarding response assistant assistants responses out"
+    " fewer less order comment comments feedback analysis regarding response assistant assistants responses out"
     " quality one ones answer",
 }
 _LETTERS = {word: letter for letter, words in _WORDS.items() for word in words.split()}
@@ -87,9 +87,9 @@ TEN = r"(?:10(?:[.,]0+)?|ten)\b(?![./,]?\d)"
 OF = r"(?:/|\bout\s+of|\bof|\bsur|\bvon|\bde)\s*(?:the\s+)?(?:an?\s+(?:possible|maximum|total)\s+(?:of\s+)?)?"
 _TOKEN = re.compile(
     rf"(?P<one>{ONE}+)|(?P<two>{TWO}+)"
-    rf"|(?P<margin>\d+(?:-\d+){{2,}}|{N}\s+(?:responses|assistants|answers|replies|models|outputs|reviews)\b|{N}\s+(?:out\s+)?of\s+(?:the\s+)?(?!{TEN}){N}\s+(?=[a-z]{{3}})(?!stars|points|marks)|{N}\s+(?:out\s+)?of\s+the\s+{TEN}\s+(?=[a-z]{{3}})(?!points|marks)|\bby\s+(?:an?|{N})\s+(?:full\s+|whole\s+)?points?\b(?!\s+to\s+\d)|{N}\s+(?:points?\s+)?(?:more|less|fewer|higher|lower|better|worse|ahead|behind)\b)"
-    rf"|(?P<bad>\bbetween\s+{N}\s+and\s+{N}(?:\s*{OF}{TEN})?|{N}(?:\s*{OF}{TEN})?\s*(?:-|–|—|\bto\b|\bor\b|~)\s*{N}(?:\s*{OF}{TEN})?"
-    rf"|(?<![\w.)])[-−]{N}\s*{OF}\d+|\d+(?:[.,]\d+)?\s*(?:%|{OF}(?!{TEN})\d+(?:[./]\d+)*))"
+    rf"|(?P<margin>\d+\s*/\s*(?!{TEN})\d+\s+(?=[a-z]{{3}})|\d+(?:[.,]\d+)?\s*%|\d+(?:-\d+){{2,}}|\d+\s*(?:[-–—]|\bto\b)\s*\d+(?:\s+|-)(?=[a-z]{{3}})(?!points|marks|out\b|for\b|because|and\b|with\b|favou?r)|\d+\s+of\s+(?!{TEN})\d+|{N}\s+(?:responses|assistants|answers|replies|models|outputs|reviews)\b|{N}\s+(?:out\s+)?of\s+(?:the\s+)?(?!{TEN}){N}\s+(?=[a-z]{{3}})(?!stars|points|marks)|{N}\s+(?:out\s+)?of\s+the\s+{TEN}\s+(?=[a-z]{{3}})(?!points|marks)|\bby\s+(?:an?|{N})\s+(?:full\s+|whole\s+)?points?\b(?!\s+to\s+\d)|{N}\s+(?:points?\s+)?(?:more|less|fewer|higher|lower|better|worse|ahead|behind)\b|{N}\s+points?\s+(?:below|above|under|over|short|off)\b)"
+    rf"|(?P<bad>\bbetween\s+{N}\s+and\s+{N}(?:\s*{OF}{TEN})?|{N}(?:\s*{OF}{TEN})?\s*(?:-|–|—|\bto\b|\bor\b|~)\s*{N}(?!\d)(?:\s*{OF}{TEN})?"
+    rf"|(?<![\w.)])[-−]{N}\s*{OF}\d+|\d+(?:[.,]\d+)?\s*{OF}(?!{TEN})\d+(?:[./]\d+)*)"
     rf"|\[\[\s*(?P<b>{N})\s*\]\]|(?P<t>{N})\s*(?:points?\s+)?{OF}{TEN}(?:\s*(?:points?|marks?)\b)?"
     rf"|(?P<n>(?<!/)(?<!/ )(?<!out of ){N})(?![A-Za-z\d%]|[.,]\d|:\d|-\w)|(?P<digits>\d+(?:[.,:]\d+)*)"
     rf"|(?P<minus>(?<![\w.)])[-−]{N})(?!\w)|(?P<V>\bvs\b\.?)"
@@ -100,13 +100,19 @@ _TOKEN = re.compile(
 )
 
 
+_OF_A_MATCH = re.compile(r"\b(?:at|by|in|of|it|them|[A-Z][a-z]+)\s*$")  # "beat Brazil 7-1"
+
+
 def letters(line: str) -> tuple[str, list[float | None]]:
     """Return a line's letters and their values (None for all but scores)."""
     found: list[str] = []
     values: list[float | None] = []
     for token in _TOKEN.finditer(line):
         kind, text = str(token.lastgroup), token[0].lower()
-        if kind == "bad" and (pair := _descending(text)):
+        pair = _descending(text) if kind == "bad" else None
+        if pair and (
+            "to" in text or not _OF_A_MATCH.search(line[max(0, token.start() - 30) : token.start()])
+        ):
             found += "nVn"
             values += [pair[0], None, pair[1]]
             continue

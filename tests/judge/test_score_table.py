@@ -3,6 +3,7 @@
 import pytest
 
 from iapt.judge.markup import plain
+from iapt.judge.reply import read_reply
 from iapt.judge.score_table import rewritten
 from iapt.judge.words import ONE, TWO
 
@@ -52,6 +53,13 @@ def test_rows_may_be_ragged_and_keep_their_number_of_lines() -> None:
     assert table("| Whose | Score | Note |", *rows) == SCORES
     text = f"a\n| Whose | Score |\n|---|---|\n| {ONE} | 8 |\n| {TWO} | 6 |\nb"
     assert rewritten(text).count("\n") == text.count("\n")
+
+
+def test_a_rank_names_no_assistant() -> None:
+    text = "| Rank | Assistant | Score |\n|---|---|---|\n| 1 | Assistant 2 | 8 |\n| 2 | Assistant 1 | 6 |"
+    verdict = read_reply(text)
+
+    assert (verdict.score1, verdict.score2) == (6, 8)
 
 
 def test_nothing_but_borders_is_no_table() -> None:

@@ -60,7 +60,7 @@ def test_quotations_go_unless_they_are_a_score() -> None:
         ("6", "n", 6.0),
         ("12/10", "t", None),  # no score, and still said to be one
         ("7-8/10", "t", None),
-        ("85%", "t", None),
+        ("85%", "w", None),  # a confidence or a share; no score out of ten
         ("-1/10", "t", None),
         ("12", "w", None),
         ("2024", "w", None),

@@ -1,0 +1,118 @@
+"""What judges say in several words, rewritten to words of the grammar: "I'd settle on a 7" becomes "I'd gets a 7"."""
+
+import re
+
+from iapt.judge.words import ONE, TWO, N
+
+_SCORE = rf"(?=\s+(?:just\s+|only\s+|about\s+|around\s+)?(?:an?\s+)?(?:\w+\s+)?{N}(?![\w%]|[.,]\d))"
+_IT = (
+    r"(?:\s+(?:it|this|that|them|him|her|things"
+    r"|(?:my|the|its|this|that)\s+(?:score|rating|mark|grade|one|response|answer)))?"
+)
+# In this order: a line may use the words that an earlier one has left.
+_REWRITES = [
+    # Another's words, and what is taken back
+    (r"\bpoint(?:s|ed|ing)?\s+out\b(?!\s+of\b)", "says"),
+    (
+        r"\b(?:my\s+|the\s+)?(?:very\s+)?first\s+(?:thought|impression|instinct|reaction|inclination|guess|reading)\b"
+        r"|\bat\s+first\b(?:,?\s+i\s+thought\b)?|\b(?:first|originally)\s+i\s+(?:thought|had|gave|wanted)\b"
+        r"|\bi\s+(?:first|originally)\b(?:\s+thought\b)?(?:\s+of\b)?",
+        "initially",
+    ),
+    (
+        r"\b(?:actually,?\s+no|no,?\s+wait|scratch\s+that|make\s+that|on\s+second\s+thoughts?|looking\s+again)\b"
+        r"|^\W*edit\s*:",
+        "correction",
+    ),
+    # "does the same" and "the same formula" do not speak of both assistants
+    (
+        r"\b(?:do|does|did|doing|says?|said|makes?|made|has|gives?|gave)\s+(?:much\s+)?the\s+same(?:\s+thing)?\b",
+        "agrees",
+    ),
+    (
+        r"\b(?:the\s+)?same\s+(?=[a-z])(?!(?:scores?|ratings?|marks?|grades?|for|to|as|number)\b)",
+        "",
+    ),
+    (rf"{ONE}\s*(?:scores?\s*)?=\s*{TWO}\s*(?:scores?\s*)?[=:]", "both:"),
+    (rf"{TWO}\s*(?:scores?\s*)?=\s*{ONE}\s*(?:scores?\s*)?[=:]", "both:"),
+    (
+        r"\b(?:seems?|looks?|feels?|is)\s+(?:about\s+|only\s+)?(?:fair|right|appropriate|apt|deserved|warranted|justified)"
+        r"\s+(?=(?:to|for)\b)",
+        "",
+    ),
+    (r"(?<=\d)\s+(?:(?:from|for|by)\s+me|here|too|as\s+well)\b", ""),
+    # Numbers that are no scores
+    (
+        r"\b(?:confidence|certainty)\W{0,3}\d{1,3}\s*%|\b\d{1,3}\s*%\s+(?:sure|certain|confident)\b",
+        "",
+    ),
+    (rf"\b{N}\s*(?:-|–|to)\s*{N}\s+(?:range|band|region|territory)\b", "range"),
+    (r"\bthe\s+two\b(?!\s+of\b)", "the pair"),
+    # Sums, of which the result counts
+    (
+        r"\b(average|mean|total|overall)\b\W{0,4}\(?\d[\d.]*(?:\s*\+\s*\d[\d.]*){1,8}\)?\s*(?:[/÷]\s*\d+\s*)?=\s*(?=\d)",
+        r"\1 ",
+    ),
+    (r"\b10(?:\s*[-–]\s*\d(?:\.\d+)?){1,8}\s*=\s*(?=\d)", "score: "),
+    (r"\baverag(?:es|ing)\s+(?:out\s+)?(?:to|at)\b", "average"),
+    # Other ways to write and to give a score
+    (rf"({N})-out-of-(?:10|ten)\b", r"\1 out of 10"),
+    (
+        rf"({ONE}\s*[/|,&]\s*{TWO}\W{{0,3}}[:=]\s*)(\d+)\s*/\s*(?!10\b)(\d+)(?![\d/])",
+        r"\1 \2 and \3",
+    ),
+    (
+        r"\b(?:can(?:no|')?t|couldn't|could\s+not|won't)\s+(?:\w+\s+){1,3}?(?:more|higher|better)\s+than\b",
+        "gets",
+    ),
+    (r"\b(?:rather(?!\s+than)|instead(?!\s+of))\b", ""),
+    (
+        r"\b(?:as\s+a\s+whole|on\s+the\s+whole|all\s+in\s+all|all\s+told|all\s+things\s+considered|on\s+balance"
+        r"|in\s+total|at\s+the\s+end\s+of\s+the\s+day|in\s+the\s+end)\b",
+        "overall",
+    ),
+    (
+        r"(?:,\s*)?(?:\b(?:is|was|are|were)\s+)?\b(?:awarded|given|assigned|goes|go|going)\s+to\b"
+        rf"(?=\s+(?:the\s+)?[{ONE}{TWO}])",
+        "for",
+    ),
+    (
+        rf"\b(?:lower|rais|bump|knock|bring|mov|pull|push|tak)(?:e|es|ed|s|ing)?\s+([{ONE}{TWO}])(?:\s+score)?"
+        rf"\s+(?:back\s+|down\s+|up\s+)?to{_SCORE}",
+        r"correction: \1 gets",
+    ),
+    (
+        rf",?\s+(?:{N}|half\s+a)\s+(?:full\s+)?(?:points?\s+)?(?:lower|higher|below|above|behind|ahead|less|more|fewer)"
+        rf"\s*[,:;]\s*(?:so\s+)?at{_SCORE}",
+        " gets",
+    ),
+    (
+        r"\b(?:(?:go(?:ing|es)?|went|stick(?:ing|s)?|stuck|leav(?:e|es|ing)|end(?:s|ed|ing)?\s+up"
+        rf"|com(?:e|es|ing)\s+away){_IT}\s+(?:with|at)"
+        r"|settl(?:e|es|ed|ing)\s+(?:on|at|for)"
+        r"|(?:plac|rat|pegg?|position|pitch|land|sit|rest|stand|stay|com|top|clock|check|finish|set|hold|cap)"
+        rf"(?:e|es|ed|s|ing|ting|ping)?{_IT}\s+(?:(?:in|out)\s+)?(?:at|on)"
+        r"|(?:lower|rais|revis|adjust|dropp?|bump|knock|bring|reduc|mov|chang|updat|tak|cutt?|pull|push)"
+        rf"(?:e|es|ed|s|ing)?{_IT}(?:\s+(?:back|down|up))?\s+to"
+        r"|call(?:ing)?\s+(?:it|this|that)|end(?:s|ed)\s+at|that\s+(?:leaves|makes|gives)(?:\s+(?:it|me|us)(?:\s+(?:at|with))?)?"
+        rf"|(?:comes|adds|works)\s+(?:out\s+)?to){_SCORE}",
+        "gets",
+    ),
+    (
+        r"\b(?:ahead|out|home|away|finish(?:es|ed)|ends|ended|lands|leads|wins)\s+with(?=\s+an?\s+"
+        rf"{N})",
+        "gets",
+    ),
+]
+# Nothing reaches across a line end: the reviews are cut at the lines of the scores.
+_COMPILED = [
+    (re.compile(pattern.replace(r"\s", r"[^\S\n]").replace(r"\W", r"[^\w\n]"), re.I | re.M), word)
+    for pattern, word in _REWRITES
+]
+
+
+def simplified(text: str) -> str:
+    """Return the text with such phrases in the grammar's words; the assistants are ONE and TWO already."""
+    for pattern, word in _COMPILED:
+        text = pattern.sub(word, text)
+    return text
