@@ -24,37 +24,19 @@ _REWRITES = [
         r"|^\W*edit\s*:",
         "correction",
     ),
-    # "does the same" and "the same formula" do not speak of both assistants
-    (
-        r"\b(?:do|does|did|doing|says?|said|makes?|made|has|gives?|gave)\s+(?:much\s+)?the\s+same(?:\s+thing)?\b",
-        "agrees",
-    ),
+    # "the same formula" does not speak of both assistants
     (
         r"\b(?:the\s+)?same\s+(?=[a-z])(?!(?:scores?|ratings?|marks?|grades?|for|to|as|number)\b)",
         "",
     ),
-    (rf"{ONE}\s*(?:scores?\s*)?=\s*{TWO}\s*(?:scores?\s*)?[=:]", "both:"),
-    (rf"{TWO}\s*(?:scores?\s*)?=\s*{ONE}\s*(?:scores?\s*)?[=:]", "both:"),
-    (
-        r"\b(?:seems?|looks?|feels?|is)\s+(?:about\s+|only\s+)?(?:fair|right|appropriate|apt|deserved|warranted|justified)"
-        r"\s+(?=(?:to|for)\b)",
-        "",
-    ),
+    (rf"[{ONE}{TWO}]\s*(?:scores?\s*)?=\s*[{ONE}{TWO}]\s*(?:scores?\s*)?[=:]", "both:"),
     (r"(?<=\d)\s+(?:(?:from|for|by)\s+me|here|too|as\s+well)\b", ""),
-    # Numbers that are no scores
-    (
-        r"\b(?:confidence|certainty)\W{0,3}\d{1,3}\s*%|\b\d{1,3}\s*%\s+(?:sure|certain|confident)\b",
-        "",
-    ),
-    (rf"\b{N}\s*(?:-|–|to)\s*{N}\s+(?:range|band|region|territory)\b", "range"),
-    (r"\bthe\s+two\b(?!\s+of\b)", "the pair"),
     # Sums, of which the result counts
     (
         r"\b(average|mean|total|overall)\b\W{0,4}\(?\d[\d.]*(?:\s*\+\s*\d[\d.]*){1,8}\)?\s*(?:[/÷]\s*\d+\s*)?=\s*(?=\d)",
         r"\1 ",
     ),
     (r"\b10(?:\s*[-–]\s*\d(?:\.\d+)?){1,8}\s*=\s*(?=\d)", "score: "),
-    (r"\baverag(?:es|ing)\s+(?:out\s+)?(?:to|at)\b", "average"),
     # Other ways to write and to give a score
     (rf"({N})-out-of-(?:10|ten)\b", r"\1 out of 10"),
     (
@@ -77,11 +59,6 @@ _REWRITES = [
         "for",
     ),
     (
-        rf"\b(?:lower|rais|bump|knock|bring|mov|pull|push|tak)(?:e|es|ed|s|ing)?\s+([{ONE}{TWO}])(?:\s+score)?"
-        rf"\s+(?:back\s+|down\s+|up\s+)?to{_SCORE}",
-        r"correction: \1 gets",
-    ),
-    (
         rf",?\s+(?:{N}|half\s+a)\s+(?:full\s+)?(?:points?\s+)?(?:lower|higher|below|above|behind|ahead|less|more|fewer)"
         rf"\s*[,:;]\s*(?:so\s+)?at{_SCORE}",
         " gets",
@@ -96,11 +73,6 @@ _REWRITES = [
         rf"(?:e|es|ed|s|ing)?{_IT}(?:\s+(?:back|down|up))?\s+to"
         r"|call(?:ing)?\s+(?:it|this|that)|end(?:s|ed)\s+at|that\s+(?:leaves|makes|gives)(?:\s+(?:it|me|us)(?:\s+(?:at|with))?)?"
         rf"|(?:comes|adds|works)\s+(?:out\s+)?to){_SCORE}",
-        "gets",
-    ),
-    (
-        r"\b(?:ahead|out|home|away|finish(?:es|ed)|ends|ended|lands|leads|wins)\s+with(?=\s+an?\s+"
-        rf"{N})",
         "gets",
     ),
 ]
