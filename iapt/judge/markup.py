@@ -57,12 +57,12 @@ _SCALE = re.compile(
     re.I,
 )
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}\n]*)\}\s*\{([^{}\n]*)\}")
-_REGEX = re.compile(r"(?:\\[dDsSwW]|\])\{\d+(?:,\d*)?\}")
+_REGEX = re.compile(r"(?:\\[dDsSwW]|[\]@])\{\d+(?:,\d*)?\}")
 _COMMAND = re.compile(r"\\[a-zA-Z]+\s*\{([^{}\n]*)\}")
 _LATEX = re.compile(r"\\(?:[a-zA-Z]+|[,;:! ()\[\]])|[$\\]")
 _THOUGHTS = re.compile(r"\A.*</think(?:ing)?>|<think(?:ing)?>.*", re.DOTALL | re.I)
 _STRUCK = re.compile(r"~~[^~\n]*~~")
-_BREAK = re.compile(r"<br\s*/?>|</(?:tr|p|li|div|h\d)>", re.I)
+_BREAK = re.compile(r"(?:<br\s*/?>|</(?:tr|p|li|div|h\d)>)(?:[ \t]*\n)?", re.I)
 _CELL = re.compile(r"<t[dh]\b[^<>\n]*>", re.I)
 _FORMAT = re.compile(
     r"</?(?:b|i|u|em|strong|span|p|li|ul|ol|div|h\d|table|tbody|thead|tr|td|th|font|code|sup|sub)\b[^<>\n]*>",

@@ -29,7 +29,7 @@ _REWRITES = [
         r"\b(?:the\s+)?same\s+(?=[a-z])(?!(?:scores?|ratings?|marks?|grades?|for|to|as|number)\b)",
         "",
     ),
-    (rf"[{ONE}{TWO}]\s*(?:scores?\s*)?=\s*[{ONE}{TWO}]\s*(?:scores?\s*)?[=:]", "both:"),
+    (rf"([{ONE}{TWO}])\s*(?:scores?\s*)?=\s*(?!\1)[{ONE}{TWO}]\s*(?:scores?\s*)?[=:]", "both:"),
     (r"(?<=\d)\s+(?:(?:from|for|by)\s+me|here|too|as\s+well)\b", ""),
     # Sums, of which the result counts
     (
@@ -38,6 +38,8 @@ _REWRITES = [
     ),
     (r"\b10(?:\s*[-–]\s*\d(?:\.\d+)?){1,8}\s*=\s*(?=\d)", "score: "),
     # Other ways to write and to give a score
+    (rf"^(\W*[{ONE}{TWO}].{{0,900}}\s)(?:—|–|-|→|=>)\s*({N})\s*$", r"\1; score: \2"),
+    (rf",?\s*(?:so\s+)?that(?:'s|\s+is)\s+(?=an?\s+{N})", "; gets "),
     (rf"({N})-out-of-(?:10|ten)\b", r"\1 out of 10"),
     (
         rf"({ONE}\s*[/|,&]\s*{TWO}\W{{0,3}}[:=]\s*)(\d+)\s*/\s*(?!10\b)(\d+)(?![\d/])",
@@ -76,11 +78,18 @@ _REWRITES = [
         "gets",
     ),
 ]
-# Nothing reaches across a line end: the reviews are cut at the lines of the scores.
-_COMPILED = [
-    (re.compile(pattern.replace(r"\s", r"[^\S\n]").replace(r"\W", r"[^\w\n]"), re.I | re.M), word)
-    for pattern, word in _REWRITES
-]
+# Nothing reaches across a line end: the reviews are cut at the lines of the scores.  Spaces are few, so that long
+# runs of them cost no time.
+_SPACES = {r"\s*": r"[^\S\n]{0,3}", r"\s+": r"[^\S\n]{1,3}", r"\W": r"[^\w\n]"}
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    for written, meant in _SPACES.items():
+        pattern = pattern.replace(written, meant)
+    return re.compile(pattern, re.I | re.M)
+
+
+_COMPILED = [(_compiled(pattern), word) for pattern, word in _REWRITES]
 
 
 def simplified(text: str) -> str:

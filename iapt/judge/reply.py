@@ -37,6 +37,9 @@ _TAKEN_BACK = re.compile(
     r"\A.*\bi(?:'ve|\s+have)?\s+(?:\w+\s+)?(?:mix|swapp|switch)(?:ed|ing)\s+(?:\w+\s+){0,3}?(?:up\b|them\b|two\b|scores?\b)",
     re.DOTALL | re.I,
 )
+_CORRECTED = re.compile(
+    r"\b(?:correct|revis|edit|mix|swap|initial|first|chang|reflect|second\s+thought|adjust)", re.I
+)
 _DESCRIBED = re.compile(r"\bthe\s+one\s+(?:with|that|who|which|about|from)\b", re.I)
 _BARE = re.compile(r"[(p]*n[,jVp(]*n[)p]*")
 
@@ -98,7 +101,8 @@ def read_reply(text: str) -> Verdict:
         said += found
     said += _bare_pair(units)
     said = _headed(units, said)
-    one, two = _scores(units, said, heads, described=bool(_DESCRIBED.search(view)))
+    described, corrected = bool(_DESCRIBED.search(view)), bool(_CORRECTED.search(view))
+    one, two = _scores(units, said, heads, described, corrected)
     return Verdict(*_reviews(lines, units, said, heads), one, two)
 
 
@@ -165,7 +169,11 @@ def _headed(units: Sequence[Unit], said: Sequence[Said]) -> list[Said]:
 
 
 def _scores(
-    units: Sequence[Unit], said: Sequence[Said], heads: Sequence[_Head], described: bool
+    units: Sequence[Unit],
+    said: Sequence[Said],
+    heads: Sequence[_Head],
+    described: bool,
+    corrected: bool,
 ) -> tuple[float | None, float | None]:
     """Resolve all statements to two scores; two without names are in order, unless the text has other names."""
     unnamed = [each for each in said if not each.who]
@@ -183,7 +191,7 @@ def _scores(
 
     owned = [replace(each, who=owner(each)) for each in said]
     one, two = _resolved(owned, "1"), _resolved(owned, "2")
-    if _denied(said, one, two):
+    if _denied(owned, one, two) or (not corrected and _swapped(owned, one, two)):
         return None, None
     if one is not None and two is not None:
         return one, two
@@ -201,6 +209,12 @@ def _denied(said: Sequence[Said], one: float | None, two: float | None) -> bool:
     again = [each for each in said if each.rank == INSIDE and each.unit > max(told, default=0)]
     others = {each.who for each in again if each.value != {"1": one, "2": two}.get(each.who)}
     return bool(told) and {"1", "2"} <= others and all(each.rank < FINAL for each in said)
+
+
+def _swapped(said: Sequence[Said], one: float | None, two: float | None) -> bool:
+    """Tell whether the reply also gives each assistant the other's score."""
+    told = {(each.who, each.value) for each in said}
+    return one != two and {("1", two), ("2", one)} <= told
 
 
 def _resolved(said: Sequence[Said], who: str) -> float | None:

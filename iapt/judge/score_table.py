@@ -4,6 +4,7 @@ import re
 
 from iapt.judge.words import ONE, TWO, letters
 
+_RULE = re.compile(r"\s*\+[-=+]{3,}\s*")
 _BORDER = re.compile(r"[-:=+ ]*")
 _CSV = re.compile(
     r"\s*[a-z]\w*(?:,\s*[a-z]\w*)*,\s*\w*score\w*(?:,\s*[a-z]\w*)*\s*", re.I
@@ -11,7 +12,7 @@ _CSV = re.compile(
 _TEN = re.compile(r"\W*(?:/|out of)\s*10\W*", re.I)
 _OUT_OF = re.compile(r"\W*(?:/|(?:out )?of)\s*10\W*$")  # of "Final score /10"
 _MARKS = " :*#()."
-_BARE = {"1": ONE, "2": TWO, "A": ONE, "B": TWO}
+_BARE = {"1": ONE, "2": TWO, "A": ONE, "B": TWO, "A1": ONE, "A2": TWO, "R1": ONE, "R2": TWO}
 
 
 def rewritten(text: str) -> str:
@@ -27,7 +28,7 @@ def rewritten(text: str) -> str:
         return text
     while line < len(lines):
         end = line
-        while end < len(lines) and mark in lines[end].strip():
+        while end < len(lines) and (mark in lines[end].strip() or _RULE.fullmatch(lines[end])):
             end += 1
         if end > line + 1:
             lines[line:end] = _statements(lines[line:end], mark)
