@@ -14,6 +14,7 @@ from iapt.entries import build_method
 from iapt.errors import AdapterError, BackboneError
 from iapt.inference.generate import decode_batch
 from iapt.methods.base import Method
+from iapt.methods.iapt import IAPT
 from iapt.methods.idpg import IDPG
 from iapt.methods.lora import LoRA
 from iapt.methods.lpt import LPT
@@ -132,6 +133,49 @@ def test_a_method_beside_the_bare_model(name):
     for i, own in enumerate(expected):
         torch.testing.assert_close(logits[i][mask[i]], own, atol=2e-5, rtol=0)
     tenants.detach()
+
+
+def stepped(backbone, rows):
+    """Logits (steps, B, beams, V) of decoding steps that feed every row the same tokens."""
+    ids, mask = padded([t.instruction for t in rows])
+    with torch.no_grad():
+        _, state = backbone.prefill(ids, mask, beams=2)
+        steps = [
+            backbone.step(torch.tensor(pair * len(rows)), state)
+            for pair in ([5, 6], [7, 8], [9, 5])
+        ]
+    return torch.stack(steps).unflatten(1, (len(rows), 2))
+
+
+def check_steps(made, names, rows):
+    """Check that each row's steps in a mixed batch are those with its method alone."""
+    backbone = shared_backbone("llama")
+    backbone.detach()
+    expected = []
+    for name, text in zip(names, rows, strict=True):
+        if name is not None:
+            made[name].attach(backbone)
+        expected.append(stepped(backbone, [text])[:, 0])
+        backbone.detach()
+    tenants = SharedBackbone(backbone)
+    for name in dict.fromkeys(filter(None, names)):
+        tenants.add(name, made[name])
+    with tenants.rows(names):
+        found = stepped(tenants, rows)
+    torch.testing.assert_close(found, torch.stack(expected, 1), atol=2e-5, rtol=0)
+    tenants.detach()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_steps_beside_the_bare_model(name):
+    check_steps(methods("llama"), [None, name, None], examples(3))
+
+
+def test_steps_of_rows_whose_soft_columns_differ_from_block_to_block():
+    dims = shared_backbone("llama").dims
+    torch.manual_seed(5)
+    made = {f"from {first}": IAPT(dims, 2, 8, first_block=first, init_std=0.5) for first in (0, 1)}
+    check_steps({name: method.eval() for name, method in made.items()}, [*made, None], examples(3))
 
 
 def test_gradients_of_a_batch_are_those_of_the_rows_alone():
