@@ -254,13 +254,15 @@ def test_an_answer_beyond_the_last_position_is_refused_before_any_token():
     longest = tiny_dims("gpt2").max_positions
     backbone = shared_backbone("gpt2")
     backbone.detach()
-    ids = torch.full((2, longest - 3), 5)  # each row has its own positions
+    ids = torch.full((2, longest), 5)
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    mask[:, :3] = False  # padding takes no positions
 
     def run(new: int) -> Tensor:
         return decode_batch(
             backbone,
             ids,
-            torch.ones_like(ids),
+            mask,
             num_beams=1,
             max_new_tokens=new,
             eos_token_id=NEVER,

@@ -25,14 +25,16 @@ ROWS = [e.instruction for e in encoded()]
 NEW = 7
 
 
-def decoded(backbone: Backbone, beams: int, recorded: bool, eos: int = EOS) -> list[list[int]]:
+def decoded(
+    backbone: Backbone, beams: int, recorded: bool, eos: int = EOS, new: int = NEW
+) -> list[list[int]]:
     ids, mask = padded(ROWS, "left")
     return decode_batch(
         backbone,
         ids,
         mask,
         num_beams=beams,
-        max_new_tokens=NEW,
+        max_new_tokens=new,
         eos_token_id=eos,
         pad_token_id=PAD,
         recorded=recorded,
@@ -49,6 +51,13 @@ def test_fixed_shapes_give_the_same_tokens_also_when_rows_leave(build, family: s
     ends_early = decoded(backbone, 1, recorded=False)[0][2]
     for eos in (EOS, ends_early):
         assert decoded(backbone, beams, True, eos) == decoded(backbone, beams, False, eos)
+
+
+def test_fixed_shapes_have_room_for_long_answers():
+    backbone = new_backbone("llama")
+    texts = [decoded(backbone, 2, recorded, eos=-1, new=40) for recorded in (True, False)]
+    assert texts[0] == texts[1]
+    assert len(texts[0][0]) == 40
 
 
 def test_fixed_shapes_give_tenants_the_same_tokens():
