@@ -78,7 +78,7 @@ def guarded(command: Callable[[], None]) -> int:
     except OSError as error:  # of a name too long for a file, or a working folder that is gone
         where = str(error.filename)[:200] if error.filename else ""
         # For a file, the error is a StorageError with its name; one without a name is the standard output's.
-        if not where and error.errno in (errno.ENOSPC, errno.EIO):
+        if not where and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             where = "standard output"
         say("error", f"{where}{': ' * bool(where)}{error.strerror or error}.")
         return 1

@@ -1,4 +1,6 @@
+import errno
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -96,6 +98,14 @@ def test_a_full_output_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert guarded(write) == 1
     assert capsys.readouterr().err == "error: standard output: No space left on device.\n"
+
+
+def test_an_output_beyond_a_quota_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    def write() -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    assert guarded(write) == 1
+    assert capsys.readouterr().err == "error: standard output: Disk quota exceeded.\n"
 
 
 def test_a_deleted_working_folder_is_named(
