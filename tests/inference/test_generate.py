@@ -1,5 +1,7 @@
 """Decoding against `generate` of transformers, token for token, and against a search of our own."""
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -235,6 +237,23 @@ def test_every_beam_and_the_longest_answer_count_against_a_batchs_budget(beams: 
             on_batch=done.append,
         )
         assert done == batches
+
+
+def test_instructions_of_like_length_share_a_batch():
+    backbone = shared_backbone("gpt2")
+    backbone.detach()
+    row = rows()[1]
+    groups: list[list[int]] = []
+
+    def serving(group: Sequence[int]) -> AbstractContextManager[None]:
+        groups.append(list(group))
+        return nullcontext()
+
+    decode(
+        backbone, [row[:9], row[:2], row[:9], row[:2]], Words(1), num_beams=1, max_new_tokens=2,
+        batch_tokens=22, serving=serving,
+    )  # fmt: skip
+    assert groups == [[1, 3], [0, 2]]
 
 
 def test_nothing_to_decode_is_no_text():
