@@ -129,7 +129,8 @@ def _by_formula(plan: Plan, work: Workload) -> tuple[float, float, Source]:
     states = size * (6 * dims.hidden_size + inner)
     trained = tokens * layers * states
     rows = min(work.sizes["dev"], hparams.eval_batch_tokens / length)
-    logits = 2 * 4 * dims.vocab_size * answer  # of the response's tokens, and their log-softmax in float32
+    # Of the response's tokens, and their log-softmax in float32.
+    logits = 2 * 4 * dims.vocab_size * answer
     evaluated = rows * (length * states + logits)
     kept = dims.num_layers * 2 * dims.num_kv_heads * dims.head_dim * size
     columns = tokens_kept(length, plan.task.max_new_tokens, beams)
