@@ -2,7 +2,7 @@
 
 Appendix E prescribes no output format, so replies vary.  All are read by one grammar:
 
-    reply      markup is rewritten to plain lines (`markup`, `score_table`); a line is one or more sentences
+    reply      is rewritten to plain lines (`markup`, `score_table`, `phrases`); a line is one or more sentences
     sentence   names, scores and linking words, one letter each (`words`)
     score      a number out of ten; or a bare number joined to "score", "gets", "an", a name, or to nothing
     owner      the name linked to the score ("6/10 for Assistant 2"), or else the one before it; two names and
