@@ -26,6 +26,7 @@ _LABEL = re.compile(
     r"|\bthe\s+(?P<bare>first|second|former|latter|1st|2nd)(?:\s+one)?"
     r"(?=\s+(?:an?|gets?|receives?|deserves?|earns?|scores?|should|would|at|\d|is\s+(?:given|rated|scored|worth|an?)\s+\d)|\s*[:=(])"
     r"|(?:(?<=\bfor\s)|(?<=\bto\s))the\s+(?P<last>first|second|former|latter|1st|2nd)(?:\s+one)?(?=\s*[,.;]|\s+an?\s+\d|\s+and\b|\s*$|\s+(?-i:I)\b)"
+    rf"|(?:^|(?<=[.!?,;]\s))(?P<start>first|second)(?=\s*[:=]\s*{N})"
     rf"|{_SPEAKER}(?:\sid)?\s*:\s*(?P<yaml>1|2|(?-i:A|B))\s*$"
     r"|\b(?:score|rating|review)\s{0,2}(?:for\s|of\s)?\#?(?P<numbered>1|2|(?-i:A|B))(?=\W{0,3}[:=>])",
     re.I | re.M,
@@ -34,7 +35,6 @@ _SUBJECT = re.compile(
     r"(?:^|[.;,!?]\s+|\b(?:and|but|while|whereas)\s+)the\s+(first|second|former|latter)(?=\s+[a-z])(?!\s+(?:of|half|part|two|time)\b)",
     re.I | re.M,
 )
-_FIRST = re.compile(rf"(?:^|(?<=[.!?,;]\s))(first|second)(?=\s*[:=]\s*{N})", re.I | re.M)
 _NUMBERED_NAME = re.compile(rf"(?:\b(?:no\.?|number|item)|\#)\s*[12]\s*\(([{ONE}{TWO}])\)", re.I)
 _ORDERS = (["first", "second"], ["former", "latter"], ["second", "first"])
 _EXPLICIT = re.compile(rf"{_SPEAKER}s?\s*[#(]?\s*(?:[12]|one|two|(?-i:[AB]))\b", re.I)
@@ -117,7 +117,6 @@ def plain(text: str) -> str:
     if subjects in _ORDERS and not _EXPLICIT.search(text):
         text = _SUBJECT.sub(lambda m: m[0][: m.start(1) - m.start() - 4] + _who(m[1]), text)
     text = _LABEL.sub(lambda m: _who(next(name for name in m.groups() if name)), text)
-    text = _FIRST.sub(lambda m: _who(m[1]), text)
     text = _NUMBERED_NAME.sub(r"\1", text)
     text = _QUOTED.sub(_unquoted, text)
     text = _SCALE.sub(" ", text)

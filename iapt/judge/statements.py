@@ -25,9 +25,7 @@ _RIGHT = re.compile(
     r"u?v?[)k]*(?:o|p|\(|,?(?=e))[kj(]*([12e])(?![kpgvf(]*[tn])|u?k*(e)[k)]*(?:$|[.,])"
 )
 _COMPARED = re.compile(r"(?:c[kiogv]*|ej)[12](?!\(?[tn]|,?wk?[gkv]*i?[tn])")
-_IN_TURN = re.compile(
-    r"(?:^|[pfj,kb])1n[,jp)]*2n(?=$|[.,jb])|(?:^|[pfj,kb])2n[,jp)]*1n(?=$|[.,jb])"
-)
+_IN_TURN = re.compile(r"(?:^|[pfj,kb])([12])n[,jp)]*(?!\1)[12]n(?=$|[.,jb])")
 _TOGETHER = re.compile(r"1[j,]*k*2|2[j,]*k*1")
 _CRITERION = re.compile(r"a[kpv(]*$"), re.compile(r"[)v]*[ok]+[ik]*a|\(a\)|a")
 _OVERALL = re.compile(r"[)u]?k*f(?![^,.]*[tn])")
@@ -85,9 +83,9 @@ def statements(at: int, unit: Unit, topic: str, ordered: bool, final: bool) -> l
         if letter == "n" and not (in_turn or _is_score(whole, after, follows, before)):
             continue
         start = place + 1
-        if (_FOREIGN[0].search(whole) and not _BESIDE_NAME.search(whole)) or _FOREIGN[1].match(
-            after
-        ):
+        if _FOREIGN[1].match(after):
+            continue
+        if _FOREIGN[0].search(whole) and not _BESIDE_NAME.search(whole):
             continue
         if _CRITERION[0].search(before) or _CRITERION[1].match(after):
             continue
@@ -169,10 +167,9 @@ def _owners(
             owners.append("2" if names[0] == "1" else "1")
         elif left:
             near = re.search(r"[12e](?:,w)?[kpvgf(),io]*$", text[:place][-_NEAR:])
-            clear = len(set(left) - ({"e"} if left[-1] != "e" else set())) == 1 or (
-                near is not None
-            )
-            owners.append(left[-1] if clear else "?")
+            last = left[-1]  # after "both", a single name is clear
+            clear = near is not None or set(left) <= {last, "e"}
+            owners.append(last if clear else "?")
         else:
             owners.append("")
     if len(set(names)) == 1:

@@ -85,9 +85,28 @@ _KINDS = {
 N = rf"(?:\d{{1,3}}(?:[.,]\d+)?|\b(?:{'|'.join(_COUNTED)})\b)(?:\s+and\s+a\s+half\b)?"
 TEN = r"(?:10(?:[.,]0+)?|ten)\b(?![./,]?\d)"
 OF = r"(?:/|\bout\s+of|\bof|\bsur|\bvon|\bde)\s*(?:the\s+)?(?:an?\s+(?:possible|maximum|total)\s+(?:of\s+)?)?"
+# Numbers of something else.
+_NO_SCORE = "|".join(
+    [
+        r"\d+\s*/\s*[1-4](?![\d/])",  # fractions: 1/3 of the steps
+        rf"\d+\s*/\s*(?!{TEN})\d+\s+(?=[a-z]{{3}})",  # the 90/180 rule
+        r"\d+(?:[.,]\d+)?\s*%",  # 80 %
+        r"\d+(?:-\d+){2,}",  # 5-7-5, a date
+        # 15-20 degrees, 2 to 3 litres
+        r"\d+\s*(?:[-–—]|\bto\b)\s*\d+(?:\s*(?=[°€$£])|(?:\s+|-)(?=[a-z]{3}))"
+        r"(?!points|marks|out\b|for\b|because|and\b|with\b|favou?r)",
+        rf"\d+\s+of\s+(?!{TEN})\d+",  # week 11 of 16
+        rf"{N}\s+(?:responses|assistants|answers|replies|models|outputs|reviews)\b",  # two responses
+        rf"{N}\s+(?:out\s+)?of\s+(?:the\s+)?(?!{TEN}){N}\s+(?=[a-z]{{3}})(?!stars|points|marks)",  # 2 out of 5 steps
+        rf"{N}\s+(?:out\s+)?of\s+the\s+{TEN}\s+(?=[a-z]{{3}})(?!points|marks)",  # 9 of the ten tips
+        rf"\bby\s+(?:an?|{N})\s+(?:full\s+|whole\s+)?points?\b(?!\s+to\s+\d)",  # by two points
+        rf"{N}\s+(?:points?\s+)?(?:more|less|fewer|higher|lower|better|worse|ahead|behind)\b",  # one point lower
+        rf"{N}\s+points?\s+(?:below|above|under|over|short|off)\b",  # three points below
+    ]
+)
 _TOKEN = re.compile(
     rf"(?P<one>{ONE}+)|(?P<two>{TWO}+)"
-    rf"|(?P<margin>\d+\s*/\s*[1-4](?![\d/])|\d+\s*/\s*(?!{TEN})\d+\s+(?=[a-z]{{3}})|\d+(?:[.,]\d+)?\s*%|\d+(?:-\d+){{2,}}|\d+\s*(?:[-–—]|\bto\b)\s*\d+(?:\s*(?=[°€$£])|(?:\s+|-)(?=[a-z]{{3}}))(?!points|marks|out\b|for\b|because|and\b|with\b|favou?r)|\d+\s+of\s+(?!{TEN})\d+|{N}\s+(?:responses|assistants|answers|replies|models|outputs|reviews)\b|{N}\s+(?:out\s+)?of\s+(?:the\s+)?(?!{TEN}){N}\s+(?=[a-z]{{3}})(?!stars|points|marks)|{N}\s+(?:out\s+)?of\s+the\s+{TEN}\s+(?=[a-z]{{3}})(?!points|marks)|\bby\s+(?:an?|{N})\s+(?:full\s+|whole\s+)?points?\b(?!\s+to\s+\d)|{N}\s+(?:points?\s+)?(?:more|less|fewer|higher|lower|better|worse|ahead|behind)\b|{N}\s+points?\s+(?:below|above|under|over|short|off)\b)"
+    rf"|(?P<margin>{_NO_SCORE})"
     rf"|(?P<bad>\bbetween\s+{N}\s+and\s+{N}(?:\s*{OF}{TEN})?|{N}(?:\s*{OF}{TEN})?\s*(?:-|–|—|\bto\b|\bor\b|~)\s*{N}(?!\d)(?:\s*{OF}{TEN})?"
     rf"|(?<![\w.)])[-−]{N}\s*{OF}\d+|\d+(?:[.,]\d+)?\s*{OF}(?!{TEN})\d+(?:[./]\d+)*)"
     rf"|\[\[\s*(?P<b>{N})\s*\]\]|(?P<t>{N})\s*(?:points?\s+)?{OF}{TEN}(?:\s*(?:points?|marks?)\b)?"
@@ -98,8 +117,6 @@ _TOKEN = re.compile(
     r"|(?P<stop>[;。；{}|]|[.!?]+(?=[\s\"')\]]|$))|(?P<mark>\S)",
     re.I,
 )
-
-
 _OF_A_MATCH = re.compile(r"\b(?:at|by|in|of|it|them|[A-Z][a-z]+)\s*$")  # "beat Brazil 7-1"
 
 
