@@ -119,8 +119,13 @@ def _by_formula(plan: Plan, work: Workload) -> tuple[float, float, Source]:
     operations = dims.num_weights * (length * (learnt + read) + written)
     dtype = plan.backbone.torch_dtype(plan.device)
     seconds = operations / (ACHIEVED * product_speed(plan.device, dtype))
+    return seconds, _memory(plan, work, length, answer, beams) / MIB, "formula"
 
-    size = dtype.itemsize
+
+def _memory(plan: Plan, work: Workload, length: float, answer: float, beams: int) -> float:
+    """Return the bytes of weights, states and caches; `length` and `answer` are tokens of an example."""
+    dims, hparams = plan.backbone.dims, plan.hparams
+    size = plan.backbone.torch_dtype(plan.device).itemsize
     weights = plan.backbone.bytes_of_weights(plan.device)
     tokens = min(hparams.batch_tokens, round(work.batch_size * length))
     # A frozen map keeps no input for its backward pass; norms, attention and activations keep theirs.
@@ -132,9 +137,9 @@ def _by_formula(plan: Plan, work: Workload) -> tuple[float, float, Source]:
     # Of the response's tokens, and their log-softmax in float32.
     logits = 2 * 4 * dims.vocab_size * answer
     evaluated = rows * (length * states + logits)
-    kept = dims.num_layers * 2 * dims.num_kv_heads * dims.head_dim * size
+    column = dims.num_layers * 2 * dims.num_kv_heads * dims.head_dim * size
     columns = tokens_kept(length, plan.task.max_new_tokens, beams)
-    cached = min(hparams.eval_batch_tokens, work.sizes["test"] * columns) * kept
+    cached = min(hparams.eval_batch_tokens, work.sizes["test"] * columns) * column
     needed = weights + 16 * plan.trainable
     if plan.device.type == "cpu":  # decoding packs a copy of the weights
         quantized = plan.backbone.quantization is not None  # then only the head is packed
@@ -142,7 +147,7 @@ def _by_formula(plan: Plan, work: Workload) -> tuple[float, float, Source]:
         needed += KEPT * (trained + evaluated + cached) + PROCESS_MIB * MIB
     else:
         needed += max(trained, evaluated, cached)
-    return seconds, needed / MIB, "formula"
+    return needed
 
 
 @cache
