@@ -79,8 +79,8 @@ def greedy(logits: Tensor, model: Steps, rules: Rules) -> tuple[Tensor, Tensor]:
     open_ = torch.ones_like(rows, dtype=torch.bool)
     for length in range(1, rules.max_new_tokens + 1):
         tokens = rules.hold_back(logits, length).argmax(-1)
-        answers[rows[open_], length - 1] = tokens[open_]
-        lengths[rows[open_]] = length
+        answers[rows, length - 1] = torch.where(open_, tokens, rules.pad_token_id)
+        lengths[rows] += open_
         open_ &= tokens != rules.eos_token_id
         left = _left(open_)
         if length == rules.max_new_tokens or not len(left):

@@ -1,4 +1,4 @@
-"""Where the tests of this folder run: on a GPU (`make gpu-test`), and in part on the CPU so that they cannot rot."""
+"""Where the tests of this folder run: on a GPU (`make gpu-test`), and without one on a stand-in for it."""
 
 from functools import cache
 
@@ -21,11 +21,21 @@ CUDA = [
         not torch.cuda.is_available(), reason=f"torch {torch.__version__} sees no CUDA device"
     ),
 ]
-DEVICES = [pytest.param("cpu"), pytest.param("cuda", marks=CUDA)]
-# Every method on every family on a GPU; on a CPU a few, with the families in turn.
+STAND_IN = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+DEVICES = [pytest.param("stand-in", marks=STAND_IN), pytest.param("cuda", marks=CUDA)]
+# Every method on every family; without a GPU, the families in turn, and all of them among the slow tests.
 CASES = [
-    *(pytest.param("cpu", FAMILIES[i % 3], name) for i, name in enumerate(METHODS) if i % 4 == 0),
-    *(pytest.param("cuda", family, name, marks=CUDA) for family in FAMILIES for name in METHODS),
+    pytest.param(
+        device,
+        family,
+        name,
+        marks=[STAND_IN, *([] if turn % 3 == i else [pytest.mark.slow])]
+        if device == "stand-in"
+        else CUDA,
+    )
+    for device in ("stand-in", "cuda")
+    for i, family in enumerate(FAMILIES)
+    for turn, name in enumerate(METHODS)
 ]
 
 

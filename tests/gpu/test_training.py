@@ -30,7 +30,7 @@ def run_on(
     return Run(backbone, method, data(), data(1), HParams("x", **(NUMBERS | numbers)), 0)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("device", "family", "name"), CASES)
+@pytest.mark.parametrize(("device", "family", "name"), CASES, indirect=["device"])
 def test_a_method_learns_over_a_bfloat16_backbone(device: str, family: str, name: str) -> None:
     run = run_on(device, family, name, torch.bfloat16, arch_lr=0.0)
     before = {k: v.clone() for k, v in run.method.state_dict().items()}
@@ -42,7 +42,7 @@ def test_a_method_learns_over_a_bfloat16_backbone(device: str, family: str, name
     assert all(p.dtype == torch.float32 for p in run.method.parameters())
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", DEVICES, indirect=True)
 def test_gradient_checkpointing_gives_the_same_loss(device: str) -> None:
     losses = []
     for on in (False, True):
@@ -52,7 +52,7 @@ def test_gradient_checkpointing_gives_the_same_loss(device: str) -> None:
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", DEVICES, indirect=True)
 @pytest.mark.parametrize("name", ["iapt", "lora", "ssp", "adalora"])
 def test_a_checkpoint_moves_to_the_cpu_and_back(device: str, name: str, tmp_path: Path) -> None:
     first, second = device, "cpu"
@@ -76,7 +76,7 @@ def test_a_checkpoint_moves_to_the_cpu_and_back(device: str, name: str, tmp_path
         first, second = second, first
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", ["cpu", *DEVICES[1:]], indirect=True)
 def test_peak_memory_is_that_of_the_device(device: str) -> None:
     where = torch.device(device)
     _, peak = timed(lambda: torch.ones(2**20, device=where).sum(), where)

@@ -1,0 +1,17 @@
+"""The device of a test in this folder."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.gpu.stand_in import stand_in
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The device's name for torch; a stand-in is there during the test only."""
+    if request.param != "stand-in":
+        yield request.param
+        return
+    with stand_in():
+        yield "cuda"
