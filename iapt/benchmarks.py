@@ -146,13 +146,16 @@ def _decode(bench: Bench, ids: Tensor, what: str, *, merged: bool) -> Report:
     for beams in map(int, bench.settings["beams"]):
         methods = {name: plan.method for name, plan in bench.plans.items()}
         timings = measure_in_turn(
-            decoding(bench.backbone, methods, ids, *bench.ends, beams, merged=merged),
+            decoding(
+                bench.backbone, methods, ids, *bench.ends, beams,
+                merged=merged, recorded=bench.settings["recorded"],
+            ),
             bench.device,
             repeats=bench.settings["repeats"],
             warmup=bench.settings["warmup"],
             tokens=new,
             apart=True,
-        )
+        )  # fmt: skip
         print(f"\n{what} {ids.shape[1]} + {new} tokens, beam {beams}")
         for name, timing in timings.items():
             row = _row(name, timing, timings["bare"]) | {"num_beams": beams}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from iapt.cli.command import OWN_ENTRIES, Command, Key, Words
 from iapt.cli.composing import from_words
 from iapt.cli.overrides import groups, prepare
-from iapt.cli.readers import numbers, one_of, some_of, whole
+from iapt.cli.readers import boolean, numbers, one_of, some_of, whole
 from iapt.errors import ConfigError
 from iapt.files import expanded
 
@@ -51,6 +51,7 @@ COMMAND = Command(
         Key("pools", "tenants: number of adapters to draw from", (1, 100), numbers(1)),
         Key("popularity", f"tenants: {', '.join(POPULARITIES)}", ("identical", "distinct"),
             some_of(*POPULARITIES)),
+        Key("recorded", "decode, table4: a GPU replays our steps as CUDA graphs", False, boolean),
         Key("weights", "random makes weights of the backbone's shape in memory, to measure speed only (decode, table4)",
             "trained", one_of("trained", "random")),
         Key("batch", "train: examples per step", 16, whole(1)),

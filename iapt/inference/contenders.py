@@ -26,6 +26,7 @@ def decoding(
     num_beams: int,
     *,
     merged: bool = False,
+    recorded: bool = False,
 ) -> dict[str, Callable[[], Turn]]:
     """Return functions that decode a number of tokens: ours bare and with each method, and two peers.
 
@@ -37,6 +38,7 @@ def decoding(
         pad_token_id: padding.
         num_beams: beam size.
         merged: also time every method that can be merged, merged.
+        recorded: our steps keep their shapes, and a GPU replays them as a CUDA graph.
     """
     mask = torch.ones_like(ids)
 
@@ -50,6 +52,7 @@ def decoding(
             min_new_tokens=new,
             eos_token_id=eos_token_id,
             pad_token_id=pad_token_id,
+            recorded=recorded,
         )
 
     def settle() -> None:

@@ -139,8 +139,9 @@ def _origin(backbone: str, report: Report) -> str:
     machine, versions = report.get("machine", {}), report.get("versions", {})
     where = machine.get("gpu", machine.get("cpu", report.get("device")))
     weights = ", random weights" if report.get("weights") == "random" else ""
+    recorded = ", recorded steps" if report.get("settings", {}).get("recorded") else ""
     return (
-        f"{backbone}: {report.get('dtype')}{weights}, {where}, {report.get('threads')} threads, load "
+        f"{backbone}: {report.get('dtype')}{weights}{recorded}, {where}, {report.get('threads')} threads, load "
         f"{machine.get('load')}, torch {versions.get('torch')}, {report.get('created')}, commit "
         f"{report.get('git', {}).get('commit') or 'unknown'}. Speeds are ratios to what ran in the same turn; "
         "of limit: the time of a token over that of reading the weights once. On a CPU, memory is the whole process's."

@@ -134,7 +134,8 @@ def test_random_weights_are_not_measured_in_place_of_quantised_ones():
 
 def test_table_4_has_merged_methods_prefill_and_steps_apart_and_the_limit(tmp_path: Path):
     words = ["what=table4", "weights=random", "beams=1", "instruction_tokens=12", "new_tokens=3"]
-    assert main([*TINY, *words, "methods=lora,iapt", f"out={tmp_path}"]) == 0
+    words += ["recorded=true", "methods=lora,iapt", f"out={tmp_path}"]
+    assert main([*TINY, *words]) == 0
     report = json.loads((tmp_path / "tiny_llama.json").read_text())["table4"]
     assert [row["what"] for row in report["rows"]] == [
         "bare",
@@ -150,7 +151,9 @@ def test_table_4_has_merged_methods_prefill_and_steps_apart_and_the_limit(tmp_pa
     for row in report["rows"]:
         whole, first = row["seconds"][0], row["prefill_seconds"][0]
         assert row["step_seconds"] == [pytest.approx((whole - first) / 2)]
-    assert "of limit" in (tmp_path / "tiny_llama-table4.md").read_text()
+    table = (tmp_path / "tiny_llama-table4.md").read_text()
+    assert "of limit" in table
+    assert "random weights, recorded steps" in table
     assert "<svg" in (tmp_path / "tiny_llama-beams.svg").read_text()
 
 

@@ -15,8 +15,9 @@ from tests.tiny import EOS, PAD, new_backbone
 IDS = torch.arange(5, 11)[None]
 
 
+@pytest.mark.parametrize("recorded", [False, True])
 def test_everybody_writes_the_tokens_asked_for_with_its_method_and_leaves_the_backbone_bare(
-    monkeypatch: pytest.MonkeyPatch,
+    recorded: bool, monkeypatch: pytest.MonkeyPatch
 ):
     backbone = new_backbone("llama")
     ours: list[tuple[bool, dict[str, Any]]] = []
@@ -26,7 +27,9 @@ def test_everybody_writes_the_tokens_asked_for_with_its_method_and_leaves_the_ba
     )
     backbone.model.generate = lambda **options: theirs.append(options)
     method = LoRA(backbone.dims)
-    found = decoding(backbone, {"lora": lambda: method}, IDS, EOS, PAD, 3, merged=True)
+    found = decoding(
+        backbone, {"lora": lambda: method}, IDS, EOS, PAD, 3, merged=True, recorded=recorded
+    )
     assert list(found) == ["bare", "lora, merged", "lora", PEER_GENERATE, PEER_PEFT]
     for contender in found.values():
         with contender() as run:
@@ -34,6 +37,7 @@ def test_everybody_writes_the_tokens_asked_for_with_its_method_and_leaves_the_ba
             assert not method.training
         assert not backbone._actions
     assert [acts for acts, _ in ours] == [False, False, True]
+    assert {options["recorded"] for _, options in ours} == {recorded}
     assert len(theirs) == 2
     for options in (*(options for _, options in ours), *theirs):
         asked = ("num_beams", "max_new_tokens", "min_new_tokens", "pad_token_id")
