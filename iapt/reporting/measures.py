@@ -1,14 +1,14 @@
 """The measures of a cell for tables and their CSV, by name: value, column head, format."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import median
 from typing import NamedTuple, TypeVar
 
 from iapt.reporting.footnotes import mark
 from iapt.reporting.render import DASH, Mark
-from iapt.reporting.spec import baseline
+from iapt.reporting.spec import Line, baseline
 from iapt.results.cells import Cell, reference
 from iapt.results.comparison import Comparison, adjusted, compare, own_estimate
 from iapt.results.crossed import Estimate
@@ -28,6 +28,7 @@ class Standing:
         metric: A named score, or None for the main one.
         digits: Decimals of the score.
         p_holm: The comparison's p-value, adjusted for its table; see `family`.
+        baseline: The method to compare with.
     """
 
     cell: Cell
@@ -35,6 +36,7 @@ class Standing:
     metric: str | None = None
     digits: int = 1
     p_holm: float | None = None
+    baseline: Line = field(default_factory=baseline)
 
     @cached_property
     def values(self) -> list[float]:
@@ -54,7 +56,7 @@ class Standing:
     @cached_property
     def comparison(self) -> Comparison | None:
         """The comparison with the baseline, if the baseline has a comparable cell."""
-        other = reference(self.cell, self.cells, baseline().method)
+        other = reference(self.cell, self.cells, self.baseline.method)
         return compare(self.cell, other, self.metric) if other else None
 
     @property
@@ -70,7 +72,7 @@ class Measure(NamedTuple):
 
     Attributes:
         value: The value for the CSV; None if unknown.
-        head: Column head in a table; empty for a measure that is only in the CSV.
+        head: Column head in a table, with {} for the baseline; empty for a measure that is only in the CSV.
         form: Format in a table: a function, or a format string in which `d` is the number of decimals of
             the score, and `e` one more.
     """
@@ -109,9 +111,9 @@ def marks(values: Mapping[Place, float | None]) -> dict[Place, Mark]:
     return {p: named[v] for p, v in known.items() if v in named} if len(known) > 1 else {}
 
 
-def heads(names: Sequence[str]) -> list[str]:
-    """Return the column heads of some measures."""
-    return [MEASURES[name].head for name in names]
+def heads(names: Sequence[str], against: str = "") -> list[str]:
+    """Return the column heads of some measures; `against` is the baseline's label."""
+    return [MEASURES[name].head.format(against) for name in names]
 
 
 def texts(names: Sequence[str], standing: Standing) -> list[str]:
@@ -155,7 +157,8 @@ MEASURES: Mapping[str, Measure] = {
     ),
     "ci_low": Measure(lambda s: s.estimate and s.estimate.interval and s.estimate.interval.low),
     "ci_high": Measure(lambda s: s.estimate and s.estimate.interval and s.estimate.interval.high),
-    "minus_baseline": Measure(_compared("difference"), f"Minus {baseline().label}", _difference),
+    "minus_baseline": Measure(_compared("difference"), "Minus {}", _difference),
+    "baseline": Measure(lambda s: s.comparison and s.baseline.label),
     "minus_interval": Measure(
         _compared("interval"), "95 % interval of that", "{0.low:+.{e}f} to {0.high:+.{e}f}"
     ),
@@ -183,13 +186,8 @@ COMPARED = ("minus_baseline", "minus_interval", "p", "p_holm", "detectable", "ba
 COSTS = ("trained_params", "seconds_per_step", "peak_memory_mib")
 ORIGIN = ("remarks", "setting", "run_ids")
 SCORES = ("n_seeds", "missing_seeds", "median", "mean", "ci_low", "ci_high")
-CSV = (*SCORES, "minus_baseline", "minus_low", "minus_high", "p", "p_holm", "detectable",
+CSV = (*SCORES, "baseline", "minus_baseline", "minus_low", "minus_high", "p", "p_holm", "detectable",
        "basis", "budget")  # fmt: skip
-TEST_NOTE = (
-    "Median is the paper's statistic. Mean, interval and difference are over seeds and test items drawn "
-    f"at random; p is two-sided, and p (Holm) adjusts it for all comparisons with {baseline().label} in "
-    "this table. Intervals are cut at 0 and 100. One seed describes one run only. docs/statistics.md has the formulas."
-)
 
 
 def family(standings: Iterable[Standing]) -> list[Standing]:
@@ -197,6 +195,15 @@ def family(standings: Iterable[Standing]) -> list[Standing]:
     found = list(standings)
     p_values = adjusted([s.comparison.p if s.comparison else None for s in found])
     return [replace(s, p_holm=p) for s, p in zip(found, p_values, strict=True)]
+
+
+def test_note(against: str) -> str:
+    """Return the note under every table of scores; `against` is the baseline's label."""
+    return (
+        "Median is the paper's statistic. Mean, interval and difference are over seeds and test items drawn "
+        f"at random; p is two-sided, and p (Holm) adjusts it for all comparisons with {against} in this table. "
+        "Intervals are cut at 0 and 100. One seed describes one run only. docs/statistics.md has the formulas."
+    )
 
 
 def detectable_note(comparisons: Iterable[Comparison | None]) -> list[str]:

@@ -97,7 +97,7 @@ def fill(name: str, cells: Sequence[Cell], scope: Scope) -> tuple[Table, Lines, 
         )
     lines = [
         [
-            Place(block, line, column, paper, _standing(block, line, column, shown, pool))
+            Place(block, line, column, paper, _standing(table, block, line, column, shown, pool))
             for column, paper in zip(table.columns, line.values, strict=True)
         ]
         for block in table.blocks
@@ -115,12 +115,17 @@ def _belongs(line: Sequence[Place], table: Table) -> bool:
 
 
 def _standing(
-    block: Block, line: Line, column: Column, shown: Sequence[Cell], pool: Sequence[Cell]
+    table: Table,
+    block: Block,
+    line: Line,
+    column: Column,
+    shown: Sequence[Cell],
+    pool: Sequence[Cell],
 ) -> Standing | None:
     for cell in shown:
         here = (cell.backbone, cell.task) == (block.backbone, column.task)
         if here and line.names(cell) and cell.scores(column.metric):
-            return Standing(cell, pool, column.metric, column.digits)
+            return Standing(cell, pool, column.metric, column.digits, baseline=table.baseline)
     return None
 
 

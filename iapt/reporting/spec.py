@@ -5,7 +5,7 @@ otherwise.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -124,6 +124,7 @@ class Table:
         compared: Whether the paper's values are shown beside ours.
         small: The columns at the small scale, even without rows; empty for all. The others appear once
             they have rows.
+        baseline: The method with which its lines are compared.
     """
 
     name: str
@@ -135,6 +136,7 @@ class Table:
     paper_notes: tuple[str, ...] = ()
     compared: bool = True
     small: tuple[Column, ...] = ()
+    baseline: Line = field(default_factory=lambda: baseline())
 
     @property
     def lines(self) -> list[Line]:
@@ -161,7 +163,7 @@ def line(raw: Mapping[str, Any]) -> Line:
 
 
 def baseline() -> Line:
-    """Return the method with which every other is compared."""
+    """Return the method with which every other is compared, unless a table names its own."""
     return line(load("setting")["baseline"])
 
 
@@ -209,6 +211,7 @@ def load_table(name: str) -> Table:
         notes,
         paper_notes,
         small=tuple(known[task] for task in raw.get("small_tasks", ())),
+        baseline=line(raw["baseline"]) if "baseline" in raw else baseline(),
     )
 
 

@@ -87,7 +87,7 @@ def summary(rows: Sequence[Row], cells: Sequence[Cell], messages: Sequence[str] 
             f"Median test score over seeds 0-4; (k/5) marks fewer than five seeds, {DASH} a "
             "missing cell. One section per setting; settings are never mixed."
         ],
-        notes=[*([measures.TEST_NOTE] if cells else []), *messages],
+        notes=[*([measures.test_note(baseline().label)] if cells else []), *messages],
     )
     if not rows:
         document.intro.append("No rows yet: iapt-train writes one per finished run.")
@@ -152,7 +152,7 @@ def cells_grid(section: Section) -> Grid:
             section.standings, key=lambda s: (_task_order(s.cell), _order(s.cell))
         )
     ]
-    heads = ["Task", "Method", *measures.heads(MEASURED)]
+    heads = ["Task", "Method", *measures.heads(MEASURED, baseline().label)]
     return Grid(heads, lines, f"Cells of setting {section.setting}")
 
 

@@ -11,7 +11,7 @@ from iapt.reporting.measures import UNEQUAL, Standing, count_text, marks
 from iapt.reporting.places import Lines, Place, fill
 from iapt.reporting.render import DASH, Document, Entry, Grid, Mark
 from iapt.reporting.render import Line as Laid
-from iapt.reporting.spec import FIGURES, Table, baseline, unattainable_notes
+from iapt.reporting.spec import FIGURES, Table, unattainable_notes
 from iapt.results.cells import Cell
 from iapt.results.row import Row
 
@@ -57,9 +57,9 @@ def score_table(
         document.details.append(_detail_grid(table, filled))
         compared = [standing.comparison for _, standing in filled]
         document.notes += [
-            measures.TEST_NOTE,
+            measures.test_note(table.baseline.label),
             *measures.detectable_note(compared),
-            *measures.budget_note(compared, baseline().label),
+            *measures.budget_note(compared, table.baseline.label),
         ]
     document.notes += footnotes(
         (place.column.label, place.line.label, standing.cell) for place, standing in filled
@@ -130,7 +130,7 @@ def _detail_grid(table: Table, filled: Sequence[tuple[Place, Standing]]) -> Grid
         if len(table.backbones) > 1 and place.block.printed:
             method += f", {place.block.label}"
         lines.append([place.column.head, method, *measures.texts(STATISTICS, standing)])
-    heads = measures.heads(STATISTICS)
+    heads = measures.heads(STATISTICS, table.baseline.label)
     return Grid(["Task", "Method", *heads], lines, "More about the medians")
 
 

@@ -1,10 +1,11 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from scipy import stats
 
-from iapt.reporting import measures
+from iapt.reporting import places
 from iapt.reporting.choose import Scope
 from iapt.reporting.render import Document, Entry, markdown
 from iapt.reporting.spec import SCORE_TABLES, Line, load_table
@@ -173,14 +174,32 @@ def test_nothing_is_missing_from_a_full_table() -> None:
     assert build(rows, "table2").commands == []
 
 
-def test_details_compare_with_lora_over_seeds_without_items() -> None:
-    # LoRA is in no line of Table 5 and is compared with all the same.
-    rows = five("boolq", "lora", [86.0] * 5, numbers={"rank": 4})
-    rows += five("boolq", "iapt", [87.0, 87.5, 88.0, 87.2, 86.9], variant="iapt_1")
-    document = build(rows, "table5")
-    detail = dict(zip(document.details[0].head, document.details[0].lines[0], strict=True))
-    assert (detail["Seeds"], detail["Median"], detail["Mean"]) == ("5", "87.2", "87.32")
-    assert detail["Minus LoRA"] == "+1.3"
+@pytest.mark.parametrize(
+    ("table", "other", "variant", "baseline"),
+    [
+        ("table1", "adalora", "", "LoRA"),
+        ("table5", "iapt", "iapt_1", "IAPT"),
+        ("table7", "iapt", "iapt_gelu", "IAPT"),
+    ],
+)
+def test_details_compare_with_the_tables_baseline_over_seeds_without_items(
+    table: str, other: str, variant: str, baseline: str
+) -> None:
+    method = baseline.lower()
+    rows = five("boolq", method, [86.0] * 5)
+    if method != "lora":  # which variants of IAPT are not compared with
+        rows += five("boolq", "lora", [80.0] * 5)
+    rows += five("boolq", other, [87.0, 87.5, 88.0, 87.2, 86.9], variant=variant)
+    document = build(rows, table)
+    heads = document.details[0].head
+    found = [dict(zip(heads, line, strict=True)) for line in document.details[0].lines]
+    (own,) = (line for line in found if line["Method"] == baseline)
+    (detail,) = (line for line in found if line["Median"] == "87.2")
+    assert own[f"Minus {baseline}"] == "–"
+    assert (detail["Seeds"], detail["Mean"]) == ("5", "87.32")
+    assert detail[f"Minus {baseline}"] == "+1.3"
+    assert any(f"comparisons with {baseline} in this table" in note for note in document.notes)
+    assert {r["baseline"] for r in document.records} == {None, baseline}
     test = stats.ttest_1samp([1.0, 1.5, 2.0, 1.2, 0.9], 0)
     low, high = test.confidence_interval()
     assert detail["95 % interval of that"] == f"{low:+.2f} to {high:+.2f}"
@@ -320,13 +339,16 @@ def test_the_reading_with_the_papers_own_count_has_a_line_too(name: str) -> None
     assert sum(line.repeats for line in lines) == len(table.blocks)
 
 
-def test_the_comparison_is_with_the_method_that_the_papers_file_names(
+def test_the_comparison_is_with_the_method_that_the_tables_file_names(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert "Minus LoRA" in build(five("boolq", "lora", [86.0] * 5)).details[0].head
     rows = five("boolq", "lora", [86.0] * 5) + five("boolq", "lpt", [84.0] * 5)
-    monkeypatch.setattr(measures, "baseline", lambda: Line("LPT", "lpt"))
-    detail = {line[1]: line for line in build(rows).details[0].lines}
+    other = replace(load_table("table1"), baseline=Line("LPT", "lpt"))
+    monkeypatch.setattr(places, "load_table", lambda name: other)
+    document = build(rows)
+    assert "Minus LPT" in document.details[0].head
+    detail = {line[1]: line for line in document.details[0].lines}
     assert detail["LoRA"][6] == "+2.0"
     assert detail["LPT"][6] == "–"
 
