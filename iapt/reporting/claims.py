@@ -28,18 +28,25 @@ class Claim:
         return self.source.partition(",")[0]
 
 
-def load_claims() -> list[Claim]:
-    """Expand ``paper/claims.yaml`` into one claim per task and group of baselines."""
-    return [claim for entry in load("claims")["claims"] for claim in _expand(entry)]
+def load_claims(small: bool = False) -> list[Claim]:
+    """Expand ``paper/claims.yaml`` into one claim per task and group of baselines.
+
+    Args:
+        small: Whether to ask the same on the tasks that stand for the paper's at the small scale, and of a
+            figure's points only for those that the small scale has.
+    """
+    return [claim for entry in load("claims")["claims"] for claim in _expand(entry, small)]
 
 
-def _expand(entry: Mapping[str, Any]) -> Iterator[Claim]:
+def _expand(entry: Mapping[str, Any], small: bool) -> Iterator[Claim]:
     raw = load("claims")
-    tasks, groups = entry.get("tasks", [entry.get("task", "")]), entry.get("against", [""])
+    own, groups = entry.get("tasks", [entry.get("task", "")]), entry.get("against", [""])
+    tasks = [*own, *(entry.get("small_tasks", []) if small else [])]
     for task, against in product(tasks, groups):
         known = raw["tasks"].get(task, {"label": task, "metric": None})
         group = raw["groups"].get(against, {"label": "", "methods": []})
-        parts = [entry["id"], task if len(tasks) > 1 else "", against if len(groups) > 1 else ""]
+        alone = task in own and len(own) == 1
+        parts = [entry["id"], "" if alone else task, against if len(groups) > 1 else ""]
         yield Claim(
             "-".join(filter(None, parts)),
             entry["kind"],
@@ -48,14 +55,19 @@ def _expand(entry: Mapping[str, Any]) -> Iterator[Claim]:
             entry.get("backbone", MAIN_BACKBONE),
             task,
             entry.get("metric", known["metric"]),
-            tuple(_pairs(entry, group["methods"])),
+            tuple(_pairs(entry, group["methods"], small)),
             entry,
         )
 
 
-def _pairs(entry: Mapping[str, Any], methods: Sequence[str]) -> Iterator[tuple[Line, Line]]:
+def _pairs(
+    entry: Mapping[str, Any], methods: Sequence[str], small: bool
+) -> Iterator[tuple[Line, Line]]:
     if "figure" in entry:
-        points = {block.label: block.lines for block in load_table(entry["figure"]).blocks}
+        points = {
+            block.label: [point for point in block.lines if point.small or not small]
+            for block in load_table(entry["figure"]).blocks
+        }
         yield from zip(points[entry["left"]], points[entry["right"]], strict=True)
     elif "left" in entry:
         rights = [*entry.get("rights", []), *([entry["right"]] if "right" in entry else [])]

@@ -27,6 +27,10 @@ RULE = (
 ACROSS = (
     "Papers differ in size, splits and decoding: iapt-table ledger has every figure and its source."
 )
+ELSEWHERE = (
+    "At this scale, the questions of Tables 5 and 7 and of the figures are also asked on SST-2, which takes less "
+    "time; the paper claims nothing about SST-2 there."
+)
 LEVEL = 0.05
 MOST = 4  # reasons for "not run" that are listed
 
@@ -58,7 +62,7 @@ def claims_document(cells: Sequence[Cell], scope: Scope | None = None) -> Docume
     """
     scope = scope or Scope()
     evidence = Evidence(cells, scope)
-    claims = load_claims()
+    claims = load_claims(small=bool(scope.name))
     findings = list(zip(claims, judge_all(claims, evidence), strict=True))
     counts = ", ".join(
         f"{sum(finding.verdict == verdict for _, finding in findings)} {verdict}"
@@ -67,7 +71,7 @@ def claims_document(cells: Sequence[Cell], scope: Scope | None = None) -> Docume
     title = f"The paper's claims in its own setting ({scope.main_backbone})"
     if not scope.is_paper:
         title = f"The paper's claims in another setting ({scope.words}): NOT a reproduction"
-    intro = [f"{len(findings)} claims: {counts}.", RULE]
+    intro = [f"{len(findings)} claims: {counts}.", *([ELSEWHERE] if scope.name else []), RULE]
     remarks = [
         *measures.detectable_note(c for _, found in findings for c in found.comparisons),
         *([scope.left_out] if scope.left_out else []),

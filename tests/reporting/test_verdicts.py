@@ -42,6 +42,23 @@ def test_every_claim_has_its_own_name_and_all_are_not_run_without_rows() -> None
     assert not any("{" in text for text in texts)
 
 
+def test_at_the_small_scale_the_same_is_asked_on_the_tasks_that_stand_for_the_papers() -> None:
+    paper, small = load_claims(), load_claims(small=True)
+    own = [claim.id for claim in paper]
+    assert [claim.id for claim in small if claim.id in own] == own
+    more = {claim.id: claim for claim in small if claim.id not in own}
+    assert {claim.task for claim in more.values()} == {"sst2"}
+    assert {identity.rpartition("-sst2")[0] for identity in more} == {
+        *("table5-pooling", "table5-sharing-much", "table5-sharing-none", "table5-activation"),
+        *("table7-mixed", "figure2-lora", "figure2-lpt", "figure3-lpt", "figure3-flat"),
+    }
+    pooling = more["table5-pooling-sst2"]
+    assert pooling.text == "Self-attention pooling beats averaging (IAPT-1) on SST-2"
+    points = [(ours.where, theirs.where) for ours, theirs in more["figure3-lpt-sst2"].pairs]
+    assert [ours["prompt_len"] for ours, _ in points if ours] == [1, 4, 16]
+    assert len(next(claim for claim in paper if claim.id == "figure3-lpt").pairs) == 6
+
+
 def test_a_clear_win_over_all_is_reproduced_with_its_runs() -> None:
     rows = lora_family() + five("boolq", "iapt", [87.5, 87.6, 87.4, 87.7, 87.5])
     found = finding("table1-boolq-lora", rows)
@@ -99,9 +116,11 @@ def test_an_undecided_pair_with_another_missing_is_not_run() -> None:
     assert finding("table1-boolq-lora", rows).verdict == "not run"
 
 
-def test_the_intro_counts_every_verdict() -> None:
-    document = claims_document(collect(lora_family())[0])
-    total = len(load_claims())
+@pytest.mark.parametrize("scale", ["paper", "small"])
+def test_the_intro_counts_every_verdict(scale: str) -> None:
+    document = claims_document(collect(lora_family())[0], Scope.called(scale))
+    total = len(load_claims(small=scale == "small"))
+    assert ("also asked on SST-2" in " ".join(document.intro)) == (scale == "small")
     assert document.intro[0] == (
         f"{total} claims: 0 reproduced, 0 contradicted, 0 undecided, {total} not run."
     )
