@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,118 +10,15 @@ from torch import Tensor
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.device import bytes_of, memory_of
-from iapt.backbone.load import family_of, load_backbone, load_tokenizer
-from iapt.data.tokens import Tokens
-from iapt.data.truncation import fitting
-from iapt.errors import ConfigError
-from iapt.evaluation import encode_to_learn
 from iapt.inference import serving
 from iapt.inference.contenders import decoding
 from iapt.inference.contest import Contest
 from iapt.inference.efficiency import Timing, measure_in_turn, reading_seconds
-from iapt.inference.instruction import APPENDIX_G, FILLER
-from iapt.plan import Plan
 from iapt.progress import progress
-from iapt.training.step import Data
+from iapt.workbench import Bench
 
 Report = dict[str, Any]
 SHARE_FOR_A_COPY = 0.4  # share of memory that the weights may take if merging has to copy them
-
-
-@dataclass(frozen=True)
-class Bench:
-    """One backbone and what is to be measured on it.
-
-    Attributes:
-        settings: the values of the command's keys.
-        plans: method -> its plan.
-        backbone: the bare backbone.
-        tokenizer: the backbone's tokenizer; None with random weights.
-    """
-
-    settings: Mapping[str, Any]
-    plans: Mapping[str, Plan]
-    backbone: Backbone
-    tokenizer: Any
-
-    @classmethod
-    def load(cls, settings: Mapping[str, Any], plans: Mapping[str, Plan]) -> "Bench":
-        """Load the backbone, or make one of its shape (weights=random).
-
-        Raises:
-            ConfigError: random weights are to be quantised.
-        """
-        plan = next(iter(plans.values()))
-        if settings["weights"] == "trained":
-            tokenizer = load_tokenizer(plan.backbone)
-            return cls(
-                settings, plans, load_backbone(plan.backbone, plan.device).backbone, tokenizer
-            )
-        from iapt.backbone.tiny import random_model
-
-        config = plan.backbone
-        if config.quantization is not None:
-            raise ConfigError(
-                f"backbone.quantization={config.quantization}: random weights are made in backbone.dtype. "
-                "Omit it or weights=random."
-            )
-        # With `auto`, as large as the real weights are on a GPU, whatever the device.
-        dtype = torch.bfloat16 if config.dtype == "auto" else config.torch_dtype(plan.device)
-        model = random_model(config.dims, dtype, plan.device)
-        model.config._attn_implementation = config.attn
-        return cls(settings, plans, Backbone(family_of(model)), None)
-
-    @property
-    def plan(self) -> Plan:
-        """The first plan; the plans differ only in the method."""
-        return next(iter(self.plans.values()))
-
-    @property
-    def name(self) -> str:
-        """The backbone's name."""
-        random = " (random weights)" if self.tokenizer is None else ""
-        return f"{self.plan.backbone.name}{random}"
-
-    @property
-    def device(self) -> torch.device:
-        """The device that everything runs on."""
-        return self.plan.device
-
-    @property
-    def ends(self) -> tuple[int, int]:
-        """The ids of the end and the pad token."""
-        if self.tokenizer is None:
-            return 1, 2
-        return self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
-
-    def of(self, methods: Sequence[str], settings: Mapping[str, Any]) -> "Bench":
-        """Return the bench with these methods only, and with some settings replaced."""
-        plans = {name: self.plans[name] for name in methods}
-        own = {**self.settings, **settings, "methods": tuple(methods)}
-        return replace(self, plans=plans, settings=own)
-
-    def filler(self, rows: int) -> Tensor:
-        """Return meaningless instructions (rows, instruction_tokens)."""
-        size = self.settings["instruction_tokens"]
-        if self.tokenizer is None:
-            draw = torch.Generator().manual_seed(0)
-            high = self.backbone.dims.vocab_size
-            ids = torch.randint(3, high, (rows, size), generator=draw)
-        else:
-            text = FILLER * (1 + size // 10)
-            found = self.tokenizer(text, add_special_tokens=False).input_ids[:size]
-            ids = torch.tensor([found] * rows)
-        return ids.to(self.backbone.device)
-
-    def appendix_g(self) -> Tensor:
-        """Return Appendix G's instruction (1, T) as this backbone reads it; without a tokenizer, a filler."""
-        if self.tokenizer is None:
-            return self.filler(1)
-        text = self.plan.backbone.template.format_map({"query": APPENDIX_G})
-        ids = self.tokenizer(text, add_special_tokens=False).input_ids
-        if self.plan.backbone.bos:
-            ids = [self.tokenizer.bos_token_id, *ids]
-        return torch.tensor([ids], device=self.backbone.device)
 
 
 def decode(bench: Bench) -> Report:
@@ -256,10 +152,10 @@ def _shape(owners: Sequence[int]) -> tuple[int, ...]:
 
 def train(bench: Bench) -> Report:
     """Measure optimizer steps on the same rows, in every dtype, beside Trainer and peft."""
-    settings, data = bench.settings, _rows(bench)
+    settings, data = bench.settings, bench.rows()
     methods = {name: (plan.method, plan.hparams) for name, plan in bench.plans.items()}
     backbones = {bench.backbone.dtype_name: bench.backbone} | {
-        dtype: _cast(bench, dtype) for dtype in settings["dtypes"] if dtype != "auto"
+        dtype: bench.cast(dtype) for dtype in settings["dtypes"] if dtype != "auto"
     }
     contest = Contest(backbones, methods, data, settings["batch"])
     with progress("training", "measurement", settings["repeats"] * len(contest.learners)) as bar:
@@ -276,31 +172,6 @@ def train(bench: Bench) -> Report:
         "losses": contest.losses,
         "rows": contest.rows(),
     }
-
-
-def _rows(bench: Bench) -> Data:
-    """Return the rows that training steps visit."""
-    plan, tokenizer = bench.plan, bench.tokenizer
-    batch, steps = bench.settings["batch"], bench.settings["steps"]
-    examples = plan.task.examples("train", plan.source)
-    if len(examples) < batch * steps:
-        raise ConfigError(
-            f"batch={batch} steps={steps}: {batch * steps:,} examples are needed, but {plan.cell['data']} has "
-            f"{len(examples):,}; lower them, or give a larger data=."
-        )
-    examples = examples[: batch * steps]
-    tokens = Tokens(tokenizer, plan.backbone.template, plan.backbone.bos, plan.max_length)
-    encoded = encode_to_learn(plan.task, examples, tokens)
-    found = fitting(examples, encoded, plan.max_length, plan.place, skip=False)
-    return Data(found.encoded, tokenizer.pad_token_id, tokenizer.eos_token_id)
-
-
-def _cast(bench: Bench, dtype: str) -> Backbone:
-    """Return the backbone in another dtype, as a separate model."""
-    if dtype == bench.backbone.dtype_name:
-        return bench.backbone
-    config = replace(bench.plan.backbone, dtype=dtype)  # type: ignore[arg-type]  # checked by the command
-    return load_backbone(config, bench.device).backbone
 
 
 BENCHMARKS: Mapping[str, Callable[[Bench], Report]] = {

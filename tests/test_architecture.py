@@ -29,8 +29,8 @@ RANKS = {
     **dict.fromkeys(("inference", "entries"), 8),
     "plan": 9,
     **dict.fromkeys(("evaluation", "planning"), 10),
-    **dict.fromkeys(("benchmarks", "display", "run_row", "trained"), 11),
-    "run": 12,
+    **dict.fromkeys(("workbench", "display", "run_row", "trained"), 11),
+    **dict.fromkeys(("benchmarks", "run"), 12),
     "grid": 13,
     "cli": 14,
     "__init__": 15,  # the public API, loaded lazily
@@ -43,7 +43,17 @@ ONLY_IN = {
     "omegaconf": {"run", "cli", "configuration"},
     "torch": {
         *("tensors", "backbone", "methods", "data", "training", "inference"),
-        *("plan", "planning", "provenance", "trained", "benchmarks", "run", "grid", "cli"),
+        *(
+            "plan",
+            "planning",
+            "provenance",
+            "trained",
+            "workbench",
+            "benchmarks",
+            "run",
+            "grid",
+            "cli",
+        ),
     },
 }
 NEVER = {"pickle", "cloudpickle", "dill", "shelve", "marshal"}

@@ -22,7 +22,7 @@ from iapt.errors import ConfigError
 from iapt.files import expanded
 
 if TYPE_CHECKING:
-    from iapt.benchmarks import Bench
+    from iapt.workbench import Bench
 
 DTYPES = ("float32", "bfloat16")
 POPULARITIES = ("identical", "distinct", "uniform", "zipf")
@@ -52,7 +52,7 @@ COMMAND = Command(
         Key("popularity", f"tenants: {', '.join(POPULARITIES)}", ("identical", "distinct"),
             some_of(*POPULARITIES)),
         Key("recorded", "decode, table4: a GPU replays our steps as CUDA graphs", False, boolean),
-        Key("weights", "random makes weights of the backbone's shape in memory, to measure speed only (decode, table4)",
+        Key("weights", "random makes weights of the backbone's shape in memory, and rows, to measure speed only",
             "trained", one_of("trained", "random")),
         Key("batch", "train: examples per step", 16, whole(1)),
         Key("steps", "train: steps per repeat", 2, whole(1)),
@@ -80,8 +80,6 @@ def _bench(words: Words) -> None:
     settings = dict(words.values)
     if settings["methods"] == ("all",):
         settings["methods"] = tuple(groups(words.folders)["method"])
-    if settings["weights"] == "random" and {"tenants", "train"} & set(settings["what"]):
-        raise ConfigError("weights=random: works only with what=decode and what=table4.")
     chosen = [f"{key}={settings[key]}" for key in ("backbone", "task", "data", "device")]
     wanted = {what: _methods(what, words, settings) for what in settings["what"]}
     own = {
@@ -95,9 +93,10 @@ def _bench(words: Words) -> None:
     from iapt.files import check_writable, read_json, write_json
 
     check_writable(settings["out"])
-    from iapt.benchmarks import BENCHMARKS, Bench
+    from iapt.benchmarks import BENCHMARKS
     from iapt.planning import make_plan
     from iapt.provenance import git_state, utc_now
+    from iapt.workbench import Bench
 
     git_state()  # of the code that is measured, whatever is committed meanwhile
     plans = {
@@ -105,7 +104,9 @@ def _bench(words: Words) -> None:
     }
     positions = min(plan.positions for plan in plans.values())
     for what in wanted:
-        if what != "train":  # it has the texts of its rows
+        if (
+            what != "train" or settings["weights"] == "random"
+        ):  # otherwise it has the texts of its rows
             _check_lengths(settings | own[what], positions)
     bench = Bench.load(settings, plans)
     print(

@@ -138,7 +138,7 @@ def _ratio(above: Report, below: Report, key: str) -> str:
 def _origin(backbone: str, report: Report) -> str:
     machine, versions = report.get("machine", {}), report.get("versions", {})
     where = machine.get("gpu", machine.get("cpu", report.get("device")))
-    weights = ", random weights" if report.get("weights") == "random" else ""
+    weights = ", random weights" if report.get("settings", {}).get("weights") == "random" else ""
     recorded = ", recorded steps" if report.get("settings", {}).get("recorded") else ""
     return (
         f"{backbone}: {report.get('dtype')}{weights}{recorded}, {where}, {report.get('threads')} threads, load "

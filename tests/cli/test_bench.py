@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from iapt.benchmarks import Bench
+from iapt import workbench
 from iapt.cli import bench
 from iapt.cli.bench import main
 from iapt.errors import ConfigError
@@ -30,7 +30,6 @@ TINY = ("backbone=tiny_llama", "task=sst2", "device=cpu", "repeats=1", "steps=1"
         ("tenants=1,x", "tenants=1,x: must be whole numbers from 1 to 1,024, separated by commas"),
         ("pools=0", "pools=0: must be whole numbers >= 1, separated by commas"),
         ("popularity=zip", "Did you mean 'zipf'"),
-        ("weights=random", "weights=random: works only with what=decode and what=table4"),
     ],
 )
 def test_a_wrong_word_is_named_before_anything_is_loaded(
@@ -52,6 +51,14 @@ def test_a_wrong_word_is_named_before_anything_is_loaded(
             ["what=train"],
             "batch=2 steps=999999999: 1,999,999,998 examples are needed",
         ),
+        (
+            ["what=train", "weights=random"],
+            "batch=2 steps=999999999: 1,999,999,998 random rows, but 10,000 are the most",
+        ),
+        (
+            ["what=train", "weights=random", "instruction_tokens=999999999"],
+            "together they have 1,000,000,031 tokens",
+        ),
     ],
 )
 def test_what_no_backbone_or_data_can_have_is_refused(
@@ -69,7 +76,7 @@ def test_texts_are_no_limit_for_training_nor_others_defaults_for_tenants(
     monkeypatch.setattr(
         bench, "_check_lengths", lambda own, _: checked.append(own["instruction_tokens"])
     )
-    monkeypatch.setattr(Bench, "load", Mock(side_effect=ConfigError("far enough")))
+    monkeypatch.setattr(workbench.Bench, "load", Mock(side_effect=ConfigError("far enough")))
     for words, lengths in {
         ("what=train",): [],
         ("what=tenants,decode",): [64, 274],
@@ -129,7 +136,25 @@ def test_decoding_is_timed_bare_with_each_method_and_by_the_peers(tmp_path: Path
 def test_random_weights_are_not_measured_in_place_of_quantised_ones():
     plan = SimpleNamespace(backbone=SimpleNamespace(quantization="int8"))
     with pytest.raises(ConfigError, match="quantization=int8: random weights"):
-        Bench.load({"weights": "random"}, {"lora": plan})
+        workbench.Bench.load({"weights": "random"}, {"lora": plan})
+
+
+def test_random_weights_need_neither_a_tokenizer_nor_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(workbench, "load_tokenizer", None)
+    monkeypatch.setattr(workbench, "load_backbone", None)
+    monkeypatch.setattr(workbench, "encode_to_learn", None)
+    words = ["what=train,tenants", "weights=random", "methods=lora", "dtypes=bfloat16"]
+    sizes = ["instruction_tokens=12", "new_tokens=3", "tenants=1,2", "pools=2"]
+    assert main([*TINY, *words, *sizes, f"out={tmp_path}"]) == 0
+    report = json.loads((tmp_path / "tiny_llama.json").read_text())
+    rows = {(row["what"], row["dtype"]) for row in report["train"]["rows"]}
+    assert {("lora", "bfloat16"), ("lora", "float32"), (PEER_GROUPED, "float32")} <= rows
+    assert report["train"]["examples"] == 2
+    assert report["train"]["tokens"] == (12 + 2) + (9 + 2), "rows differ in length"
+    for name in ("train", "tenants"):
+        assert "random weights" in (tmp_path / f"tiny_llama-{name}.md").read_text()
 
 
 def test_table_4_has_merged_methods_prefill_and_steps_apart_and_the_limit(tmp_path: Path):
