@@ -35,6 +35,9 @@ def device_named(name: str) -> torch.device:
         )
     if processes.count() > 1 and name != "cpu":
         return _own_gpu(name)
+    gpus = torch.cuda.device_count()
+    if name.startswith("cuda:") and int(name[5:]) >= gpus:
+        raise ConfigError(f"device={name}: the last of this machine's GPUs is cuda:{gpus - 1}.")
     return torch.device(name)
 
 
@@ -80,5 +83,5 @@ def _own_gpu(name: str) -> torch.device:
             f"device={name}: {here} processes on a machine with {gpus} GPUs; use torchrun --nproc-per-node={gpus}."
         )
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    torch.cuda.set_device(device)  # checkpoints save the current device's random state
+    torch.cuda.set_device(device)  # what NCCL and other libraries use by default
     return device

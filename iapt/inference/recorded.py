@@ -31,6 +31,10 @@ class Recorded:
         """Feed a token per beam; return next-token logits, which the next step overwrites."""
         if not self._records:
             return self._backbone.step(tokens, self._state)
+        with torch.cuda.device_of(self._state.own):  # graphs and streams belong to the current GPU
+            return self._replayed(tokens)
+
+    def _replayed(self, tokens: Tensor) -> Tensor:
         if not self._warm:
             self._warm = True
             return self._aside(tokens)

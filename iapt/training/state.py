@@ -166,8 +166,8 @@ class Run:
         tensors = {f"method.{k}": v for k, v in self.method.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
         tensors["rng.torch"] = torch.get_rng_state()
-        if torch.cuda.is_available():
-            tensors["rng.cuda"] = torch.cuda.get_rng_state()
+        if self.backbone.device.type == "cuda":
+            tensors["rng.cuda"] = torch.cuda.get_rng_state(self.backbone.device)
         state: dict[str, Any] = {"identity": identity, "history": asdict(self.history)}
         state["samplers"] = [self.sampler.position, self.outer_sampler.position]
         for name, optimizer in (("weights", self.weights), ("arch", self.arch)):
@@ -210,8 +210,8 @@ class Run:
         self.sampler.position, self.outer_sampler.position = state["samplers"]
         self.history = History(**state["history"])
         torch.set_rng_state(tensors["rng.torch"])
-        if "rng.cuda" in tensors and torch.cuda.is_available():
-            torch.cuda.set_rng_state(tensors["rng.cuda"])
+        if "rng.cuda" in tensors and device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["rng.cuda"], device)
 
 
 def _split(data: Data, share: float, seed: int) -> tuple[Data, Data]:

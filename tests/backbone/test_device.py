@@ -55,3 +55,15 @@ def test_each_process_of_a_machine_has_a_gpu_of_its_own(monkeypatch: pytest.Monk
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
     with pytest.raises(ConfigError, match=r"3 processes on a machine with 2 GPUs"):
         device_named("cuda")
+
+
+def test_a_gpu_that_is_not_there_is_named_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device_named("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(
+        ConfigError, match=r"device=cuda:2: the last of this machine's GPUs is cuda:1"
+    ):
+        device_named("cuda:2")

@@ -7,7 +7,7 @@ What it cannot show: speed, memory, the rounding and the limits of real kernels.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -253,6 +253,7 @@ def stand_in() -> Iterator[Device]:
         "current_stream": Stream,
         "CUDAGraph": Graph,
         "device_count": lambda: 1,
+        "device_of": lambda _: nullcontext(),
         "empty_cache": nothing,
         "get_device_name": lambda *_: card.name,
         "get_device_properties": lambda *_: card,

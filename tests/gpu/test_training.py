@@ -8,7 +8,8 @@ import torch
 from iapt.inference.efficiency import timed
 from iapt.training.hparams import HParams
 from iapt.training.state import Run
-from tests.gpu.on_devices import CASES, DEVICES, backbone_on, method_on
+from tests.gpu.on_devices import CASES, DEVICES, STAND_IN, backbone_on, method_on
+from tests.gpu.stand_in import stand_in
 from tests.tiny import data
 
 NUMBERS = {
@@ -74,6 +75,25 @@ def test_a_checkpoint_moves_to_the_cpu_and_back(device: str, name: str, tmp_path
             losses.append(one.one_step())
         assert losses[0] == pytest.approx(losses[1], abs=1e-3)
         first, second = second, first
+
+
+@STAND_IN
+def test_a_checkpoint_keeps_the_random_state_of_its_runs_gpu_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stand_in():
+        kept: list[torch.device] = []
+        restored: list[torch.device] = []
+        state = torch.get_rng_state()
+        monkeypatch.setattr(torch.cuda, "get_rng_state", lambda of: kept.append(of) or state)
+        monkeypatch.setattr(torch.cuda, "set_rng_state", lambda _, of: restored.append(of))
+        for device in ("cpu", "cuda"):
+            run = run_on(device, "llama", "ia3")
+            run.one_step()
+            run.save(tmp_path / f"{device}.safetensors", "it")
+        for device in ("cpu", "cuda"):
+            run_on(device, "llama", "ia3").resume(tmp_path / "cuda.safetensors", "it")
+    assert kept == restored == [torch.device("cuda", 0)]
 
 
 @pytest.mark.parametrize("device", ["cpu", *DEVICES[1:]], indirect=True)
