@@ -161,11 +161,10 @@ class Operations(TorchDispatchMode):
         if func in WAITS or (func in INDEXED and _masks(args[1])):
             self.on.wait(func)
         host_args, host_kwargs = _mapped(_host, args), _mapped(_host, kwargs)
-        run: Callable[..., Any] = func
-        if self.on.graph is not None:
-            out = self.on.graph.add(func, host_args, host_kwargs)
+        if self.on.graph is None:
+            out = func(*host_args, **host_kwargs)
         else:
-            out = run(*host_args, **host_kwargs)
+            out = self.on.graph.add(func, host_args, host_kwargs)
         if not _tensors(out):
             return out
         if func is ops.copy_.default and not isinstance(args[0], OnDevice):
