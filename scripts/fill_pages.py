@@ -25,6 +25,7 @@ from iapt.reporting.rates import rates_document
 from iapt.reporting.render import DASH, MISSING, Document, Entry, Grid, markdown_table
 from iapt.reporting.scale import settle
 from iapt.reporting.spec import baseline, load_table, unattainable_notes
+from iapt.reporting.tables import score_table
 from iapt.reporting.verdicts import claims_document
 from iapt.results.cells import Cell, collect
 from iapt.results.row_files import read_rows
@@ -219,6 +220,15 @@ def _open_choices(cells: Sequence[Cell]) -> str:
     return "\n\n".join(said)
 
 
+def _ablations(cells: Sequence[Cell]) -> str:
+    """Table 5 at the small scale, with the difference of every variant from IAPT."""
+    rows = [row for cell in cells for row in cell.rows]
+    document = score_table("table5", rows, cells, _small(cells))
+    tables = [markdown_table(grid) for grid in document.details]
+    missing = [f"Missing: `{command}`" for command in document.commands]
+    return "\n\n".join([f"*{document.title}*", *tables, *document.notes, *missing])
+
+
 def _ledger(_: Sequence[Cell]) -> str:
     return "\n\n".join(f"*{grid.title}*\n\n{markdown_table(grid)}" for grid in ledger().grids)
 
@@ -253,6 +263,7 @@ BLOCKS: Mapping[str, Block] = {
     "small_scale": _small_scale,
     "claims": _claims,
     "open_choices": _open_choices,
+    "ablations": _ablations,
     "ledger": _ledger,
     "unattainable": _unattainable,
     "bench": _bench,
