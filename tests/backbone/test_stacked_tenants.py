@@ -1,5 +1,7 @@
 """Tenants of one kind are served together: what they get is what the loop, and each alone, would give."""
 
+import gc
+import weakref
 from functools import cache
 from unittest.mock import patch
 
@@ -151,9 +153,19 @@ def test_generators_of_prompts_are_gone_when_decoding_begins():
     own = {f"{i}": noisy(IAPT(dims, bottleneck_dim=8), i) for i in range(3)}
     own |= {f"bias{i}": noisy(BitFit(dims), i) for i in range(2)}
     tenants = shared("llama", own)
+    made = []
+    stacked = IAPT.stacked
+
+    def watched(self, rows):
+        method = stacked(self, rows)
+        made.append(weakref.ref(method))
+        return method
+
     ids, mask = padded([t.instruction for t in examples(5)])
-    with tenants.rows(list(own)), torch.no_grad():
+    with patch.object(IAPT, "stacked", watched), tenants.rows(list(own)), torch.no_grad():
         _, state = tenants.prefill(ids, mask)
+        gc.collect()
+        assert [method() for method in made] == [None], "their memory is free again"
         (group,) = state.rows.groups
         assert isinstance(group[0].method, BitFit)
         assert group[1].tolist() == [3, 4]

@@ -225,6 +225,22 @@ def test_a_batch_of_one_tenant_or_none_is_exactly_that():
         assert torch.equal(backbone(ids, mask, instruction), bare)
 
 
+def test_tenants_act_again_when_they_are_added_after_a_detach():
+    tenants, method = SharedBackbone(new_backbone("llama")), methods("llama")["lora"]
+    batch = whole(examples(2))
+    found = []
+    for _ in range(2):
+        tenants.add("a", method)
+        with torch.no_grad():
+            with tenants.rows(["a", None]):
+                found.append(tenants(*batch))
+            with tenants.rows([None, None]):
+                bare = tenants(*batch)
+        tenants.detach()
+    assert torch.equal(found[0], found[1])
+    assert not torch.allclose(found[1][0], bare[0], atol=1e-3)
+
+
 def test_decoding_goes_on_for_the_rows_it_began_with():
     tenants = mixture("llama")
     rows = examples(2)
