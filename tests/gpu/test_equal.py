@@ -9,6 +9,7 @@ from torch import Tensor
 from iapt.backbone.base import Backbone
 from iapt.backbone.tenants import SharedBackbone
 from iapt.inference.generate import decode_batch
+from iapt.methods.iapt import IAPT
 from tests.gpu.on_devices import CASES, DEVICES, METHODS, backbone_on, method_on
 from tests.tiny import EOS, PAD, encoded, padded
 
@@ -51,6 +52,18 @@ def test_a_method_gives_the_cpus_logits_and_tokens(device: str, family: str, nam
     for beams in (1, 3):
         assert decoded(there, beams) == decoded(here, beams)
         assert decoded(there, beams, recorded=True) == decoded(here, beams), "replayed graphs"
+
+
+@pytest.mark.parametrize("device", DEVICES, indirect=True)
+def test_a_method_starts_from_the_same_text(device: str) -> None:
+    found = []
+    for where in ("cpu", device):
+        backbone = backbone_on(where)
+        torch.manual_seed(0)
+        method = IAPT(backbone.dims, bottleneck_dim=8, extension_base_text="four words of text")
+        method.to(backbone.device).start(backbone, lambda _: [5, 6, 7, 8])
+        found.append([p.detach().cpu() for p in method.parameters()])
+    torch.testing.assert_close(found[1], found[0], atol=ATOL, rtol=0)
 
 
 @pytest.mark.parametrize("device", DEVICES, indirect=True)
