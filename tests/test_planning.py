@@ -316,6 +316,7 @@ def test_the_longest_answer_must_fit_beside_the_methods_soft_tokens():
 
 def test_a_gpu_is_named_by_its_number_and_auto_takes_the_first(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     assert device_named("cuda:1") == torch.device("cuda", 1)
     assert device_named("auto").type == device_named("cuda").type == "cuda"
     assert device_named("cpu").type == "cpu"

@@ -10,7 +10,15 @@ from iapt.backbone.base import Backbone
 from iapt.backbone.tenants import SharedBackbone
 from iapt.inference.generate import decode_batch
 from iapt.methods.iapt import IAPT
-from tests.gpu.on_devices import CASES, DEVICES, METHODS, backbone_on, method_on
+from tests.gpu.on_devices import (
+    CASES,
+    CUDA,
+    DEVICES,
+    METHODS,
+    STAND_IN,
+    backbone_on,
+    method_on,
+)
 from tests.tiny import EOS, PAD, encoded, padded
 
 ATOL = 1e-4
@@ -66,14 +74,23 @@ def test_a_method_starts_from_the_same_text(device: str) -> None:
     torch.testing.assert_close(found[1], found[0], atol=ATOL, rtol=0)
 
 
-@pytest.mark.parametrize("device", DEVICES, indirect=True)
-def test_tenants_of_every_method_give_the_cpus_tokens(device: str) -> None:
+@pytest.mark.parametrize(
+    ("device", "methods"),
+    [
+        pytest.param("stand-in", METHODS[::4], marks=STAND_IN),
+        pytest.param("stand-in", METHODS, marks=[STAND_IN, pytest.mark.slow]),
+        pytest.param("cuda", METHODS, marks=CUDA),
+    ],
+    indirect=["device"],
+    ids=["stand-in-some", "stand-in", "cuda"],
+)
+def test_tenants_of_every_method_give_the_cpus_tokens(device: str, methods: list[str]) -> None:
     found = []
     for where in ("cpu", device):
         backbone = backbone_on(where)
         shared = SharedBackbone(backbone)
-        names = [None, *(f"{name}{seed}" for name in METHODS for seed in (0, 1))]
-        for name in METHODS:
+        names = [None, *(f"{name}{seed}" for name in methods for seed in (0, 1))]
+        for name in methods:
             for seed in (0, 1):
                 shared.add(f"{name}{seed}", method_on(backbone, name, seed))
         rows = (names * 2)[: 4 * (2 * len(names) // 4)]
