@@ -35,8 +35,7 @@ def device_named(name: str) -> torch.device:
         )
     if processes.count() > 1 and name != "cpu":
         return _own_gpu(name)
-    gpus = torch.cuda.device_count()
-    if name.startswith("cuda:") and int(name[5:]) >= gpus:
+    if name.startswith("cuda:") and int(name[5:]) >= (gpus := torch.cuda.device_count()):
         raise ConfigError(f"device={name}: the last of this machine's GPUs is cuda:{gpus - 1}.")
     return torch.device(name)
 

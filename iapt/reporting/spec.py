@@ -5,7 +5,7 @@ otherwise.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -117,6 +117,7 @@ class Table:
 
     Attributes:
         title: Without the model; see `model`.
+        baseline: The method with which its lines are compared.
         model: The label of the paper's main backbone if the whole table is about it, otherwise empty. Only
             such a table can be filled at another scale.
         notes: Remarks on the methods and the metrics.
@@ -124,19 +125,18 @@ class Table:
         compared: Whether the paper's values are shown beside ours.
         small: The columns at the small scale, even without rows; empty for all. The others appear once
             they have rows.
-        baseline: The method with which its lines are compared.
     """
 
     name: str
     title: str
     columns: tuple[Column, ...]
     blocks: tuple[Block, ...]
+    baseline: Line
     model: str = ""
     notes: tuple[str, ...] = ()
     paper_notes: tuple[str, ...] = ()
     compared: bool = True
     small: tuple[Column, ...] = ()
-    baseline: Line = field(default_factory=lambda: baseline())
 
     @property
     def lines(self) -> list[Line]:
@@ -207,11 +207,11 @@ def load_table(name: str) -> Table:
         raw["title"],
         columns,
         tuple(blocks),
+        line(raw["baseline"]) if "baseline" in raw else baseline(),
         raw.get("model", ""),
         notes,
         paper_notes,
         small=tuple(known[task] for task in raw.get("small_tasks", ())),
-        baseline=line(raw["baseline"]) if "baseline" in raw else baseline(),
     )
 
 

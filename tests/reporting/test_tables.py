@@ -339,6 +339,19 @@ def test_the_reading_with_the_papers_own_count_has_a_line_too(name: str) -> None
     assert sum(line.repeats for line in lines) == len(table.blocks)
 
 
+def test_a_baseline_that_no_line_has_is_compared_with_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = replace(load_table("table5"), baseline=load_table("table1").baseline)
+    monkeypatch.setattr(places, "load_table", lambda name: other)
+    rows = five("boolq", "lora", [86.0] * 5, numbers={"rank": 4})
+    rows += five("boolq", "iapt", [87.0, 87.5, 88.0, 87.2, 86.9], variant="iapt_1")
+    document = build(rows, "table5")
+    detail = dict(zip(document.details[0].head, document.details[0].lines[0], strict=True))
+    assert (detail["Seeds"], detail["Median"], detail["Mean"]) == ("5", "87.2", "87.32")
+    assert detail["Minus LoRA"] == "+1.3"
+
+
 def test_the_comparison_is_with_the_method_that_the_tables_file_names(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
