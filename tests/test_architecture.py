@@ -43,17 +43,8 @@ ONLY_IN = {
     "omegaconf": {"run", "cli", "configuration"},
     "torch": {
         *("tensors", "backbone", "methods", "data", "training", "inference"),
-        *(
-            "plan",
-            "planning",
-            "provenance",
-            "trained",
-            "workbench",
-            "benchmarks",
-            "run",
-            "grid",
-            "cli",
-        ),
+        *("plan", "planning", "provenance", "trained", "workbench", "benchmarks", "run"),
+        *("grid", "cli"),
     },
 }
 NEVER = {"pickle", "cloudpickle", "dill", "shelve", "marshal"}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.gpu.stand_in import stand_in
+from tests.gpu.stand_in import Device, stand_in
 
 
 @pytest.fixture
@@ -15,3 +15,10 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
         return
     with stand_in():
         yield "cuda"
+
+
+@pytest.fixture
+def gpu() -> Iterator[Device]:
+    """The stand-in itself, for tests of what happens on it."""
+    with stand_in() as device:
+        yield device

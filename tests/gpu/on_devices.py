@@ -1,5 +1,6 @@
 """Where the tests of this folder run: on a GPU (`make gpu-test`), and without one on a stand-in for it."""
 
+from collections.abc import Sequence
 from functools import cache
 
 import pytest
@@ -11,8 +12,9 @@ from iapt.backbone.base import Backbone
 from iapt.backbone.dims import FAMILIES
 from iapt.cli.overrides import CONFIG_DIR, groups
 from iapt.entries import build_method
+from iapt.inference.generate import decode_batch
 from iapt.methods.base import Method
-from tests.tiny import new_backbone
+from tests.tiny import EOS, PAD, encoded, new_backbone, padded
 
 METHODS = groups()["method"]
 CUDA = [
@@ -61,3 +63,27 @@ def method_on(backbone: Backbone, name: str, seed: int = 0) -> Method:
         for p in method.parameters():
             p.add_(0.05 * torch.randn_like(p))
     return method.to(backbone.device)
+
+
+def decoded(
+    backbone: Backbone,
+    beams: int,
+    repeat: int = 1,
+    recorded: bool = False,
+    most: int = 6,
+    least: int | None = None,
+) -> Sequence[Sequence[int]]:
+    """The tokens that follow some instructions, each of which is repeated so often."""
+    ids, mask = padded([t.instruction for t in encoded()] * repeat, "left")
+    out = decode_batch(
+        backbone,
+        ids.to(backbone.device),
+        mask.to(backbone.device),
+        num_beams=beams,
+        max_new_tokens=most,
+        min_new_tokens=least,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+        recorded=recorded,
+    )
+    return out.tolist()

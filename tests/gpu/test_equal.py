@@ -1,14 +1,11 @@
 """A device gives what the CPU gives, in float32: logits, decoded tokens, tenants."""
 
-from collections.abc import Sequence
-
 import pytest
 import torch
 from torch import Tensor
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.tenants import SharedBackbone
-from iapt.inference.generate import decode_batch
 from iapt.methods.iapt import IAPT
 from tests.gpu.on_devices import (
     CASES,
@@ -17,9 +14,10 @@ from tests.gpu.on_devices import (
     METHODS,
     STAND_IN,
     backbone_on,
+    decoded,
     method_on,
 )
-from tests.tiny import EOS, PAD, encoded, padded
+from tests.tiny import encoded, padded
 
 ATOL = 1e-4
 
@@ -31,23 +29,6 @@ def logits(backbone: Backbone, side: str) -> Tensor:
     batch = (ids, mask, mask & (mask.cumsum(1) <= sizes))
     with torch.no_grad():
         return backbone(*(t.to(backbone.device) for t in batch))[mask.to(backbone.device)].cpu()
-
-
-def decoded(
-    backbone: Backbone, beams: int, repeat: int = 1, recorded: bool = False
-) -> Sequence[Sequence[int]]:
-    ids, mask = padded([t.instruction for t in encoded()] * repeat, "left")
-    out = decode_batch(
-        backbone,
-        ids.to(backbone.device),
-        mask.to(backbone.device),
-        num_beams=beams,
-        max_new_tokens=6,
-        eos_token_id=EOS,
-        pad_token_id=PAD,
-        recorded=recorded,
-    )
-    return out.tolist()
 
 
 @pytest.mark.parametrize(("device", "family", "name"), CASES, indirect=["device"])

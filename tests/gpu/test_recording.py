@@ -1,7 +1,5 @@
 """When a step is run, when it is recorded, and when it is replayed."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -9,17 +7,11 @@ from iapt.backbone.cache import FixedState
 from iapt.errors import BackboneError
 from iapt.inference.recorded import Recorded
 from tests.gpu.on_devices import STAND_IN, backbone_on
-from tests.gpu.stand_in import Device, stand_in
+from tests.gpu.stand_in import Device
 from tests.tiny import encoded, padded
 
 pytestmark = STAND_IN
 ROOM = 6
-
-
-@pytest.fixture
-def gpu() -> Iterator[Device]:
-    with stand_in() as device:
-        yield device
 
 
 def recorded(device: str) -> Recorded:

@@ -1,21 +1,13 @@
 """The stand-in keeps the rules of a GPU; without it, the tests of this folder could not fail."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import nn
 
 from tests.gpu.on_devices import STAND_IN
-from tests.gpu.stand_in import Device, stand_in
+from tests.gpu.stand_in import Device
 
 pytestmark = STAND_IN
-
-
-@pytest.fixture
-def gpu() -> Iterator[Device]:
-    with stand_in() as device:
-        yield device
 
 
 def test_there_is_no_gpu_afterwards(gpu: Device) -> None:
