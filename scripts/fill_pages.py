@@ -222,8 +222,10 @@ def _open_choices(cells: Sequence[Cell]) -> str:
 
 def _ablations(cells: Sequence[Cell]) -> str:
     """Table 5 at the small scale, with the difference of every variant from IAPT."""
-    rows = [row for cell in cells for row in cell.rows]
-    document = score_table("table5", rows, cells, _small(cells))
+    scope = _small(cells)
+    # A page must not count rows of other settings, such as one that a user's first run has just added.
+    rows = [row for cell in cells if scope.takes(cell) for row in cell.rows]
+    document = score_table("table5", rows, cells, scope)
     tables = [markdown_table(grid) for grid in document.details]
     missing = [f"Missing: `{command}`" for command in document.commands]
     return "\n\n".join([f"*{document.title}*", *tables, *document.notes, *missing])

@@ -10,6 +10,7 @@ import pytest
 from iapt.errors import DataError
 from iapt.results.cells import collect
 from iapt.results.row import Row
+from iapt.results.row_files import read_rows
 from scripts.fill_pages import BLOCKS, PAGES, PICTURE, filled, main
 from tests.results.example_rows import five
 
@@ -46,6 +47,15 @@ def test_the_committed_pages_and_the_picture_are_those_of_the_committed_rows(
     ]
     assert labels[0] == labels[1]
     ElementTree.parse(ROOT / PICTURE)
+
+
+def test_a_first_run_on_the_sample_changes_no_page() -> None:
+    cells, _ = collect(read_rows(ROOT / "results" / "rows")[0])
+    others = [cell for cell in cells if (cell.hparams, cell.data) != ("quick", "sample")]
+    assert len(others) < len(cells)
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        assert filled(text, others) == filled(text, cells), page
 
 
 def test_the_readme_shows_fourteen_methods_their_scale_and_what_it_does_not_show() -> None:
