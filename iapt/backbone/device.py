@@ -3,6 +3,7 @@
 import ctypes
 import os
 from contextlib import suppress
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -50,6 +51,13 @@ def memory_of(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def is_amd() -> bool:
+    """Return whether the CPU is AMD's, as far as Linux says so."""
+    with suppress(OSError):
+        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return False
 
 
 def keep_freed_memory() -> None:

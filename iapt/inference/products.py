@@ -9,16 +9,17 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from iapt.backbone.base import Backbone
+from iapt.backbone.packed import has_onednn, product
 from iapt.inference.efficiency import seconds_of
 from iapt.training.step import Data
 
 ATEN = torch.ops.aten
 PRODUCTS = (ATEN.mm, ATEN.addmm, ATEN.bmm, ATEN.baddbmm)
+ONEDNN = "mkldnn::_linear_pointwise"
 TOKENS = (256, 512, 1024, 2048)  # of a pass
 
 
@@ -33,6 +34,8 @@ class _Counter(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if func.overloadpacket in PRODUCTS:
             self.total += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=out)
+        elif func.name().startswith(ONEDNN):  # its arguments start with x (..., in)
+            self.total += 2 * out.numel() * args[0].shape[-1]
         return out
 
 
@@ -73,7 +76,8 @@ def products_of_rows(data: Data, run: Callable[[Sequence[int]], object]) -> int:
 def peak_rate(backbone: Backbone, repeats: int = 3) -> float:
     """Return the operations per second of the products of a block's frozen maps, at their best size.
 
-    Each map is applied as in a forward pass (x W^T), and transposed as in a backward pass (g W).
+    Each map is applied as in a forward pass (x W^T), and transposed as in a backward pass (g W), by torch's product and
+    by oneDNN's; the faster one counts.
 
     Args:
         backbone: its shapes, dtype and device count.
@@ -87,8 +91,11 @@ def peak_rate(backbone: Backbone, repeats: int = 3) -> float:
             inner, outer = backbone.dims.in_out(site)
             x, g = like.new_ones(tokens, inner), like.new_ones(tokens, outer)
             weight = like.new_ones(outer, inner)
-            for product in (partial(F.linear, x, weight), partial(torch.matmul, g, weight)):
-                seconds += min(seconds_of(product, like.device) for _ in range(repeats))
+            for rows, plain, turned in ((x, weight.T, weight), (g, weight, weight.T)):
+                ways = [partial(torch.matmul, rows, plain)]
+                if like.device.type == "cpu" and has_onednn():
+                    ways.append(partial(product, rows, turned))
+                seconds += min(seconds_of(way, like.device) for way in ways for _ in range(repeats))
             operations += 4 * tokens * inner * outer
         best = max(best, operations / seconds)
     return best

@@ -7,7 +7,7 @@ from transformers.pytorch_utils import Conv1D
 
 from iapt.backbone import packed
 from iapt.backbone.dims import FAMILIES
-from iapt.backbone.packed import Linears
+from iapt.backbone.packed import Kernels, Linears
 from iapt.methods.lora import LoRA
 from iapt.methods.merge import merge, unmerge
 from tests.tiny import encoded, new_backbone, padded
@@ -34,7 +34,7 @@ def test_side_by_side_maps_are_the_modules(kind: str, bias: bool, rows: int):
         linear = Linears(nn.ModuleList(modules))
         with torch.no_grad():
             found = linear(x, *modules)
-            packed_rows = x[..., 0].numel() >= linear._rows[0]
+            packed_rows = x[..., 0].numel() >= linear.kernels.rows[0]
             assert all(packed is not None for packed in linear._packed.values())
             assert bool(linear._packed) == packed_rows
             for y, module in zip(found, modules, strict=True):
@@ -60,13 +60,82 @@ def test_a_bias_that_a_map_gains_reaches_the_next_batch():
     torch.testing.assert_close(after, before + 1, atol=1e-5, rtol=0)
 
 
-def test_gradients_pass_and_hooks_of_the_module_do_not_act():
-    (module, _) = maps("linear")
-    module.register_forward_hook(lambda module, args, y: y + 1)
-    x = torch.randn(4, 12, requires_grad=True)
-    (y,) = Linears(module)(x, module)
-    assert torch.equal(y, module.forward(x))
-    assert torch.autograd.grad(y.sum(), x)[0].abs().sum() > 0
+KERNELS = [Kernels((4, 100)), Kernels((1, 100), learning=True)]
+
+
+def frozen(kind: str, bias: bool = True) -> nn.Module:
+    return maps(kind, bias)[0].requires_grad_(False)
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize(("kind", "bias"), [("linear", True), ("linear", False), ("conv1d", True)])
+def test_gradients_are_the_modules_and_its_hooks_do_not_act(
+    kernels: Kernels, kind: str, bias: bool
+):
+    module = frozen(kind, bias)
+    linear = Linears(module)
+    linear.kernels = kernels
+    for shape in ((1, 12), (7, 12), (2, 5, 24)):
+        x = torch.randn(shape)[..., :12].requires_grad_()  # the last one is not contiguous
+        expected = module(x)
+        g = torch.randn_like(expected.mT).mT  # neither is this
+        (dx,) = torch.autograd.grad(expected, x, g)
+        hook = module.register_forward_hook(lambda module, args, y: y + 1)
+        (y,) = linear(x, module)
+        hook.remove()
+        torch.testing.assert_close(y, expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(torch.autograd.grad(y, x, g)[0], dx, atol=1e-5, rtol=0)
+
+
+def test_what_onednn_cannot_learn_through_is_called(monkeypatch):
+    """Only a frozen float32 weight is left to a product that has no gradient for it."""
+    calls = []
+    monkeypatch.setattr(packed, "product", lambda *args: calls.append(args))
+    learns = frozen("linear")
+    double, trained, biased = frozen("linear").double(), frozen("linear"), frozen("linear")
+    trained.weight.requires_grad_()
+    biased.bias.requires_grad_()
+    for module in (double, trained, biased):
+        linear, x = Linears(module), torch.randn(4, 12, dtype=module.weight.dtype)
+        linear.kernels = Kernels((1, 100), learning=True)
+        assert torch.equal(linear(x, module)[0], module(x))
+    assert not calls
+    linear.kernels = Kernels((1, 100))
+    linear(torch.randn(4, 12), learns)
+    assert not calls
+    linear.kernels = Kernels((1, 100), learning=True)
+    linear(torch.randn(4, 12), learns)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("capability", "amd", "expected"),
+    [
+        ("AVX2", True, Kernels((2, 128))),
+        ("AVX2", False, Kernels((2, 128))),
+        ("AVX512", False, Kernels((4, packed.sys.maxsize))),
+        ("AVX512", True, Kernels((1, packed.sys.maxsize), learning=True)),
+    ],
+)
+def test_the_kind_of_cpu_alone_chooses_the_kernels(monkeypatch, capability, amd, expected):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(packed, "is_amd", lambda: amd)
+    assert Kernels.of_this_cpu() == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_learns_alike_with_either_kernel(family: str):
+    found = []
+    for kernels in KERNELS:
+        backbone = new_backbone(family)
+        backbone.family.linear.kernels = kernels
+        torch.manual_seed(1)
+        method = LoRA(backbone.dims)
+        method.attach(backbone)
+        ids, mask = padded(ROWS)
+        loss = backbone(ids, mask).logsumexp(-1).sum()
+        found.append((loss, *torch.autograd.grad(loss, list(method.parameters()))))
+    torch.testing.assert_close(found[0], found[1], atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("change", ["in place", "replaced", "other storage", "bias"])
