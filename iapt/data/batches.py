@@ -15,16 +15,31 @@ from tqdm import tqdm
 from iapt.errors import IaptError
 
 WINDOW = 8  # optimizer batches whose examples are sorted by length together
+# On a CPU, one more training pass costs as much as about 60 tokens, so more padding than this costs more.
+# A GPU starts hundreds of kernels in a pass; what padding is worth there was not measured.
+PADDING_ON_CPU = 64
 
 
-def by_length(sizes: Sequence[int], budget: int) -> list[list[int]]:
-    """Group indices of similar size so that count * largest size stays within `budget` (or count is 1)."""
+def by_length(
+    sizes: Sequence[int], budget: int, most_padding: int | None = None
+) -> list[list[int]]:
+    """Group indices of similar size.
+
+    Args:
+        sizes: tokens of each example.
+        budget: the most tokens of a group, padding included; a larger example is a group of its own.
+        most_padding: the most padding among them; any amount by default, which gives the fewest groups.
+    """
     groups: list[list[int]] = []
+    real = 0  # tokens of the last group without padding
     for i in sorted(range(len(sizes)), key=lambda i: (sizes[i], i)):
-        if groups and (len(groups[-1]) + 1) * sizes[i] <= budget:
+        padded, real = (len(groups[-1]) + 1) * sizes[i] if groups else 0, real + sizes[i]
+        fits = padded <= budget and (most_padding is None or padded - real <= most_padding)
+        if groups and fits:
             groups[-1].append(i)
         else:
             groups.append([i])
+            real = sizes[i]
     return groups
 
 
@@ -70,9 +85,12 @@ class Sampler:
         return batches
 
 
-def micro_batches(batch: Sequence[int], sizes: Sequence[int], budget: int) -> list[list[int]]:
-    """Split an optimizer batch into micro-batches of at most `budget` padded tokens each."""
-    return [[batch[i] for i in group] for group in by_length([sizes[i] for i in batch], budget)]
+def micro_batches(
+    batch: Sequence[int], sizes: Sequence[int], budget: int, most_padding: int | None = None
+) -> list[list[int]]:
+    """Split an optimizer batch into micro-batches of at most `budget` padded tokens each, as in `by_length`."""
+    groups = by_length([sizes[i] for i in batch], budget, most_padding)
+    return [[batch[i] for i in group] for group in groups]
 
 
 class Budget:
@@ -81,10 +99,13 @@ class Budget:
     Args:
         tokens: the number at first.
         name: the setting's name, for messages.
+        most_padding: the most padding among them; any amount by default.
     """
 
-    def __init__(self, tokens: int, name: str = "batch_tokens") -> None:
-        self.tokens, self._name = tokens, name
+    def __init__(
+        self, tokens: int, name: str = "batch_tokens", most_padding: int | None = None
+    ) -> None:
+        self.tokens, self._name, self._most_padding = tokens, name, most_padding
 
     @classmethod
     def of(cls, budget: "int | Budget") -> "Budget":
@@ -106,7 +127,7 @@ class Budget:
         Raises:
             IaptError: a single example does not fit into memory.
         """
-        waiting = micro_batches(batch, sizes, self.tokens)
+        waiting = self._split(batch, sizes)
         while waiting:
             if _fits(run, waiting[0]):
                 waiting.pop(0)
@@ -122,7 +143,10 @@ class Budget:
                 f"Out of GPU memory with {rows} examples of up to {longest} tokens; continuing with {self._name}="
                 f"{self.tokens}. Optimizer steps keep their examples, and results differ only by rounding."
             )
-            waiting = micro_batches([i for group in waiting for i in group], sizes, self.tokens)
+            waiting = self._split([i for group in waiting for i in group], sizes)
+
+    def _split(self, batch: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
+        return micro_batches(batch, sizes, self.tokens, self._most_padding)
 
 
 def _fits(run: Callable[[list[int]], None], group: list[int]) -> bool:

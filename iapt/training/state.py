@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from iapt.backbone import processes
 from iapt.backbone.base import Backbone
-from iapt.data.batches import Budget, Sampler
+from iapt.data.batches import PADDING_ON_CPU, Budget, Sampler
 from iapt.methods.base import Method, Progress
 from iapt.methods.searched import Searched, Structured, adopt
 from iapt.tensors import write_sealed
@@ -65,7 +65,8 @@ class Run:
     ) -> None:
         self.backbone, self.method, self.hparams, self.dev = backbone, method, hparams, dev
         self.full_train, self.seed, self.held_out, self.order = train, seed, held_out, order
-        self.budget = Budget(hparams.batch_tokens, "hparams.batch_tokens")
+        padding = PADDING_ON_CPU if backbone.device.type == "cpu" else None
+        self.budget = Budget(hparams.batch_tokens, "hparams.batch_tokens", padding)
         self.eval_budget = Budget(hparams.eval_batch_tokens, "hparams.eval_batch_tokens")
         self.prepare()
 

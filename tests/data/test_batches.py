@@ -32,8 +32,23 @@ def test_no_two_neighbouring_groups_would_fit_together():
         assert (len(a) + 1) * SIZES[b[0]] > 200
 
 
+@pytest.mark.parametrize("most", [0, 5, 64])
+def test_a_group_takes_examples_until_its_padding_would_be_too_much(most: int):
+    def padding(group: list[int]) -> int:
+        return sum(SIZES[group[-1]] - SIZES[i] for i in group)
+
+    groups = by_length(SIZES, 10_000, most)
+    assert sorted(i for group in groups for i in group) == list(range(len(SIZES)))
+    assert all(padding(group) <= most for group in groups)
+    assert all(padding([*a, b[0]]) > most for a, b in itertools.pairwise(groups))
+    assert len(groups) > 1
+    for group in by_length(SIZES, 100, most):  # the budget holds as before
+        assert len(group) * SIZES[group[-1]] <= 100
+
+
 def test_nothing_to_group_is_no_group():
     assert by_length([], 10) == []
+    assert by_length([], 10, 0) == []
 
 
 def test_micro_batches_are_a_split_of_the_batch():

@@ -7,6 +7,7 @@ from unittest.mock import patch
 import pytest
 import torch
 
+from iapt.backbone.base import Backbone
 from iapt.data.batches import Budget
 from iapt.errors import IaptError
 from iapt.inference import generate
@@ -135,3 +136,18 @@ def test_decoding_goes_on_with_smaller_batches():
         found = generate.decode(backbone, instructions, Words, **options)  # type: ignore[arg-type]
     assert found == whole
     assert sizes == [4, 2, 2]
+
+
+def test_a_long_row_does_not_pad_the_short_ones_on_a_cpu():
+    """Padding that takes longer than a pass of its own is avoided; a GPU still has one pass."""
+    rows = data(lengths=((5, 2), (5, 3), (6, 2), (90, 2)))
+    run = new_run()
+    run.full_train = rows
+    run.prepare()
+    with memory_for(10**6) as tried:
+        run.one_step()
+    assert sorted(tried) == [24, 44, 92], "the short ones, the step of Θ on other rows, the long one"
+    with patch.object(Backbone, "device", torch.device("cuda")):
+        assert (
+            Run(run.backbone, run.method, rows, rows, run.hparams, 0).budget._most_padding is None
+        )
