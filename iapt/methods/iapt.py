@@ -56,7 +56,9 @@ class AttentionPooler(nn.Module):
 
     def forward(self, h: Tensor, mask: Tensor, down: Tensor) -> Tensor:
         """Return weights (B,T,P), whose columns sum to 1, from h (B,T,D), mask (B,T) and down (D,M)."""
-        scores = h @ (down @ self.queries).to(h.dtype)  # (B, T, P)
+        # (D Q)^T first: MKL is 3 to 5 times as slow at products with few columns as at those with few rows.
+        keys = (self.queries.mT @ down.mT).to(h.dtype)  # (P, D)
+        scores = h @ keys.mT  # (B, T, P)
         return torch.softmax(scores.float().masked_fill(~mask[..., None], -torch.inf), dim=1)
 
 
