@@ -19,8 +19,18 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
         exact = x.float()
         normed = exact * torch.rsqrt(exact.square().mean(-1, keepdim=True) + eps)
         return weight * normed.to(x.dtype)
+    if not torch.is_grad_enabled():  # in a decoding step, a function of autograd's costs more than the norm
+        return _normed(x, weight, eps)[0]
     out: Tensor = _RMSNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
     return out
+
+
+def _normed(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Return the normalised x, and 1 / rms(x) (..., 1) in float32."""
+    exact = x.float()
+    square = torch.linalg.vecdot(exact, exact).div_(x.shape[-1])
+    r = square.add_(eps).rsqrt_()[..., None]
+    return (exact * r).to(x.dtype).mul_(weight), r
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -28,11 +38,8 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        exact = x.float()
-        square = torch.linalg.vecdot(exact, exact).div_(x.shape[-1])
-        r = square.add_(eps).rsqrt_()[..., None]
+        out, r = _normed(x, weight, eps)
         ctx.save_for_backward(x, weight, r)
-        out: Tensor = (exact * r).to(x.dtype).mul_(weight)
         return out
 
     @staticmethod

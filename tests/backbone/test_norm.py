@@ -18,6 +18,8 @@ def test_values_and_gradients_are_hugging_faces(shape: tuple[int, ...], dtype: t
     norm.weight = nn.Parameter(weight, requires_grad=False)
     found, expected = rms_norm(x, weight, 1e-2), norm(x)
     torch.testing.assert_close(found, expected)
+    with torch.no_grad():
+        assert torch.equal(rms_norm(x, weight, 1e-2), found), "the way of a decoding step"
     torch.testing.assert_close(*(torch.autograd.grad(y, x, g)[0] for y in (found, expected)))
 
 
