@@ -7,7 +7,7 @@ depending on the CPU.  It costs a second copy of the weights, so a model that is
 not packed.
 
 *As they are, with gradients.*  torch's products are MKL's, which are at their best on Intel's CPUs; on
-AMD's with AVX-512, oneDNN's are 1.1 to 1.3 times as fast, without a copy.
+AMD's with AVX-512, oneDNN's are mostly 1.1 to 1.3 times as fast, without a copy.
 
 The modules themselves are called in all other cases: on other devices, and for other kinds of module or
 weight (such as quantised ones).
