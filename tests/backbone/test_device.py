@@ -3,12 +3,13 @@
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from iapt.backbone import processes
-from iapt.backbone.device import device_named
+from iapt.backbone.device import device_named, is_amd
 from iapt.errors import ConfigError
 
 FAULTS = """
@@ -67,3 +68,17 @@ def test_a_gpu_that_is_not_there_is_named_before_anything_is_loaded(
         ConfigError, match=r"device=cuda:2: the last of this machine's GPUs is cuda:1"
     ):
         device_named("cuda:2")
+
+
+@pytest.mark.parametrize(("vendor", "amd"), [("AuthenticAMD", True), ("GenuineIntel", False)])
+def test_the_maker_of_the_cpu_is_read_from_linux(monkeypatch, vendor: str, amd: bool):
+    monkeypatch.setattr(Path, "read_text", lambda *args, **kwargs: f"vendor_id\t: {vendor}\n")
+    assert is_amd() is amd
+
+
+def test_a_system_that_does_not_say_has_no_cpu_of_amds(monkeypatch):
+    def missing(*args: object, **kwargs: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert is_amd() is False

@@ -95,7 +95,11 @@ def test_what_onednn_cannot_learn_through_is_called(monkeypatch):
     double, trained, biased = frozen("linear").double(), frozen("linear"), frozen("linear")
     trained.weight.requires_grad_()
     biased.bias.requires_grad_()
-    for module in (double, trained, biased):
+
+    class Odd(nn.Linear):
+        """A kind of module that nobody knows here."""
+
+    for module in (double, trained, biased, Odd(12, 8).requires_grad_(False)):
         linear, x = Linears(module), torch.randn(4, 12, dtype=module.weight.dtype)
         linear.kernels = Kernels((1, 100), learning=True)
         assert torch.equal(linear(x, module)[0], module(x))

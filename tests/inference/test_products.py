@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from iapt.backbone.dims import FAMILIES
+from iapt.backbone.packed import Kernels
 from iapt.inference import products as module
 from iapt.inference.products import peak_rate, products_of, products_of_rows
 from iapt.methods.iapt import IAPT
@@ -26,9 +27,11 @@ def test_a_product_has_two_operations_per_multiplication_forward_and_backward():
     assert products_of(lambda: F.linear(x, w).sum().backward()) == 2 * (2 * 5 * 7 * 3)
 
 
-def test_a_step_of_a_method_on_one_map_has_the_products_that_its_formula_says():
+@pytest.mark.parametrize("learning", [False, True])
+def test_a_step_of_a_method_on_one_map_has_the_products_that_its_formula_says(learning: bool):
     """Frozen weights get no gradient; what lies in front of the first adapter has no backward pass."""
     backbone, rows, rank = new_backbone("llama"), data(), 4
+    backbone.family.linear.kernels = Kernels((1, 100), learning)
     dims = backbone.dims
     method = LoRA(dims, rank=rank, sites=["up"])
     method.attach(backbone)

@@ -146,7 +146,9 @@ def test_a_long_row_does_not_pad_the_short_ones_on_a_cpu():
     run.prepare()
     with memory_for(10**6) as tried:
         run.one_step()
-    assert sorted(tried) == [24, 44, 92], "the short ones, the step of Θ on other rows, the long one"
+    assert sorted(tried) == [24, 44, 92], (
+        "the short ones, the step of Θ on other rows, the long one"
+    )
     with patch.object(Backbone, "device", torch.device("cuda")):
         assert (
             Run(run.backbone, run.method, rows, rows, run.hparams, 0).budget._most_padding is None
