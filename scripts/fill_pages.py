@@ -9,6 +9,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from iapt.errors import DataError
@@ -220,12 +221,12 @@ def _open_choices(cells: Sequence[Cell]) -> str:
     return "\n\n".join(said)
 
 
-def _ablations(cells: Sequence[Cell]) -> str:
-    """Table 5 at the small scale, with the difference of every variant from IAPT."""
+def _details(name: str, cells: Sequence[Cell]) -> str:
+    """A table or figure at the small scale, with the difference of every line from its baseline."""
     scope = _small(cells)
     # A page must not count rows of other settings, such as one that a user's first run has just added.
     rows = [row for cell in cells if scope.takes(cell) for row in cell.rows]
-    document = score_table("table5", rows, cells, scope)
+    document = score_table(name, rows, cells, scope)
     tables = [markdown_table(grid) for grid in document.details]
     missing = [f"Missing: `{command}`" for command in document.commands]
     return "\n\n".join([f"*{document.title}*", *tables, *document.notes, *missing])
@@ -265,7 +266,8 @@ BLOCKS: Mapping[str, Block] = {
     "small_scale": _small_scale,
     "claims": _claims,
     "open_choices": _open_choices,
-    "ablations": _ablations,
+    "ablations": partial(_details, "table5"),
+    "lengths": partial(_details, "figure3"),
     "ledger": _ledger,
     "unattainable": _unattainable,
     "bench": _bench,

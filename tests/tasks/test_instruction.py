@@ -44,6 +44,7 @@ def test_the_second_question_comes_with_the_conversation_so_far(task_of):
     examples = task.examples("test", Sample())[:2]
     second = task.follow_ups(examples, ["  my answer \n", "other"])
     questions = examples[0].meta["questions"]
+    assert examples[0].references == (examples[0].meta["answers"][0].strip(),)
     assert second[0].fields["query"] == f"{questions[0]}\n\nmy answer\n\n{questions[1]}"
     assert second[0].id == f"{examples[0].id}/2"
     assert second[0].references == (examples[0].meta["answers"][1],)
@@ -63,6 +64,8 @@ def test_rouge_l_is_told_apart_by_turn(task_of):
         **{"rouge_l_turn_1": 100.0, "n_turn_1": 2.0},
         **{"rouge_l_turn_2": 0.0, "n_turn_2": 2.0},
     }
+    assert (scores.n, scores.n_unparsed) == (4, 2)
+    assert task.score([first[0].response, None, None, None], [*first, *second]).n_unparsed == 3
     dev = task.examples("dev", Sample())[:1]
     assert task.score(["x"], dev).details == {}
 
@@ -125,3 +128,31 @@ def test_questions_without_reference_answers_are_an_error(task_of, tmp_path):
         DataError, match=r"mt_bench/test/0: model_answer_gpt4 has no answer to .* 81"
     ):
         task_of("mt_bench").examples("test", Folder(tmp_path))
+
+
+def test_answers_of_one_source_do_not_serve_another(task_of, tmp_path):
+    task = task_of("mt_bench")
+    assert task.examples("test", Sample())
+    folder = tmp_path / "mt_bench"
+    shutil.copytree(Sample().path / "mt_bench", folder)
+    path = folder / "model_answer_gpt4.jsonl"
+    path.write_text(path.read_text("utf-8").split("\n", 1)[1], "utf-8")
+    with pytest.raises(DataError, match="model_answer_gpt4 has no answer"):
+        task.examples("test", Folder(tmp_path))
+
+
+def test_the_turns_of_a_conversation_depend_on_each_other_and_alpacas_rows_do_not(task_of):
+    task = task_of("alpaca")
+    first = task.examples("test", Sample())[:2]
+    groups = [
+        task.cluster_of(example) for example in (*first, *task.follow_ups(first, ["a", "b"]))
+    ]
+    assert groups[:2] == groups[2:] and groups[0] != groups[1]
+    assert task.cluster_of(task.examples("dev", Sample())[0]) is None
+
+
+def test_each_data_set_is_checked_by_the_task_that_reads_it(task_of):
+    task = task_of("alpaca")
+    found = {name: task.check_sizes(Sample(), name) for name in ("alpaca-cleaned", "mt_bench")}
+    assert found["alpaca-cleaned"] == {"train": len(Sample().rows("alpaca-cleaned", "train"))}
+    assert found["mt_bench"] == task_of("mt_bench").check_sizes(Sample(), "mt_bench")

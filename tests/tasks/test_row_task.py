@@ -118,6 +118,7 @@ def test_a_missing_split_is_reported_and_raised():
         ({"num_beams": 0}, "task.num_beams=0"),
         ({"template": "{txet}"}, r"asks for \{txet\}; the fields are text. Did you mean 'text'"),
         ({"template": "nothing"}, r"has no \{field\}"),
+        ({"cluster": "txet"}, r"task.cluster='txet' .* one of its fields, text, or null.*Did you"),
     ],
 )
 def test_a_wrong_setting_is_found_at_construction(overrides, message):
@@ -128,8 +129,9 @@ def test_a_wrong_setting_is_found_at_construction(overrides, message):
 def test_a_missing_field_names_the_row_and_the_nearest_field():
     with pytest.raises(DataError, match=r"a/0: field 'passge' is missing.*Did you mean 'passage'"):
         field_text({"passage": "x"}, "passge", "a/0")
-    with pytest.raises(DataError, match="is a list, not text"):
-        field_text({"passage": ["x"]}, "passage", "a/0")
+    for value, kind in ((["x"], "list"), ({"x": 1}, "dict")):
+        with pytest.raises(DataError, match=f"is a {kind}, not text"):
+            field_text({"passage": value}, "passage", "a/0")
     assert field_text({"n": 3}, "n", "a/0") == "3"
     assert field_text({"s": " a b \n"}, "s", "a/0") == "a b"
 
@@ -176,3 +178,20 @@ def test_nothing_is_scored_without_one_answer_per_example():
 
 def test_the_fingerprint_is_the_sources_own():
     assert make(dataset="boolq").fingerprint(Sample()) == Sample().fingerprint("boolq")
+
+
+def test_a_folder_gives_dev_a_tenth_and_released_data_the_papers_number():
+    task = make(split={"rule": "hold_out", "rows": 15}, sizes={"train": 30})
+    rows = {"train": labelled(30)}
+    assert len(task.examples("dev", Rows(**rows))) == 3
+    assert len(task.examples("dev", Released(**rows))) == 15
+    assert len(task.examples("train", Released(**rows))) == 15
+    assert task.released_sizes() == {"train": 15, "dev": 15}
+
+
+def test_examples_that_agree_in_the_clusters_field_depend_on_each_other():
+    task = make(cluster="text")
+    one, other = ({"text": text, "label": 1} for text in ("a", "b"))
+    found = [task.cluster_of(task.example(row, "x/train/0")) for row in (one, other, one)]
+    assert found[0] == found[2] != found[1] and None not in found
+    assert make().cluster_of(make().example(one, "x/train/0")) is None
