@@ -84,7 +84,7 @@ def structured_to_sql(sql: Mapping[str, Any], table: Mapping[str, Any]) -> str:
         One SELECT with quoted identifiers, numbers for real columns and strings for text columns.
 
     Raises:
-        MetricError: an index points outside the table, the aggregates or the operators.
+        MetricError: an index points outside the table, the aggregates or the operators, or a number is too large.
     """
     names, types = column_names(table), column_types(table)
     query = _read_structured(sql, len(names))
@@ -168,6 +168,11 @@ def _read_structured(sql: Mapping[str, Any], columns: int) -> _Structured:
         if index not in range(size):
             raise MetricError(
                 f"sql.{name}: got {index!r}; allowed is 0 to {size - 1} for this table."
+            )
+    for _, _, value in conditions:
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise MetricError(
+                f"sql.conds: condition: got {value!r:.80}; a number has at most 64 bits."
             )
     return _Structured(
         column=sql["sel"],

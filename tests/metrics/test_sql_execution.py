@@ -1,5 +1,6 @@
 """WikiSQL by execution: gold queries as SQL, the official comparison, other ways to write it."""
 
+import math
 import random
 import sqlite3
 from typing import Any
@@ -43,6 +44,7 @@ def query(sel: int, agg: int, *conditions: tuple[int, int, Any]) -> dict[str, An
         (query(0, 0, (1, 2, "-3.50")), 'SELECT "Player" FROM "table" WHERE "No." < -3.5'),
         (query(0, 0, (1, 0, "1,250")), 'SELECT "Player" FROM "table" WHERE "No." = 1250'),
         (query(0, 0, (1, 0, 1e16)), 'SELECT "Player" FROM "table" WHERE "No." = 10000000000000000'),
+        (query(0, 0, (1, 0, math.inf)), 'SELECT "Player" FROM "table" WHERE "No." = \'inf\''),
         (query(0, 0, (2, 0, "7")), 'SELECT "Player" FROM "table" WHERE "School/Club Team" = \'7\''),
         (
             query(3, 1, (3, 0, "it's")),
@@ -140,6 +142,13 @@ def test_text_condition_is_compared_in_lower_case_and_as_text() -> None:
     ).correct
 
 
+def test_a_count_over_a_table_without_rows_is_a_result() -> None:
+    empty = {**TABLE, "rows": []}
+    count = query(0, 3)
+    assert execution_match('SELECT COUNT(*) FROM "table"', count, empty).correct
+    assert not execution_match('SELECT "Player" FROM "table"', count, empty).correct
+
+
 def test_two_empty_results_are_equal_and_the_case_is_marked() -> None:
     nothing = query(0, 0, (1, 1, "1000"))
     other_nothing = 'SELECT "Player" FROM "table" WHERE "No." < 0'
@@ -180,9 +189,14 @@ def test_two_conditions_on_one_column_keep_their_own_values() -> None:
     ("sql", "message"),
     [
         ({"sel": 4, "agg": 0, "conds": []}, r"sql\.sel: got 4; allowed is 0 to 3"),
+        ({"sel": -1, "agg": 0, "conds": []}, r"sql\.sel: got -1; allowed is 0 to 3"),
         ({"sel": 0, "agg": 6, "conds": []}, r"sql\.agg: got 6"),
         ({"sel": 0, "agg": 0, "conds": [[9, 0, "x"]]}, r"sql\.conds: column: got 9"),
         ({"sel": 0, "agg": 0, "conds": [[0, 3, "x"]]}, r"sql\.conds: operator: got 3"),
+        (
+            {"sel": 0, "agg": 0, "conds": [[1, 0, 2**63]]},
+            r"sql\.conds: condition: got 9223372036854775808; ",
+        ),
     ],
 )
 def test_malformed_gold_is_an_error(sql: dict[str, Any], message: str) -> None:

@@ -140,6 +140,8 @@ def test_a_pattern_with_many_wildcards_over_a_long_text_takes_no_time() -> None:
     ("text", "wall"),
     [
         (WHERE + '"a" = \'' + "y" * MAX_CHARACTERS + "'", "more than 5000 characters"),
+        (WHERE + "\"a\" = 'a\0b'", "a character SQLite cannot read"),
+        (WHERE + "\"a\" = 'a\ud800b'", "a character SQLite cannot read"),
         (WHERE + '"b" > 5 UNION SELECT "a" FROM "table"', "UNION .* is not allowed"),
         (WHERE + '"b" > 5 OR ' * 80 + '"b" > 5', "more than 300 tokens"),
         (WHERE + "(" * 9 + '"b" > 5' + ")" * 9, "more than 8 levels"),

@@ -144,10 +144,9 @@ def test_answers_of_one_source_do_not_serve_another(task_of, tmp_path):
 def test_the_turns_of_a_conversation_depend_on_each_other_and_alpacas_rows_do_not(task_of):
     task = task_of("alpaca")
     first = task.examples("test", Sample())[:2]
-    groups = [
-        task.cluster_of(example) for example in (*first, *task.follow_ups(first, ["a", "b"]))
-    ]
-    assert groups[:2] == groups[2:] and groups[0] != groups[1]
+    groups = [task.cluster_of(example) for example in (*first, *task.follow_ups(first, ["a", "b"]))]
+    assert groups[:2] == groups[2:]
+    assert groups[0] != groups[1]
     assert task.cluster_of(task.examples("dev", Sample())[0]) is None
 
 

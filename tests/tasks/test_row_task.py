@@ -193,5 +193,6 @@ def test_examples_that_agree_in_the_clusters_field_depend_on_each_other():
     task = make(cluster="text")
     one, other = ({"text": text, "label": 1} for text in ("a", "b"))
     found = [task.cluster_of(task.example(row, "x/train/0")) for row in (one, other, one)]
-    assert found[0] == found[2] != found[1] and None not in found
+    assert found[0] == found[2] != found[1]
+    assert None not in found
     assert make().cluster_of(make().example(one, "x/train/0")) is None

@@ -140,6 +140,22 @@ def test_questions_on_one_table_share_one_copy(task_of):
     assert first.meta["table"] is second.meta["table"]
 
 
+def test_tables_of_one_name_that_differ_stay_apart(task_of):
+    class Rows(Sample):
+        def rows(self, dataset, split):
+            other = {**ROW["table"], "rows": ROW["table"]["rows"][:1]}
+            return [ROW, {**ROW, "table": other}]
+
+    one, other = task_of("wikisql").examples("test", Rows())
+    assert len(one.meta["table"]["rows"]) > 1 == len(other.meta["table"]["rows"])
+
+
+def test_an_answer_that_cannot_run_either_way_is_kept_whole(task_of):
+    task = task_of("wikisql")
+    text = "SELECT nothing at all; I hope that this helps"
+    assert task.parse(text, task.example(ROW, "x/0")) == text
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -147,6 +163,7 @@ def test_questions_on_one_table_share_one_copy(task_of):
             {"table": None},
             {"sql": {**SQL, "sel": 9}},
             {"sql": {"sel": 0}},
+            {"sql": {**SQL, "conds": [[1, 0, -(2**63) - 1]]}},
             {"table": {"rows": []}},
         ),
         {"table": {**TABLE, "rows": [["s Lupin", "1323"]]}},  # a cell too few
