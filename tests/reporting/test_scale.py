@@ -49,7 +49,11 @@ def test_small_rows_stand_in_the_papers_layout_without_one_of_its_values() -> No
 def test_rows_of_the_papers_setting_and_small_ones_never_meet() -> None:
     rows = five("sst2", "lora", [81.0] * 5, **SMALL) + five("sst2", "lora", [93.3] * 5)
     assert texts(build(rows), "LoRA")[1] == "81.0"
-    assert texts(score_table("table1", rows, collect(rows)[0]), "LoRA")[1] == "93.3"
+    papers = score_table("table1", rows, collect(rows)[0])
+    assert texts(papers, "LoRA")[1] == "93.3"
+    assert not any("scale=small" in note for note in papers.notes), (
+        "only an empty table points there"
+    )
 
 
 def test_the_tasks_of_one_folder_stand_in_one_table() -> None:

@@ -112,6 +112,13 @@ def test_settings_are_never_mixed_and_the_smaller_one_is_named() -> None:
     assert entry(chosen, "LoRA", "BoolQ").text == "–"
 
 
+def test_of_two_settings_with_as_many_rows_the_newer_one_is_shown() -> None:
+    old = five("boolq", "lora", [86.0] * 5, setting="01d00000", created="2026-01-01T00:00:00Z")
+    new = five("boolq", "lora", [88.0] * 5, setting="2e300000", created="2026-02-01T00:00:00Z")
+    for rows in (old + new, new + old):
+        assert entry(build(rows), "LoRA", "BoolQ").text == "88.0"
+
+
 def test_one_table_has_one_setting_on_all_its_tasks() -> None:
     rows = five("boolq", "lora", [86.0] * 5) + five("sst2", "lora", [99.0] * 3, setting="0ther000")
     document = build(rows)
@@ -136,6 +143,13 @@ def test_values_that_the_split_cannot_give_are_flagged() -> None:
     assert any(note.startswith("† COPA: 14 of the paper's 14 values") for note in document.notes)
     rte = next(note for note in document.notes if note.startswith("† RTE"))
     assert "4 fit 138 and 4 fit 139" in rte
+
+
+def test_whether_a_value_is_attainable_is_unknown_without_the_size_of_the_split() -> None:
+    records = build([], "table2").records
+    known = {r["task"]: r["paper_attainable"] for r in records if r["method"] == "lora"}
+    assert known["e2e"] is None
+    assert known["gsm8k"] is not None
 
 
 def test_the_command_names_exactly_what_is_missing() -> None:
@@ -321,6 +335,13 @@ def test_each_backbone_of_table_8_has_its_own_others() -> None:
     rows = five("boolq", "my_new", [70.0] * 5, backbone="pythia_1b4")
     document = build(rows, "table8")
     assert headings(document) == ["GPT-2 large", "Pythia-1.4B", "Pythia-1.4B: Not in the paper"]
+    best = [
+        e
+        for line in document.grids[0].lines
+        for e in line
+        if getattr(e, "paper_mark", "") == "best"
+    ]
+    assert len(best) == 12, "IAPT in both readings, for either backbone and three tasks"
 
 
 def test_what_is_left_out_is_told_by_the_settings_not_by_another_methods_numbers() -> None:

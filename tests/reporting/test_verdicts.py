@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from iapt.reporting import verdicts
 from iapt.reporting.choose import Scope
 from iapt.reporting.claims import load_claims
 from iapt.reporting.evidence import Evidence
@@ -159,6 +160,20 @@ def test_the_count_claim_is_decided_by_the_rows() -> None:
     assert "16,810,080" in found.reason
 
 
+def test_a_count_on_the_papers_backbone_is_not_asked_of_another() -> None:
+    changes: dict[str, Any] = {"backbone": "smollm2_135m", "params": {"trained": 8_400_000}}
+    rows = five("boolq", "iapt", [87.5], **changes)
+    found = finding("parameters", rows, main_backbone="smollm2_135m")
+    assert (found.verdict, found.reason) == ("not run", "the claim is about a count on llama2_7b")
+
+
+@pytest.mark.parametrize(("trained", "verdict"), [(105, "reproduced"), (106, "contradicted")])
+def test_a_count_may_exceed_another_by_what_the_claim_allows(trained: int, verdict: str) -> None:
+    rows = five("boolq", "iapt", [87.5], params={"trained": trained})
+    rows += five("boolq", "lora", [87.5], params={"trained": 100})
+    assert finding("parameters-lora", rows).verdict == verdict
+
+
 def test_figure_claims_find_points_by_their_numbers() -> None:
     rows = []
     for length in (1, 2, 4, 8, 16, 32):
@@ -268,6 +283,24 @@ def test_among_more_claims_of_a_table_the_same_difference_may_be_undecided() -> 
     assert among.p_holm == pytest.approx(3 * (among.p or 0))
     assert among.verdict == "undecided"
     assert "once adjusted for the claims of its table" in among.reason
+
+
+def test_claims_of_another_table_are_another_family() -> None:
+    rows = lora_family() + five("boolq", "iapt", [86.3, 86.8, 86.2, 86.9, 86.4])
+    alone = finding("table1-boolq-lora", rows)
+    others = five("boolq", "iapt", [86.0, 87.6, 87.4, 86.8, 87.9], variant="iapt_3")
+    among = finding("table1-boolq-lora", rows + others)
+    assert alone.p is not None
+    assert among.p_holm == alone.p_holm == alone.p
+
+
+def test_a_p_value_of_exactly_the_level_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = lora_family() + five("boolq", "iapt", [87.5, 87.6, 87.4, 87.7, 87.5])
+    for p_holm, verdict in ((verdicts.LEVEL, "reproduced"), (0.0501, "undecided")):
+        monkeypatch.setattr(
+            verdicts, "adjusted", lambda ps, p=p_holm: [None if x is None else p for x in ps]
+        )
+        assert finding("table1-boolq-lora", rows).verdict == verdict
 
 
 def test_a_contradiction_by_one_of_several_counts_how_many_were_tried() -> None:
