@@ -158,6 +158,8 @@ def test_the_count_claim_is_decided_by_the_rows() -> None:
     found = finding("parameters", rows)
     assert found.verdict == "contradicted"
     assert "16,810,080" in found.reason
+    near = five("boolq", "iapt", [87.5], params={"trained": 8_440_000})
+    assert finding("parameters", near).verdict == "reproduced", "8.4 as printed"
 
 
 def test_a_count_on_the_papers_backbone_is_not_asked_of_another() -> None:
