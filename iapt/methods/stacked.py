@@ -64,9 +64,8 @@ def add_linear(y: Tensor, x: Tensor, weight: Tensor, scale: float) -> Tensor:
     """Return y + scale * `linear`(x, weight)."""
     if weight.dim() == 2:  # sum and scale are part of the product: one pass over y instead of three
         turned = weight.mT
-        if (
-            weight.shape[-1] < FEW
-        ):  # MKL's products for the gradients are 3 times as slow with a view
+        # MKL's products for the gradients are 3 times as slow with a view.
+        if weight.shape[-1] < FEW and torch.is_grad_enabled():
             turned = turned.contiguous()
         return torch.addmm(y.flatten(0, -2), x.flatten(0, -2), turned, alpha=scale).view_as(y)
     return torch.baddbmm(y, x, weight.mT, alpha=scale)
