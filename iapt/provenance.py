@@ -17,7 +17,7 @@ import torch
 
 import iapt
 from iapt.backbone import processes
-from iapt.backbone.device import memory_of, return_freed_memory
+from iapt.backbone.device import cpu_says, memory_of, return_freed_memory
 
 LIBRARIES = (
     "torch",
@@ -44,16 +44,12 @@ def versions(*further: str) -> dict[str, str]:
 def machine(device: torch.device) -> dict[str, Any]:
     """Return what a measurement ran on, and how busy it was."""
     found: dict[str, Any] = {
-        "cpu": platform.processor() or platform.machine(),
+        "cpu": cpu_says("model name") or platform.processor() or platform.machine(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "memory_gib": round(memory_of(torch.device("cpu")) / 2**30, 1),
         "load": round(os.getloadavg()[0], 2),
     }
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        named = next(line for line in lines if line.startswith("model name"))
-        found["cpu"] = named.partition(":")[2].strip()
     if device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(device)
     return found

@@ -53,11 +53,18 @@ def memory_of(device: torch.device) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def cpu_says(field: str) -> str | None:
+    """Return what Linux says in a field about the first CPU, such as its "model name"; None elsewhere."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith(field):
+                return line.partition(":")[2].strip()
+    return None
+
+
 def is_amd() -> bool:
     """Return whether the CPU is AMD's, as far as Linux says so."""
-    with suppress(OSError):
-        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    return False
+    return cpu_says("vendor_id") == "AuthenticAMD"
 
 
 def keep_freed_memory() -> None:

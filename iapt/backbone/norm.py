@@ -19,9 +19,8 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
         exact = x.float()
         normed = exact * torch.rsqrt(exact.square().mean(-1, keepdim=True) + eps)
         return weight * normed.to(x.dtype)
-    if (
-        not torch.is_grad_enabled()
-    ):  # in a decoding step, a function of autograd's costs more than the norm
+    # In a decoding step, a function of autograd's costs more than the norm.
+    if not torch.is_grad_enabled():
         return _normed(x, weight, eps)[0]
     out: Tensor = _RMSNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
     return out

@@ -31,15 +31,17 @@ def by_length(
         most_padding: the most padding among them; any amount by default, which gives the fewest groups.
     """
     groups: list[list[int]] = []
-    real = 0  # tokens of the last group without padding
+    padding = 0  # of the last group
     for i in sorted(range(len(sizes)), key=lambda i: (sizes[i], i)):
-        padded, real = (len(groups[-1]) + 1) * sizes[i] if groups else 0, real + sizes[i]
-        fits = padded <= budget and (most_padding is None or padded - real <= most_padding)
-        if groups and fits:
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-            real = sizes[i]
+        if groups:
+            last = groups[-1]
+            padding += len(last) * (sizes[i] - sizes[last[-1]])
+            fits = (len(last) + 1) * sizes[i] <= budget
+            if fits and (most_padding is None or padding <= most_padding):
+                last.append(i)
+                continue
+        groups.append([i])
+        padding = 0
     return groups
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -91,10 +92,10 @@ def peak_rate(backbone: Backbone, repeats: int = 3) -> float:
             inner, outer = backbone.dims.in_out(site)
             x, g = like.new_ones(tokens, inner), like.new_ones(tokens, outer)
             weight = like.new_ones(outer, inner)
-            for rows, plain, turned in ((x, weight.T, weight), (g, weight, weight.T)):
-                ways = [partial(torch.matmul, rows, plain)]
+            for rows, frozen in ((x, weight), (g, weight.T)):
+                ways = [partial(F.linear, rows, frozen)]
                 if like.device.type == "cpu" and has_onednn():
-                    ways.append(partial(product, rows, turned))
+                    ways.append(partial(product, rows, frozen))
                 seconds += min(seconds_of(way, like.device) for way in ways for _ in range(repeats))
             operations += 4 * tokens * inner * outer
         best = max(best, operations / seconds)

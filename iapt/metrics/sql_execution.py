@@ -39,6 +39,7 @@ from iapt.metrics.sql_table import (
     is_valid_sqlite,
     run,
     sandbox,
+    storable,
 )
 
 AGGREGATES = ("", "MAX", "MIN", "COUNT", "SUM", "AVG")
@@ -170,7 +171,7 @@ def _read_structured(sql: Mapping[str, Any], columns: int) -> _Structured:
                 f"sql.{name}: got {index!r}; allowed is 0 to {size - 1} for this table."
             )
     for _, _, value in conditions:
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        if not storable(value):
             raise MetricError(
                 f"sql.conds: condition: got {value!r:.80}; a number has at most 64 bits."
             )

@@ -99,6 +99,11 @@ def condition_value(value: Value, kind: ColumnType) -> Value:
     return number if math.isfinite(number) else text
 
 
+def storable(value: object) -> bool:
+    """Return whether SQLite can hold a value, as far as its size goes: whole numbers have at most 64 bits."""
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
+
+
 @contextmanager
 def sandbox(table: Mapping[str, Any]) -> Iterator[sqlite3.Connection]:
     """Open the table in memory for reading only; the module docstring says what is enforced."""

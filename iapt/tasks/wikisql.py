@@ -19,7 +19,7 @@ from iapt.metrics.percent import percent
 from iapt.metrics.sql_execution import execution_match, structured_to_sql
 from iapt.metrics.sql_rewriting import RefusedSqlError
 from iapt.metrics.sql_surface import read_query
-from iapt.metrics.sql_table import TABLE_NAME, column_names, column_types
+from iapt.metrics.sql_table import TABLE_NAME, column_names, column_types, storable
 from iapt.tasks.answer import whole_text
 from iapt.tasks.base import Example, Row, Scores, Source, Split
 from iapt.tasks.row_task import RowTask, check_lengths, field_text
@@ -149,8 +149,7 @@ def check_cells(table: Mapping[str, Any]) -> None:
                 f"{len(table['header'])} cells, one for each name in the header."
             )
         for cell in cells:
-            whole = isinstance(cell, int) and not -(2**63) <= cell < 2**63
-            if whole or not (cell is None or isinstance(cell, str | int | float)):
+            if not storable(cell) or not (cell is None or isinstance(cell, str | int | float)):
                 raise MetricError(
                     f"table.rows[{number}]: got the cell {cell!r:.80}; a cell is text or a number "
                     "of at most 64 bits."

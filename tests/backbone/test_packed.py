@@ -15,6 +15,10 @@ from tests.tiny import encoded, new_backbone, padded
 ROWS = [e.instruction for e in encoded()]
 
 
+class Odd(nn.Linear):
+    """A kind of module that nobody knows here."""
+
+
 def maps(kind: str, bias: bool = True) -> list[nn.Module]:
     torch.manual_seed(0)
     if kind == "conv1d":
@@ -96,9 +100,6 @@ def test_what_onednn_cannot_learn_through_is_called(monkeypatch):
     trained.weight.requires_grad_()
     biased.bias.requires_grad_()
 
-    class Odd(nn.Linear):
-        """A kind of module that nobody knows here."""
-
     for module in (double, trained, biased, Odd(12, 8).requires_grad_(False)):
         linear, x = Linears(module), torch.randn(4, 12, dtype=module.weight.dtype)
         linear.kernels = Kernels((1, 100), learning=True)
@@ -167,9 +168,6 @@ def test_changed_weights_are_packed_anew(change: str):
 
 
 def test_what_cannot_be_packed_is_called():
-    class Odd(nn.Linear):
-        """A kind of module that nobody knows here."""
-
     odd = Odd(12, 8)
     double = nn.Linear(12, 8).double()
     for module, dtype in ((odd, torch.float32), (double, torch.float64)):
