@@ -89,7 +89,7 @@ def _sweep(line: Line) -> None:
         run_hydra(lambda _: None, [*line.shows, *cells_words[0]])
         return
     cells = plan_cells(cells_words, Composer())
-    if warning := renamed.warning(cells, grid):
+    if warning := renamed.warning(cells):
         say("warning", warning)
     _show(cells, measures=measures)
     if cells[0].plan.config["dry_run"]:

@@ -19,15 +19,14 @@ HASH = 8  # hex digits at the end of a run's name
 SHOWN = 6
 
 
-def warning(cells: Sequence[Cell], grid: Mapping[str, Sequence[str]]) -> str:
+def warning(cells: Sequence[Cell]) -> str:
     """Return a warning if cells that are left to run have results of the same names under other hashes.
 
-    A difference that the command's own keys explain, such as another `hparams.lr`, is no reason to warn, and
-    neither is another cell of the same sweep.
+    A difference in keys that the command or its experiment's grid gives, such as another `hparams.lr`, is no
+    reason to warn, and neither is another cell of the same sweep.
 
     Args:
         cells: the cells of a sweep that is about to begin.
-        grid: the keys of its command, with their words.
 
     Returns:
         A text with the number of such cells, and the keys in which their configurations differ; empty if there
@@ -35,13 +34,14 @@ def warning(cells: Sequence[Cell], grid: Mapping[str, Sequence[str]]) -> str:
     """
     left = [cell for cell in cells if not _row(cell).is_file()]
     known, ours = _Earlier(left), {cell.plan.run_id for cell in cells}
+    given = {word.partition("=")[0].lstrip("+") for cell in cells for word in cell.words}
     differing, found = Counter[str](), 0
     for cell in left:
         others = [_differences(cell.plan.config, config) for config in known.configs(cell, ours)]
         if not others:
             continue
         keys = min(others, key=len)
-        if keys and all(key in grid for key in keys):
+        if keys and given.issuperset(keys):
             continue
         found += 1
         differing.update(keys or ["nothing in the configuration"])

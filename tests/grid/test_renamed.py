@@ -39,24 +39,24 @@ def write_other_row(cell: Cell, digest: str, **hparams: Any) -> None:
 
 
 def test_a_grid_that_is_new_or_has_its_rows_is_not_told(cells: list[Cell]):
-    assert warning(cells, GRID) == ""
+    assert warning(cells) == ""
     for cell in cells:
         write_row(Path("results/rows"), a_row(run_id=cell.plan.run_id, cell=cell.plan.cell))
         write_other_row(cell, "00000000", warmup=0.9)
-    assert warning(cells, GRID) == ""
+    assert warning(cells) == ""
 
 
 def test_rows_of_the_same_names_are_told_with_what_differs_from_the_nearest(cells: list[Cell]):
     write_other_row(cells[0], "00000000", warmup=0.9)
     write_other_row(cells[0], "11111111", warmup=0.9, clip=7.0)
-    said = warning(cells, GRID)
+    said = warning(cells)
     assert said.startswith("1 of 2 runs left to do were begun or finished before")
     assert said.endswith("What differs (in how many): hparams.warmup (1).")
 
 
 def test_a_change_of_the_hash_alone_is_told(cells: list[Cell]):
     write_other_row(cells[0], "00000000")
-    assert "nothing in the configuration (1)" in warning(cells, GRID)
+    assert "nothing in the configuration (1)" in warning(cells)
 
 
 def test_what_does_not_make_a_run_does_not_differ(cells: list[Cell]):
@@ -65,32 +65,38 @@ def test_what_does_not_make_a_run_does_not_differ(cells: list[Cell]):
     config["data"]["root"] = "/elsewhere"
     run_id = cells[0].plan.run_id[:-8] + "00000000"
     write_row(Path("results/rows"), a_row(run_id=run_id, cell=cells[0].plan.cell, config=config))
-    assert "nothing in the configuration (1)" in warning(cells, GRID)
+    assert "nothing in the configuration (1)" in warning(cells)
 
 
 def test_another_value_of_a_key_of_the_command_is_no_reason(cells: list[Cell]):
     write_other_row(cells[0], "00000000", lr=0.9)
-    assert "hparams.lr (1)" in warning(cells, GRID)
-    assert warning(cells, {**GRID, "hparams.lr": ["hparams.lr=0.0005"]}) == ""
+    assert "hparams.lr (1)" in warning(cells)
+    assert warning(plan_cells(combinations({**GRID, "hparams.lr": ["hparams.lr=0.0005"]}), composed)) == ""
+
+
+def test_another_value_of_a_key_of_the_experiment_is_no_reason(cells: list[Cell]):
+    write_other_row(cells[0], "00000000", lr=0.9)
+    block = {"hparams.lr": ["hparams.lr=0.0005", "hparams.lr=0.002"]}
+    assert warning(plan_cells(combinations(GRID, [GRID | block]), composed)) == ""
 
 
 def test_other_cells_of_the_sweep_are_no_reason(cells: list[Cell]):
     more = plan_cells(combinations({**GRID, "hparams.lr": ["hparams.lr=0.1"]}), composed)
     for cell in more:
         write_row(Path("results/rows"), a_row(run_id=cell.plan.run_id, config=cell.plan.config))
-    assert "hparams.lr (2)" in warning(cells, GRID)
-    assert warning([*cells, *more], GRID) == ""
+    assert "hparams.lr (2)" in warning(cells)
+    assert warning([*cells, *more]) == ""
 
 
 def test_runs_that_were_begun_count_without_a_row_and_plans_do_not(cells: list[Cell]):
     folder = Path("runs") / (cells[1].plan.run_id[:-8] + "00000000")
     folder.mkdir(parents=True)
-    assert warning(cells, GRID) == ""
+    assert warning(cells) == ""
     config = other_config(cells[1], warmup=0.9) | {"out": "elsewhere"}
     (folder / "config.json").write_text(json.dumps(config))
-    assert "1 of 2" in warning(cells, GRID)
+    assert "1 of 2" in warning(cells)
     (folder / "config.json").write_text("[]")
-    assert warning(cells, GRID) == ""
+    assert warning(cells) == ""
 
 
 def test_the_same_words_count_under_other_names(cells: list[Cell]):
@@ -98,8 +104,8 @@ def test_the_same_words_count_under_other_names(cells: list[Cell]):
     write_manifest(sweep, [], cells, complete=True)
     path = sweep / "manifest.json"
     path.write_text(path.read_text().replace("--quick--", "--fast--"))
-    assert warning(cells, GRID) == "", "nothing of it was begun"
+    assert warning(cells) == "", "nothing of it was begun"
     folder = Path("runs") / cells[0].plan.run_id.replace("--quick--", "--fast--")
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(other_config(cells[0], name="fast")))
-    assert warning(cells, GRID).endswith("What differs (in how many): hparams.name (1).")
+    assert warning(cells).endswith("What differs (in how many): hparams.name (1).")
