@@ -192,8 +192,8 @@ def narrowed(lines: Sequence[Sequence[str]], width: int, *, whole_words: bool) -
 
 
 def _csv_value(value: object) -> object:
-    if isinstance(value, float):
-        return round(value, 4)
+    if isinstance(value, float):  # a small p or learning rate keeps its digits
+        return round(value, 4) if abs(value) >= 1 else float(f"{value:.4g}")
     if not isinstance(value, str):
         return value
     text = clean(value)

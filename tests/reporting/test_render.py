@@ -88,6 +88,12 @@ def test_csv_defuses_every_start_of_a_formula(start: str) -> None:
     assert record["label"].startswith("'")
 
 
+def test_csv_rounds_scores_and_keeps_the_digits_of_small_numbers() -> None:
+    values = {"score": 79.33333333, "rate": 2e-5, "p": 6.12345e-11, "zero": 0.0}
+    (record,) = csv.DictReader(io.StringIO(csv_text(Document("t", "T", records=[values]))))
+    assert record == {"score": "79.3333", "rate": "2e-05", "p": "6.123e-11", "zero": "0.0"}
+
+
 def test_csv_leaves_other_texts_as_they_are() -> None:
     (record,) = csv.DictReader(io.StringIO(csv_text(document("a=1, b-2"))))
     assert record["label"] == "a=1, b-2"
