@@ -131,15 +131,15 @@ def _fold_one(method: Mergeable, backbone: Backbone, layer: int, site: str) -> O
     full_bias = full.new_zeros(full.shape[1]) if bias is None else bias.to(exact)
     part, part_bias = method.fold(layer, site, place.take(full), place.take(full_bias))
     full = place.put(full, part)
-    for tensor in (full, part_bias):
+    stored = (full.T if transposed else full).contiguous().to(weight.dtype)
+    folded = None if part_bias is None else place.put(full_bias, part_bias).to(weight.dtype)
+    for tensor in (stored, folded):
         if tensor is not None and not bool(torch.isfinite(tensor).all()):
             raise AdapterError(
-                f"{type(method).__name__}: merging block {layer}, {site!r} gives values that are not finite; "
-                "the adapter is broken."
+                f"{type(method).__name__}: merging block {layer}, {site!r} gives values that are not finite in "
+                f"{str(weight.dtype).removeprefix('torch.')}; the adapter is broken, or too large for this dtype."
             )
-    stored = (full.T if transposed else full).contiguous().to(weight.dtype)
     module.weight = nn.Parameter(stored, requires_grad=False)
-    if part_bias is not None:
-        folded = place.put(full_bias, part_bias).to(weight.dtype)
+    if folded is not None:
         module.bias = nn.Parameter(folded, requires_grad=False)
     return original

@@ -72,6 +72,15 @@ def test_values_that_are_not_finite_are_refused_and_nothing_stays_changed():
     assert all(torch.equal(backbone.model.state_dict()[k], v) for k, v in original.items())
 
 
+def test_values_that_the_weights_dtype_cannot_hold_are_refused():
+    backbone = new_backbone("llama", dtype=torch.float16)
+    method = BitFit(backbone.dims)
+    with torch.no_grad():
+        method.blocks[3]["down"].projection.fill_(1e5)  # finite in float32
+    with pytest.raises(AdapterError, match=r"block 3, 'down' gives .* not finite in float16"):
+        merge(method, backbone)
+
+
 def test_methods_that_cannot_be_merged_say_so_by_name():
     backbone = new_backbone("llama")
     method = Houlsby(backbone.dims)
