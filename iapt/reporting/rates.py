@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from iapt.reporting import measures
+from iapt.reporting.choose import comparable
 from iapt.reporting.measures import Standing
 from iapt.reporting.render import DASH, Document, Entry, Grid, Line
 from iapt.reporting.spec import load
@@ -47,12 +48,14 @@ def rates_document(cells: Sequence[Cell]) -> Document:
     document = Document("rates", "Learning rates tried", [INTRO])
     for section in sections(cells):
         for task in section.tasks:
-            tried = _tried([cell for cell in section.cells if cell.task == task])
+            here = [cell for cell in section.cells if cell.task == task]
+            shown, left_out = comparable(here, per_numbers=True)
+            tried = _tried(shown)
             if any(len(rates) > 1 for rates in tried.values()):
                 document.grids.append(_best_grid(section, task, tried))
                 document.details.append(_every_grid(section, task, tried))
                 document.records += _records(section, task, tried)
-                document.notes += _notes(section, task, tried)
+                document.notes += [*_notes(section, task, tried), *left_out]
     if not document.grids:
         document.intro.append("No method has rows at two rates of one setting yet.")
         document.commands.append(

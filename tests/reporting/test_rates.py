@@ -54,3 +54,11 @@ def test_settings_are_never_mixed_and_one_rate_alone_makes_no_table() -> None:
     document = rates_document(collect(apart)[0])
     assert not document.grids
     assert "lr_grid" in document.commands[0]
+
+
+def test_rates_on_other_weights_do_not_compete() -> None:
+    rows = [tried("lora", rate, 0.5 + rate, 50.0) for rate in (1e-4, 5e-4)]
+    rows += [tried("lora", 2e-3, 0.1, 60.0, facts={"fingerprint": "another"})]
+    document = rates_document(collect(rows)[0])
+    assert [line[1] for line in texts(document.details)] == ["0.0001", "0.0005"]
+    assert [note for note in document.notes if note.startswith("Left out")]
