@@ -102,8 +102,8 @@ def scale_x(axes: Axes, values: Sequence[float], log: bool) -> None:
 
 
 def amounts(axis: Axis) -> None:
-    """Write the numbers of an axis as 250, 10k, 1.2M."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _amount(value)))
+    """Write the numbers of an axis as 250, 10k, 1.2M, 3B."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: amount(value)))
 
 
 def scale_y(axes: Axes) -> None:
@@ -114,7 +114,9 @@ def scale_y(axes: Axes) -> None:
         axes.set_ylim(0, max(high, 1.0) if axes.dataLim.y1 == 0 else high)
 
 
-def _amount(value: float) -> str:
-    if abs(value) >= 1e6:
-        return f"{value / 1e6:.3g}M"
-    return f"{value / 1e3:.3g}k" if abs(value) >= 1e4 else f"{value:.4g}"
+def amount(value: float) -> str:
+    # Below each limit, rounding keeps the number in the digits of its own unit.
+    for least, size, unit in ((999.5e6, 1e9, "B"), (999.5e3, 1e6, "M"), (9999.5, 1e3, "k")):
+        if abs(value) >= least:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.4g}"

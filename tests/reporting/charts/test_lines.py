@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import matplotlib
 import pytest
 
-from iapt.reporting.charts.canvas import COLOURS
+from iapt.reporting.charts.canvas import COLOURS, amount
 from iapt.reporting.charts.lines import Series, line_chart, panel_chart
 
 POINTS = [(float(x), float(x * x)) for x in range(0, 200, 10)]
@@ -116,3 +116,9 @@ def test_many_lines_have_a_panel_each_in_one_colour() -> None:
     ]
     assert {colour for colour in COLOURS if colour in svg} == {COLOURS[0]}
     assert panel_chart([], title="t", x_label="x", y_label="y") == ""
+
+
+def test_amounts_keep_three_digits_in_the_unit_that_fits() -> None:
+    shown = {9_999.4: "9999", 9_999.6: "10k", 12_345: "12.3k", 999_400: "999k", 999_700: "1M",
+             2_390_112: "2.39M", 999.7e6: "1B", 1.2e9: "1.2B", -12_345: "-12.3k", 0: "0"}  # fmt: skip
+    assert {value: amount(value) for value in shown} == shown
