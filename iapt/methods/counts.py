@@ -57,13 +57,13 @@ def count(method: Method, dims: Dims, entry: Mapping[str, Any]) -> dict[str, Any
 
     Returns:
         `counted` (the value of `size`, or what is trained without one), `reading` (`size` in numbers) and,
-        for each field of `Sizes`, [at the start, fewest at the end, most at the end].
+        for each field of `Sizes`, [at the start, at the end].
     """
     made = asdict(sizes(method))
     formula = SizeFormula(entry["size"], dims, entry) if entry.get("size") else None
     counted = formula.value() if formula else made["trained"]
-    # Where training settles the structure, a formula says what is left at the end, by the method's budget.
+    # Where training settles the structure, what is left depends on it; the formula says how much the budget allows.
     ends = isinstance(method, Structured) and formula is not None
     return {"counted": counted, "reading": formula.reading() if formula else ""} | {
-        field: [size, *[counted if ends else size] * 2] for field, size in made.items()
+        field: [size, counted if ends else size] for field, size in made.items()
     }

@@ -15,7 +15,7 @@ PARAMS_INTRO = (
     "latents nor biases, and pruned methods at their target. Trained: all that the optimizer "
     "updates. Stored: the content of a saved adapter, with the structure that a search found. Active at "
     "decode: used in every decoding step; soft tokens are in the cache by then.",
-    'A method whose size depends on training has a second line, "at the end": fewest to most.',
+    'A method whose size depends on training has a second line, "at the end": its budget.',
 )
 TABLE6_INTRO = (
     "Rows per split, ours [the paper's]. Ours follow from the split rules and the released data, "
@@ -29,7 +29,7 @@ def params_table(counts: Mapping[str, Mapping[str, Counts]]) -> Document:
 
     Args:
         counts: Backbone -> method entry -> `counted`, `reading` and, for each of `SIZES`, [at the
-            start, fewest at the end, most at the end]; or `refused`, the reason why it cannot be built.
+            start, at the end]; or `refused`, the reason why it cannot be built.
     """
     table = load_table("table1")
     printed = {line.method: line for line in table.lines}
@@ -56,7 +56,7 @@ def _size_lines(label: str, paper: float | None, counts: Counts) -> list[list[st
     if "refused" in counts:
         return [[label, printed, *[DASH] * (1 + len(SIZES)), counts["refused"]]]
     start = [f"{counts[field][0]:,}" for field in SIZES]
-    end = [" to ".join(f"{n:,}" for n in dict.fromkeys(counts[field][1:])) for field in SIZES]
+    end = [f"{counts[field][1]:,}" for field in SIZES]
     lines = [[label, printed, f"{counts['counted']:,}", *start, counts["reading"] or DASH]]
     return lines if end == start else [*lines, [f"{label}, at the end", "", "", *end, ""]]
 
@@ -73,7 +73,7 @@ def _size_record(
         **{
             f"{field}_{when}": counts[field][i] if field in counts else None
             for field in SIZES
-            for i, when in enumerate(("initial", "final_fewest", "final_most"))
+            for i, when in enumerate(("initial", "final"))
         },
         "reading": counts.get("reading", counts.get("refused")),
     }
