@@ -24,7 +24,7 @@ class HParams:
         arch_lr: peak learning rate of architecture parameters (Θ).
         arch_every: Ω steps per Θ step, which comes first.
         arch_data: source of Θ batches: "dev" (paper) or "train_split" (10 % of train held out).
-        weight_decay: weight decay of AdamW.
+        weight_decay: weight decay of the weights (Ω); architecture parameters have none.
         warmup: fraction of steps over which the learning rate rises.
         clip: largest gradient norm.
         max_epochs: passes over the training set, unless `max_steps` is smaller.

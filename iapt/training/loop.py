@@ -116,9 +116,9 @@ def _train(run: Run, checkpoint: Path, identity: str, logger: Logger, doing: str
 
     def step() -> None:
         started = time.perf_counter()
+        rate = float(run.weights.schedule.get_last_lr()[0])  # of this step; afterwards, of the next
         loss = run.one_step()
         run.history.train_seconds += time.perf_counter() - started
-        rate = float(run.weights.schedule.get_last_lr()[0])
         logger.log({"train/loss": loss, "train/lr": rate}, run.history.step)
         bar.update(1)
         bar.set_postfix_str(f"loss {loss:.3f}")

@@ -4,7 +4,7 @@
     grad Θ = d L_outer(w') / dΘ - xi * (d L_train(w+) / dΘ - d L_train(w-) / dΘ) / (2 eps)
     w+- = w +- eps * d L_outer(w') / dw',        eps = 0.01 / (||d L_outer(w') / dw'|| + 1e-6)
 
-xi is the weights' current learning rate.  The weights and their optimizer are restored at the end.
+xi is the current learning rate of each weight.  The weights and their optimizer are restored at the end.
 """
 
 import copy
@@ -43,6 +43,7 @@ def unrolled_arch_step(
     weights, arch = weight_parameters(method), method.arch_parameters()
     before = [w.detach().clone() for w in weights]
     state = copy.deepcopy(optimizer.adamw.state_dict())
+    rates = {id(w): group["lr"] for group in optimizer.adamw.param_groups for w in group["params"]}
     xi = optimizer.schedule.get_last_lr()[0]
 
     def arch_gradient(data: Data, batch: Sequence[int]) -> tuple[float, list[Tensor]]:
@@ -55,7 +56,9 @@ def unrolled_arch_step(
         optimizer.adamw.step()
         loss, gradient = arch_gradient(*outer)
         weight_step(backbone, method, outer[0], outer[1], budget)
-        slopes = [torch.zeros_like(w) if w.grad is None else w.grad.clone() for w in weights]
+        slopes = [
+            torch.zeros_like(w) if w.grad is None else w.grad * (rates[id(w)] / xi) for w in weights
+        ]
         eps = 0.01 / (float(torch.stack([s.norm() for s in slopes]).norm()) + 1e-6)
         moved = []
         for sign in (1, -1):

@@ -6,7 +6,7 @@ restarted gives the same bits as an uninterrupted one.
 
 import random
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,8 @@ class Run:
             parts[id(p) in ids].append((name, p))
         self.weights = Optimizer(parts[0], hparams.lr, hparams, self.total_steps)
         steps = -(-self.total_steps // hparams.arch_every)
-        self.arch = Optimizer(parts[1], hparams.arch_lr, hparams, steps) if arch else None
+        undecayed = replace(hparams, weight_decay=0.0)  # Θ is never pulled to 0, where R(s) is 0
+        self.arch = Optimizer(parts[1], hparams.arch_lr, undecayed, steps) if arch else None
         self.history = History()
         self.best: dict[str, Tensor] = {}
 

@@ -71,7 +71,10 @@ def test_what_does_not_make_a_run_does_not_differ(cells: list[Cell]):
 def test_another_value_of_a_key_of_the_command_is_no_reason(cells: list[Cell]):
     write_other_row(cells[0], "00000000", lr=0.9)
     assert "hparams.lr (1)" in warning(cells)
-    assert warning(plan_cells(combinations({**GRID, "hparams.lr": ["hparams.lr=0.0005"]}), composed)) == ""
+    assert (
+        warning(plan_cells(combinations({**GRID, "hparams.lr": ["hparams.lr=0.0005"]}), composed))
+        == ""
+    )
 
 
 def test_another_value_of_a_key_of_the_experiment_is_no_reason(cells: list[Cell]):

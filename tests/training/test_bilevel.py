@@ -154,6 +154,13 @@ def test_theta_moves_at_its_own_rate():
     assert 1e-3 < moved[1] < 2e-2
 
 
+def test_weight_decay_is_for_the_weights_alone():
+    run = new_run(weight_decay=0.5)
+    assert run.arch is not None
+    decays = [o.adamw.param_groups[0]["weight_decay"] for o in (run.weights, run.arch)]
+    assert decays == [0.5, 0.0]
+
+
 def test_without_architecture_parameters_no_outer_batch_is_drawn(monkeypatch: pytest.MonkeyPatch):
     run = new_run(without_theta)
     drawn: list[bool] = []

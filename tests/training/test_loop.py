@@ -114,6 +114,8 @@ def test_a_logger_hears_every_step_and_every_evaluation(tmp_path: Path):
     history = trained(run, tmp_path, logger)
     steps = [step for step, values in logger.lines if "train/loss" in values]
     assert steps == [1, 2, 3]
+    rates = [values["train/lr"] for _, values in logger.lines if "train/lr" in values]
+    assert rates == pytest.approx([1e-2, 1e-2, 0.5e-2]), "those of the steps themselves"
     heard = [(s, v["dev/loss"], v["dev/accuracy"]) for s, v in logger.lines if "dev/loss" in v]
     assert heard == [(p["step"], p["loss"], p["accuracy"]) for p in history.curve]
 

@@ -33,9 +33,16 @@ def gradient(method):
     return torch.cat([p.grad.flatten() for p in method.arch_parameters()])
 
 
-def test_with_plain_descent_it_is_the_gradient_through_one_step():
+@pytest.mark.parametrize("second", [RATE, 3 * RATE])
+def test_with_plain_descent_it_is_the_gradient_through_one_step(second):
+    """Also if half of the weights have a rate of their own."""
     backbone, method, optimizer = subject()
-    optimizer.adamw = torch.optim.SGD(optimizer.parameters, lr=RATE)
+    half = len(optimizer.parameters) // 2
+    rates = [RATE] * half + [second] * (len(optimizer.parameters) - half)
+    parts = optimizer.parameters[:half], optimizer.parameters[half:]
+    optimizer.adamw = torch.optim.SGD(
+        [{"params": parts[0], "lr": RATE}, {"params": parts[1], "lr": second}]
+    )
     optimizer.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer.adamw, lambda step: 1.0)
     arch = method.arch_parameters()
 
@@ -44,8 +51,8 @@ def test_with_plain_descent_it_is_the_gradient_through_one_step():
         before = [w.detach().clone() for w in weights]
         weight_step(backbone, method, data(0), ALL, 10**6)
         with torch.no_grad():
-            for w in weights:
-                w.sub_(RATE * w.grad)
+            for w, rate in zip(weights, rates, strict=True):
+                w.sub_(rate * w.grad)
         loss = arch_step(backbone, method, data(1), ALL, 10**6)
         with torch.no_grad():
             for w, start in zip(weights, before, strict=True):
