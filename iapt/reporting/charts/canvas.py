@@ -115,6 +115,7 @@ def scale_y(axes: Axes) -> None:
 
 
 def amount(value: float) -> str:
+    """Return 250, "10k", "1.2M" or "3B", with at most four digits."""
     # Below each limit, rounding keeps the number in the digits of its own unit.
     for least, size, unit in ((999.5e6, 1e9, "B"), (999.5e3, 1e6, "M"), (9999.5, 1e3, "k")):
         if abs(value) >= least:
