@@ -19,6 +19,7 @@ from iapt.inference.generate import tokens_kept
 from iapt.plan import Plan
 from iapt.provenance import device_name
 from iapt.results.row import Row
+from iapt.training.hparams import paper_batch_size
 
 MIB = 2**20
 LENGTH = 256  # assumed tokens of an example, if its prompts could not be read
@@ -89,7 +90,7 @@ def _from_rows(
 def _scaled(row: Row, plan: Plan, work: Workload) -> float | None:
     """Scale a row's time to the work of a plan; None if the row does not say enough."""
     took, had, points = row.seconds, row.data.sizes, len(row.dev.curve)
-    batch = row.setting("hparams", "batch_size") or plan.hparams.batch_size_for(had.get("train", 0))
+    batch = row.setting("hparams", "batch_size") or paper_batch_size(had.get("train", 0))
     known = (took.train, took.eval, took.test, took.total, row.steps)
     if None in known or not isinstance(batch, int) or not points:
         return None
@@ -98,7 +99,8 @@ def _scaled(row: Row, plan: Plan, work: Workload) -> float | None:
         return None
     length = 1.0
     if row.cell.task != plan.cell["task"] and work.prompts and row.tokens_per_second:
-        length = work.prompts.length / (row.tokens_per_second * train / (steps * batch))
+        tokens = work.prompts.length + work.prompts.answer
+        length = tokens / (row.tokens_per_second * train / (steps * batch))
     return (
         length * train * (work.steps * work.batch_size) / (steps * batch)
         + length * evals * (work.evaluations * work.sizes["dev"]) / (points * had["dev"])
@@ -113,10 +115,10 @@ def _by_formula(plan: Plan, work: Workload) -> tuple[float, float, Source]:
     beams = hparams.num_beams or plan.task.num_beams
     # A token takes 2 operations per weight in each direction, because no weight gets a gradient.
     learnt = (4 + 2 * hparams.gradient_checkpointing) * plan.passes * work.steps * work.batch_size
-    read = 2 * (work.evaluations * work.sizes["dev"] + work.sizes["test"])
     answer = work.prompts.answer if work.prompts else plan.task.max_new_tokens
-    written = 2 * work.sizes["test"] * beams * answer
-    operations = dims.num_weights * (length * (learnt + read) + written)
+    evaluated = 2 * work.evaluations * work.sizes["dev"]
+    decoded = 2 * work.sizes["test"] * (length + beams * answer)
+    operations = dims.num_weights * ((length + answer) * (learnt + evaluated) + decoded)
     dtype = plan.backbone.torch_dtype(plan.device)
     seconds = operations / (ACHIEVED * product_speed(plan.device, dtype))
     return seconds, _memory(plan, work, length, answer, beams) / MIB, "formula"

@@ -90,7 +90,7 @@ class Workloads:
     def __call__(self, plan: Plan) -> Workload:
         """Return the work of a planned run; see `workload`."""
         backbone = plan.backbone
-        tokenizer = self._once(partial(self._tokenizer, backbone), "tokenizer", backbone.name)
+        tokenizer = self._once(partial(self._tokenizer, backbone), "tokenizer", backbone)
         where = (id(plan.task), id(plan.source), plan.config["limit"])
         key = (*where, backbone, plan.hparams, plan.max_length)
         return self._once(partial(workload, plan, tokenizer), *key)

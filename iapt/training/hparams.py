@@ -66,8 +66,8 @@ class HParams:
     gradient_checkpointing: bool = False
 
     def batch_size_for(self, num_examples: int) -> int:
-        """Return the batch size for a training set (App. F: 16 below 10k examples, else 128)."""
-        return self.batch_size or (16 if num_examples < SMALL_TRAINING_SET else 128)
+        """Return the batch size for a training set."""
+        return self.batch_size or paper_batch_size(num_examples)
 
     def max_length_for(self, positions: int) -> int:
         """Return the longest sequence on a backbone with this number of positions besides soft tokens.
@@ -86,3 +86,8 @@ class HParams:
         """Return the planned number of optimizer steps for a training set."""
         steps = self.max_epochs * -(-num_examples // self.batch_size_for(num_examples))
         return steps if self.max_steps is None else min(steps, self.max_steps)
+
+
+def paper_batch_size(num_examples: int) -> int:
+    """Return the batch size of App. F for a training set: 16 below 10k examples, else 128."""
+    return 16 if num_examples < SMALL_TRAINING_SET else 128

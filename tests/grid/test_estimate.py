@@ -64,8 +64,20 @@ def test_a_row_of_another_task_is_scaled_by_tokens_too():
     plan, other = planned("method=lora"), planned("method=lora", "task=rte")
     needs = estimate(plan, WORK, [finished(other)])
     assert needs.source == "rows of another task"
-    # The row trained on 100 tokens/s * 100 s / 400 examples = 25 tokens an example; here there are 50.
-    assert needs.seconds == pytest.approx(2 * (2 * 100 + 4 * 30 + 2 * 20) + 10)
+    # The row trained on 100 tokens/s * 100 s / 400 examples = 25 tokens an example; here there are 50 + 4.
+    assert needs.seconds == pytest.approx(54 / 25 * (2 * 100 + 4 * 30 + 2 * 20) + 10)
+
+
+@pytest.mark.parametrize(("train", "batch"), [(9_999, 16), (10_000, 128)])
+def test_a_row_without_a_batch_size_had_the_papers_and_not_the_plans(train: int, batch: int):
+    plan = planned("method=lora", "hparams.batch_size=8")
+    row = finished(
+        plan,
+        config={"hparams": {"batch_size": None}},
+        data={"sizes": {"train": train, "dev": 10, "test": 20}},
+    )
+    seconds = 2 * 8 / batch * 100 + 4 * 30 + 2 * 20 + 10
+    assert estimate(plan, WORK, [row]).seconds == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +102,7 @@ def test_the_formula_counts_operations_and_bytes():
     plan = planned("method=lora")
     needs = estimate(plan, WORK)
     weights = plan.backbone.dims.num_weights
-    tokens = 50 * (4 * 100 * 8 + 2 * (6 * 20 + 40)) + 2 * 40 * 3 * 4
+    tokens = 54 * (4 * 100 * 8 + 2 * 6 * 20) + 2 * 40 * (50 + 3 * 4)
     assert needs.source == "formula"
     assert needs.seconds == pytest.approx(weights * tokens / 0.5e12)
     assert needs.memory_mib > (2 * 4 * weights + 16 * plan.trainable) / 2**20
@@ -122,7 +134,8 @@ def test_memory_on_a_cpu_is_that_of_all_phases_and_on_a_card_that_of_the_largest
     unpacked = (4 * dims.num_weights + 16 * plan.trainable) / 2**20
     assert estimate(card, work).memory_mib - unpacked == pytest.approx(max(phases) / 2**20)
     # With checkpointing every block is computed once more.
-    tokens = 50 * ((4 + 2 * checkpointing) * 100 * 8 + 2 * (6 * 20 + rows)) + 2 * rows * 3 * 4
+    learnt = (4 + 2 * checkpointing) * 100 * 8 + 2 * 6 * 20
+    tokens = 54 * learnt + 2 * rows * (50 + 3 * 4)
     assert needs.seconds == pytest.approx(dims.num_weights * tokens / 0.5e12)
 
 
