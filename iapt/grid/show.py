@@ -40,6 +40,7 @@ class Line:
         done: how many of them are finished.
         work: the work of one run; None if the sizes of the data are unknown.
         needs: the estimate for one run; None for the same reason.
+        unknown: this reason.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Line:
     done: int
     work: Workload | None
     needs: Estimate | None
+    unknown: str = ""
 
 
 def counted(states: Sequence[str]) -> str:
@@ -73,6 +75,9 @@ def plan_text(
         rows: finished runs, from which to estimate.
         workload: plan -> the work of its run; by default `Workloads`, which read prompts.
         measure: times a run that is left to do; without it, rows or a formula give the time.
+
+    Raises:
+        DataError: data that are at hand cannot be used, so that every run with them would fail.
     """
     lines = list(_lines(cells, states, rows, workload or Workloads(), measure))
     head = [counted(states), ""]
@@ -102,16 +107,19 @@ def _lines(
     for _, members in sorted(groups, key=lambda found: first[found[0]]):
         alike = [cell for cell, _ in members]
         plan = alike[0].plan
+        work, unknown = None, ""
         try:
             work = workload(plan)
-        except DataError:  # the task states no `sizes`, and its data are yet to be fetched
-            work = None
+        except DataError as error:
+            if plan.at_hand():
+                raise
+            unknown = str(error)
         done = sum(state == DONE for _, state in members)
         needs = estimate(plan, work, rows) if work else None
         if measure and work and needs and done < len(members):
             needs = replace(needs, seconds=measure(plan, work), source="measured")
         bar.update()
-        yield Line(_name(alike[0]), alike, done, work, needs)
+        yield Line(_name(alike[0]), alike, done, work, needs, unknown)
 
 
 def _name(cell: Cell) -> str:
@@ -142,18 +150,23 @@ def _columns(line: Line) -> list[str]:
 
 
 def _remarks(lines: Sequence[Line]) -> Iterator[str]:
-    known = [(line, line.needs) for line in lines if line.needs]
-    left = [(len(line.cells) - line.done, needs) for line, needs in known]
+    known = [(len(line.cells) - line.done, line.needs) for line in lines if line.needs]
+    left = [(count, needs) for count, needs in known if count]
     hours = sum(count * needs.seconds for count, needs in left)
     stays = sum(count * needs.disk_mib for count, needs in left)
     device = lines[0].cells[0].plan.device
-    yield (
-        f"Left: about {duration(hours)} if one run follows another on {device}, {mebibytes(stays)} on disk, "
-        f"{mebibytes(max((needs.memory_mib for _, needs in known), default=0))} of memory at most."
-    )
+    unknown = dict.fromkeys(line.unknown for line in lines if line.unknown)
+    if left or not unknown:
+        yield (
+            f"Left{', besides what is unknown' if unknown else ''}: about {duration(hours)} if one run follows "
+            f"another on {device}, {mebibytes(stays)} on disk, "
+            f"{mebibytes(max((needs.memory_mib for _, needs in left), default=0))} of memory at most."
+        )
+    yield from (f"?: unknown. {reason}" for reason in unknown)
     yield "trained: parameters. time, memory, disk: of one run, if nothing stops it early; disk includes a checkpoint."
     used = {needs.source for _, needs in known}
-    yield "; ".join(words for source, words in LEGEND.items() if source in used) + "."
+    if used:
+        yield "; ".join(words for source, words in LEGEND.items() if source in used) + "."
     reasons = dict.fromkeys(line.work.unread for line in lines if line.work and line.work.unread)
     if any(line.work and line.work.prompts for line in lines):
         yield "cut: share of the prompts in a sample that lose tokens so that the longest answer fits."

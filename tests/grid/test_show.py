@@ -11,7 +11,7 @@ from iapt.grid.blocks import combinations
 from iapt.grid.cells import Cell, plan_cells
 from iapt.grid.pace import progress_line
 from iapt.grid.show import DONE, FAILED, counted, duration, mebibytes, plan_text
-from iapt.grid.workload import NO_DATA, NO_TOKENIZER, Workloads, workload
+from iapt.grid.workload import NO_DATA, NO_TOKENIZER, Workload, Workloads, workload
 from iapt.plan import Plan
 
 TINY = {"backbone": ["backbone=tiny_llama"], "device": ["device=cpu"]}
@@ -75,12 +75,27 @@ def test_released_data_that_is_not_here_is_planned_from_its_sizes():
     assert f"not counted: {NO_DATA}" in text
 
 
-def test_data_of_unknown_size_leaves_its_columns_open():
-    def unknown(plan: Plan) -> None:
+def unless_sst2(plan: Plan) -> Workload:
+    if plan.task.name == "sst2":
         raise DataError("task.sizes does not say")
+    return workload(plan, None)
 
-    text = plan_text(planned(task="sst2", method="lora", seed="0"), [""], workload=unknown)
+
+def test_data_of_unknown_size_that_are_yet_to_be_fetched_leave_their_columns_open():
+    cells = planned(task="sst2,boolq", method="lora", data="hub", seed="0")
+    text = plan_text(cells, ["", ""], workload=unless_sst2)
     assert columns(text, "sst2")[0].count("?") == 8
+    assert "\n?: unknown. task.sizes does not say\n" in text
+    assert "Left, besides what is unknown: about" in text
+    alone = plan_text(cells[:1], [""], workload=unless_sst2)
+    assert "Left" not in alone
+    assert "\n.\n" not in alone
+
+
+def test_data_at_hand_that_no_run_can_use_stop_the_plan():
+    cells = planned(task="sst2", method="lora", seed="0")
+    with pytest.raises(DataError, match=r"^task\.sizes does not say$"):
+        plan_text(cells, [""], workload=unless_sst2)
 
 
 @pytest.mark.parametrize(
