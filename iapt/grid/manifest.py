@@ -157,14 +157,21 @@ def read_manifest(folder: Path) -> Manifest:
         raise DataError(f"{folder}: not the folder of a sweep (it has no {FILE}).")
     try:
         manifest = Manifest.model_validate(read_json(path)).model_copy(update={"path": folder})
-        if manifest.complete:
-            return manifest
-        added = sorted(folder.glob(f"*/{CELL}"), key=lambda p: (len(p.parent.name), p.parent.name))
-        cells = tuple(Entry.model_validate(read_json(p)) for p in added)
-        return manifest.model_copy(update={"cells": cells})
     except ValidationError as error:
         said = " ".join(faults(error, model=Manifest)[:3])
         raise DataError(f"{path}: not a manifest of this version: {said}") from error
+    if manifest.complete:
+        return manifest
+    added = sorted(folder.glob(f"*/{CELL}"), key=lambda p: (len(p.parent.name), p.parent.name))
+    return manifest.model_copy(update={"cells": tuple(map(_added, added))})
+
+
+def _added(path: Path) -> Entry:
+    try:
+        return Entry.model_validate(read_json(path))
+    except ValidationError as error:
+        said = " ".join(faults(error, model=Entry)[:3])
+        raise DataError(f"{path}: not a cell of this version: {said}") from error
 
 
 def sweeps(out: Path) -> Iterator[Path]:

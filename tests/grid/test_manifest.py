@@ -70,6 +70,9 @@ def test_cells_that_a_sweeper_chooses_are_added_by_their_jobs(cells: list[Cell])
         (folder / str(number)).mkdir()
         (folder / str(number) / CELL).write_text(entry.model_dump_json())
     assert list(read_manifest(folder).cells) == entries
+    (folder / "9" / CELL).write_text("{}")
+    with pytest.raises(DataError, match=rf"sweep.*/9/{CELL}: not a cell of this version: .*words"):
+        read_manifest(folder)
 
 
 @pytest.mark.parametrize(
