@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 
 from iapt.errors import ConfigError
@@ -96,7 +97,8 @@ def own_gpu(folder: Path | None = None) -> str | None:
         if visible is None
         else visible.split(",")
     )
-    names = [name for name in names if name]
+    # CUDA, too, ends the list at the first number that is no GPU's.
+    names = list(takewhile(lambda name: not name.startswith("-"), filter(None, names)))
     place = folder or Path(tempfile.gettempdir())
     said = False
     while names:

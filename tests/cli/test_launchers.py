@@ -116,8 +116,11 @@ def test_workers_take_a_gpu_each_and_give_it_back_when_they_end(
         assert done.stdout == "GPU-a/1\n", done.stderr
 
 
-def test_without_a_gpu_nothing_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+@pytest.mark.parametrize("visible", ["", "-1", "-1,0"])
+def test_without_a_gpu_nothing_is_taken(
+    visible: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert launchers.own_gpu(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
 
