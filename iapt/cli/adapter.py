@@ -134,7 +134,8 @@ def _generate(words: Words) -> None:
 
 def _lines(file: Path) -> list[str]:
     try:
-        return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        # Not splitlines(), which also ends a line at a form feed or U+2028.
+        return [line for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"file={file}: cannot be read ({error}).") from error
 

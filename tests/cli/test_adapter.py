@@ -65,7 +65,7 @@ def test_show_says_what_was_trained_and_what_it_can_do(runs, capsys):
 
 def test_generate_takes_texts_from_words_a_file_or_stdin(runs, capsys, monkeypatch):
     model = load_run(runs["lora"], device="cpu")
-    texts = ["a film", "a = b"]
+    texts = ["a film", "a = b", "one\u2028line"]
     expected = model.generate(texts, max_new_tokens=5, num_beams=1)
     options = ("max_new_tokens=5", "num_beams=1", "device=cpu")
     assert said(capsys, "generate", runs["lora"], *texts, *options) == "\n".join(expected) + "\n"
