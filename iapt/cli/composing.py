@@ -82,8 +82,17 @@ def check_keys(prepared: Sequence[str]) -> None:
 
 
 def experiment_grid(prepared: Sequence[str]) -> "tuple[object, str, str] | None":
-    """Return the grid of the chosen experiment, the experiment and the scale; None: it has no grid."""
-    chosen = {key: words[0] for key, words in grid_of(prepared).items() if key in CHOOSING}
+    """Return the grid of the chosen experiment, the experiment and the scale; None: it has no grid.
+
+    Raises:
+        ConfigError: there are several experiments or scales.
+    """
+    given = {key: words for key, words in grid_of(prepared).items() if key in CHOOSING}
+    for key, words in given.items():
+        if len(words) > 1:
+            values = ",".join(str(split_argument(word)[1]) for word in words)
+            raise ConfigError(f"{key}={values}: one {key} has one grid; run a sweep for each.")
+    chosen = {key: words[0] for key, words in given.items()}
     if "experiment" not in chosen:
         return None
     from omegaconf import OmegaConf

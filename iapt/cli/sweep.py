@@ -96,7 +96,7 @@ def _sweep(line: Line) -> None:
         print("Nothing was started.")
         return
     cells[0].plan.check_folders()
-    folder = _folder(prepared)
+    folder = _folder(prepared, Path(cells[0].plan.config["out"]))
     write_manifest(folder, line.words, cells, complete=SWEEPER not in grid)
     print(f"{len(cells)} runs in {folder}; `iapt-sweep check {folder}` shows their state.")
     try:
@@ -214,7 +214,7 @@ def _job(config: "DictConfig") -> None:
                 folder = manifest.folder(manifest.cells[number])
             else:
                 _add(Path(hydra.runtime.output_dir), hydra.overrides.task, values)
-            if engine == "joblib":
+            if engine == "joblib" and values["device"] != "cpu":
                 own_gpu()  # the other launchers share the GPUs out themselves
             from iapt.run import run
 
@@ -262,15 +262,13 @@ def _expand(word: str, known: dict[str, list[str]]) -> str:
     return f"{key}={','.join(known[key])}" if value == "all" and key in known else word
 
 
-def _folder(prepared: Sequence[str]) -> Path:
+def _folder(prepared: Sequence[str], out: Path) -> Path:
     """Make a folder for this sweep alone, even if another starts in the same second."""
     given = dict(split_argument(p) for p in prepared)
     if given.get("hydra.sweep.dir"):
         return made_folder("hydra.sweep.dir", Path(str(given["hydra.sweep.dir"])))
     start = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-    return made_folder(
-        "out", Path(given.get("out") or "runs") / "sweeps" / f"{start}-{os.getpid()}"
-    )
+    return made_folder("out", out / "sweeps" / f"{start}-{os.getpid()}")
 
 
 if __name__ == "__main__":

@@ -335,6 +335,30 @@ def test_an_experiments_cells_run_in_its_order(jobs: list[dict[str, Any]]):
     assert "grid" not in jobs[0]
 
 
+def test_a_sweep_has_the_grid_of_one_experiment(
+    jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    assert main(["experiment=table2,table8", "backbone=tiny_llama"]) == 2
+    assert "error: experiment=table2,table8: one experiment has one" in capsys.readouterr().err
+    assert jobs == []
+
+
+def test_a_sweeps_folder_is_in_the_composed_output_folder(jobs: list[dict[str, Any]]):
+    assert main([*TINY, "out='a,b'"]) == 0
+    assert [path.name for path in Path("a,b/sweeps").iterdir()]
+
+
+def test_a_folder_without_a_split_is_named_before_the_first_run(
+    tmp_path: Path, jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+):
+    data = tmp_path / "data" / "sst2"
+    data.mkdir(parents=True)
+    (data / "train.jsonl").write_text('{"sentence": "good", "label": 1}\n' * 20)
+    assert main([*TINY, f"data={data.parent}"]) == 1
+    assert "validation" in capsys.readouterr().err
+    assert jobs == []
+
+
 def test_more_beams_than_tokens_is_one_error_before_the_first_cell(
     jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ):
