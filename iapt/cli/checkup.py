@@ -151,8 +151,9 @@ def _data(config: Mapping[str, Any]) -> Iterator[Finding]:
     try:
         task, source = build_task(config["task"], plugins), build_source(config["data"], plugins)
         hub = source if isinstance(source, Hub) else hub
-        if isinstance(source, Fetching) and isinstance(task, RowTask):
-            for dataset, release in task.releases().items():
+        releases = task.releases() if isinstance(task, RowTask) else {}
+        if isinstance(source, Fetching) and releases:
+            for dataset, release in releases.items():
                 folder = source.path / dataset if hasattr(source, "path") else None
                 if not source.available(dataset):
                     todo = f"{_fetching(task.name, hub)}, or the first run does"

@@ -73,6 +73,12 @@ def test_data_that_is_not_fetched_is_said_with_what_to_do(capsys: pytest.Capture
     assert data["todo"] == "iapt-data fetch task=sst2, or the first run does"
 
 
+def test_a_task_without_released_files_has_no_data_on_the_hub(capsys: pytest.CaptureFixture[str]):
+    data = found(capsys, *TINY[1:], "task=custom_example", "data=hub", code=1)["data"]
+    assert data["state"] == "bad"
+    assert "no released files to fetch" in data["text"]
+
+
 def test_data_is_looked_for_and_fetched_where_the_run_looks(capsys: pytest.CaptureFixture[str]):
     found_now = found(capsys, *TINY, "data=hub", "data.root=rows")
     assert found_now["data"]["todo"] == "iapt-data fetch task=sst2 out=rows, or the first run does"
