@@ -10,7 +10,7 @@ from functools import cache
 from itertools import groupby
 
 from iapt.reporting.choose import comparable
-from iapt.reporting.measures import marks
+from iapt.reporting.measures import marks, p_text
 from iapt.reporting.render import DASH, Document, Entry, Grid, Line
 from iapt.reporting.scale import scale_of
 from iapt.reporting.spec import load
@@ -169,7 +169,7 @@ def _grid(title: str, tried: Sequence[Tried]) -> Grid:
                     str(len(t.seeds)) if t.cell else DASH,
                     Entry(LOSS.text(t.loss), "best" if is_best else ""),
                     fixed or LOSS.text(t.minus, "+"),
-                    DASH if t.p_holm is None else f"{t.p_holm:.2g}",
+                    p_text(t.p_holm),
                     ACCURACY.text(t.accuracy),
                     fixed or ACCURACY.text(t.minus_accuracy, "+"),
                 ]

@@ -10,11 +10,12 @@ from iapt.reporting.footnotes import mark
 from iapt.reporting.render import DASH, Mark
 from iapt.reporting.spec import Line, baseline
 from iapt.results.cells import Cell, reference
-from iapt.results.comparison import Comparison, adjusted, compare, own_estimate
+from iapt.results.comparison import MOST, Comparison, adjusted, compare, own_estimate
 from iapt.results.crossed import Estimate
 from iapt.results.remarks import remarks
 
 UNEQUAL = "§"
+FOUND = 0.05  # the largest p that counts as a finding
 Place = TypeVar("Place", bound=Hashable)
 
 
@@ -27,6 +28,7 @@ class Standing:
         cells: The cells among which to find its baseline.
         metric: A named score, or None for the main one.
         digits: Decimals of the score.
+        most: The highest score that the metric can give.
         p_holm: The comparison's p-value, adjusted for its table; see `family`.
         baseline: The method to compare with.
     """
@@ -35,6 +37,7 @@ class Standing:
     cells: Sequence[Cell]
     metric: str | None = None
     digits: int = 1
+    most: float = MOST
     p_holm: float | None = None
     baseline: Line = field(default_factory=baseline)
 
@@ -51,13 +54,13 @@ class Standing:
     @cached_property
     def estimate(self) -> Estimate | None:
         """Their mean with its standard error."""
-        return own_estimate(self.cell, self.metric)
+        return own_estimate(self.cell, self.metric, self.most)
 
     @cached_property
     def comparison(self) -> Comparison | None:
         """The comparison with the baseline, if the baseline has a comparable cell."""
         other = reference(self.cell, self.cells, self.baseline.method)
-        return compare(self.cell, other, self.metric) if other else None
+        return compare(self.cell, other, self.metric, self.most) if other else None
 
     @property
     def text(self) -> str:
@@ -92,6 +95,14 @@ class Measure(NamedTuple):
 def number(value: float | None, digits: int) -> str:
     """Format a number, or a dash."""
     return DASH if value is None else f"{value:.{digits}f}"
+
+
+def p_text(p: float | None) -> str:
+    """Format a p-value with two digits, which never hide that it is above `FOUND`; or a dash."""
+    if p is None:
+        return DASH
+    text = f"{p:.2g}"
+    return f">{FOUND}" if float(text) <= FOUND < p else text
 
 
 def count_text(count: float | None) -> str:
@@ -164,8 +175,8 @@ MEASURES: Mapping[str, Measure] = {
     ),
     "minus_low": Measure(lambda s: s.comparison and s.comparison.interval and s.comparison.interval.low),
     "minus_high": Measure(lambda s: s.comparison and s.comparison.interval and s.comparison.interval.high),
-    "p": Measure(_compared("p"), "p", "{:.2g}"),
-    "p_holm": Measure(lambda s: s.p_holm, "p (Holm)", "{:.2g}"),
+    "p": Measure(_compared("p"), "p", lambda s: p_text(s.comparison.p if s.comparison else None)),
+    "p_holm": Measure(lambda s: s.p_holm, "p (Holm)", lambda s: p_text(s.p_holm)),
     "detectable": Measure(_compared("detectable"), "Detectable", "{:.{d}f}"),
     "basis": Measure(_compared("basis"), "Compared over"),
     "budget": Measure(_compared("budget")),
@@ -202,19 +213,27 @@ def test_note(against: str) -> str:
     return (
         "Median is the paper's statistic. Mean, interval and difference are over seeds and test items drawn "
         f"at random; p is two-sided, and p (Holm) adjusts it for all comparisons with {against} in this table. "
-        "Intervals are cut at 0 and 100. One seed describes one run only. docs/statistics.md has the formulas."
+        "Without per-item scores, the test set counts as fixed. Intervals are cut at the lowest and the highest "
+        "possible score. One seed describes one run only. docs/statistics.md has the formulas."
     )
 
 
 def detectable_note(comparisons: Iterable[Comparison | None]) -> list[str]:
     """Return the note under every table of comparisons: the smallest differences that they could find."""
-    sizes = sorted(c.detectable for c in comparisons if c and c.detectable is not None)
-    span = " to ".join(dict.fromkeys(f"{size:.1f}" for size in (*sizes[:1], *sizes[-1:])))
-    text = (
-        f"Smallest detectable difference: {span} points, which 80 % of such experiments would find at "
-        "the 5 % level, before adjustment. A smaller true difference usually stays undecided."
-    )
-    return [text] if sizes else []
+    sizes: dict[float, list[float]] = {}
+    for c in comparisons:
+        if c and c.detectable is not None:
+            sizes.setdefault(c.estimate.bounds.high, []).append(c.detectable)
+    return [
+        f"Smallest detectable difference: {_span(found)} points{'' if most == MOST else f' of {most:g}'}, which 80 % "
+        "of such experiments would find at the 5 % level, before adjustment. A smaller true difference usually stays "
+        "undecided."
+        for most, found in sorted(sizes.items(), reverse=True)
+    ]
+
+
+def _span(sizes: Sequence[float]) -> str:
+    return " to ".join(dict.fromkeys(f"{size:.1f}" for size in (min(sizes), max(sizes))))
 
 
 def budget_note(comparisons: Iterable[Comparison | None], reference: str) -> list[str]:

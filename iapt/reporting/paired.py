@@ -88,7 +88,7 @@ def _texts(pair: Pair, record: Mapping[str, object]) -> list[str]:
         *(pair.left.name, pair.right.name, f"{c.difference:+.2f}"),
         f"{interval.low:+.2f} to {interval.high:+.2f}" if interval else DASH,
         *(c.by_seed.text, c.by_item.text if c.by_item else DASH),
-        *(DASH if p is None else f"{p:.2g}" for p in (c.p, pair.p_holm)),
+        *map(measures.p_text, (c.p, pair.p_holm)),
         measures.number(c.detectable, 1),
         *(DASH if size is None else f"{size:,}" for size in needed),
         c.basis + left_out,

@@ -125,7 +125,9 @@ def _standing(
     for cell in shown:
         here = (cell.backbone, cell.task) == (block.backbone, column.task)
         if here and line.names(cell) and cell.scores(column.metric):
-            return Standing(cell, pool, column.metric, column.digits, baseline=table.baseline)
+            return Standing(
+                cell, pool, column.metric, column.digits, column.most, baseline=table.baseline
+            )
     return None
 
 

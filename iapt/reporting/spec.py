@@ -28,6 +28,7 @@ class Column:
         metric: The score to show: the row's main score or one of its details.
         sizes: Sizes of the test split as described, against which printed accuracies are checked.
         digits: Decimals that the paper prints.
+        most: The highest score that the metric can give.
     """
 
     task: str
@@ -35,6 +36,7 @@ class Column:
     metric: str
     sizes: tuple[int, ...] = ()
     digits: int = 1
+    most: float = 100.0
 
     @property
     def head(self) -> str:

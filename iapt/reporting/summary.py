@@ -13,7 +13,7 @@ from iapt.reporting.render import DASH, Document, Grid
 from iapt.reporting.spec import baseline, load_table, paper_lines
 from iapt.results.cells import Cell, count_of, differences
 from iapt.results.row import Row
-from iapt.results.statistics import MOST_PAIRS, bootstrap_interval, iqm, sign_flip
+from iapt.results.statistics import bootstrap_interval, iqm, sign_flip
 
 NOT_PAPER = "NOT the paper's setting: not comparable with the paper's tables"
 MEASURED = (*measures.STATISTICS, *measures.COMPARED, "majority", "unparsed", *measures.COSTS)
@@ -183,13 +183,11 @@ def _overall(section: Section) -> list[Grid]:
 
 
 def _over_tasks(section: Section, name: str) -> list[str]:
-    """Format a method's mean difference over all runs of all tasks, and the exact test of its sign."""
+    """Format a method's mean difference over all runs of all tasks, and the test of its sign."""
     compared = [s.comparison for s in section.standings if s.cell.name == name]
     runs = [difference for c in compared if c for difference in c.per_seed]
-    if None in compared or len(runs) > MOST_PAIRS:
-        return [DASH, DASH]
-    p = sign_flip(runs)
-    return [DASH, DASH] if p is None else [f"{fmean(runs):+.2f}", f"{p:.2g}"]
+    p = None if None in compared else sign_flip(runs)
+    return [DASH, DASH] if p is None else [f"{fmean(runs):+.2f}", measures.p_text(p)]
 
 
 def _record(section: Section, standing: Standing) -> dict[str, object]:

@@ -9,19 +9,20 @@ from iapt.reporting.choose import Scope
 from iapt.reporting.claims import Claim, load_claims
 from iapt.reporting.evidence import Evidence, lack_of
 from iapt.reporting.ledger import disagreements, in_several
-from iapt.reporting.measures import Standing, count_text
+from iapt.reporting.measures import FOUND, Standing, count_text, p_text
 from iapt.reporting.render import DASH, Document, Grid
 from iapt.reporting.spec import MAIN_BACKBONE, line
 from iapt.results.cells import Cell
 from iapt.results.comparison import Comparison, adjusted, compare
-from iapt.results.crossed import crossed
+from iapt.results.curves import FEWEST, flatter, variation
 
 Verdict = Literal["reproduced", "contradicted", "undecided", "not run"]
 RULE = (
     "A claim that one method beats others needs all seeds of all of them, and a difference above zero "
-    "from each, over seeds and test items drawn at random; a difference below zero contradicts it. p is "
+    "from each, over seeds and test items drawn at random (without per-item scores, such as those of Table 3, "
+    "over seeds alone: the test set then counts as fixed); a difference below zero contradicts it. p is "
     "the claim's own, two-sided: the largest over its comparisons, or for a contradiction the smallest "
-    "times their number. p (Holm) adjusts it for all claims of the same table that were run, and must "
+    "times their number. p (Holm) adjusts it for all claims of the same table that were tested, and must "
     "be at most 0.05; otherwise the claim is undecided."
 )
 ACROSS = (
@@ -31,7 +32,6 @@ ELSEWHERE = (
     "At this scale, the questions of Tables 5 and 7 and of the figures are also asked on SST-2, which takes less "
     "time; the paper claims nothing about SST-2 there."
 )
-LEVEL = 0.05
 MOST = 4  # reasons for "not run" that are listed
 
 
@@ -41,7 +41,7 @@ class Finding:
 
     Attributes:
         comparisons: The comparisons behind it.
-        p: Two-sided p-value of the claim; None if the verdict does not depend on one.
+        p: Two-sided p-value of the claim, even if some of its rows are missing; None if nothing was tested.
         p_holm: The same, adjusted for the other claims of its table.
     """
 
@@ -79,7 +79,11 @@ def claims_document(cells: Sequence[Cell], scope: Scope | None = None) -> Docume
     ]
     document = Document(scope.stem("claims"), title, intro, notes=remarks)
     lines = [
-        [c.text, c.source, found.verdict, _p_text(found.p_holm), found.reason]
+        [
+            *(c.text, c.source, found.verdict),
+            DASH if found.verdict == "not run" else p_text(found.p_holm),
+            found.reason,
+        ]
         for c, found in findings
     ]
     heads = ("Claim", "Source", "Verdict", "p (Holm)", "Because")
@@ -117,14 +121,10 @@ def judge_all(claims: Sequence[Claim], evidence: Evidence) -> list[Finding]:
         p_values = adjusted([findings[k].p for k in places])
         for k, p_holm in zip(places, p_values, strict=True):
             found = findings[k] = replace(findings[k], p_holm=p_holm)
-            if found.p is not None and p_holm is not None and found.p <= LEVEL < p_holm:
-                what = f"; p {_p_text(found.p)}, but too large once adjusted for the claims of its table"
+            if found.p is not None and p_holm is not None and found.p <= FOUND < p_holm:
+                what = f"; p {p_text(found.p)}, but too large once adjusted for the claims of its table"
                 findings[k] = replace(found, verdict="undecided", reason=found.reason + what)
     return findings
-
-
-def _p_text(p: float | None) -> str:
-    return DASH if p is None else f"{p:.2g}"
 
 
 @dataclass(frozen=True)
@@ -175,10 +175,12 @@ def _beats(claim: Claim, evidence: Evidence) -> Finding:
     verdict, p = _decided(p_won, p_lost)
     if lacking and verdict != "contradicted":
         more = f"; and {len(lacking) - MOST} more" if len(lacking) > MOST else ""
-        return Finding("not run", "; ".join(list(lacking)[:MOST]) + more)
+        # What was tested for a contradiction is one of its table's tests, whatever came of it.
+        tested = p if found else None
+        return Finding("not run", "; ".join(list(lacking)[:MOST]) + more, p=tested)
     shown = {
-        "contradicted": [o for o in found if 2 * len(claim.pairs) * o.p_lost <= LEVEL],
-        "undecided": [o for o in found if 2 * o.p_won > LEVEL],
+        "contradicted": [o for o in found if 2 * len(claim.pairs) * o.p_lost <= FOUND],
+        "undecided": [o for o in found if 2 * o.p_won > FOUND],
     }.get(verdict, found)
     reason = "; ".join(one.text + _REMARKS.get(verdict, "") for one in shown)
     bases = " and ".join(dict.fromkeys(one.comparison.basis for one in found))
@@ -195,7 +197,7 @@ _REMARKS: Mapping[Verdict, str] = {
 def _decided(p_won: float, p_lost: float) -> tuple[Verdict, float]:
     """Return the verdict that two one-sided p-values give before adjustment, and the two-sided p-value."""
     p = min(1.0, 2 * min(p_won, p_lost))
-    if p > LEVEL:
+    if p > FOUND:
         return "undecided", p
     return ("reproduced" if p_won < p_lost else "contradicted"), p
 
@@ -236,7 +238,7 @@ def _smaller(claim: Claim, evidence: Evidence) -> Finding:
 
 
 def _flatter(claim: Claim, evidence: Evidence) -> Finding:
-    """Compare the ranges of scores along two series, seed by seed."""
+    """Compare how much the scores vary along two series, beyond the noise of their seeds."""
     sides: tuple[list[Cell], list[Cell]] = ([], [])
     for pair in claim.pairs:
         for side, wanted in zip(sides, pair, strict=True):
@@ -248,19 +250,22 @@ def _flatter(claim: Claim, evidence: Evidence) -> Finding:
     medians = [[Standing(cell, (), claim.metric).median or 0.0 for cell in side] for side in sides]
     left, right = (max(side) - min(side) for side in medians)
     text = f"medians range over {left:.2f} points against {right:.2f}"
-    by_seed = [[_ranges(side, claim.metric, seed) for side in sides] for seed in sides[0][0].seeds]
-    found = crossed([[theirs - ours] for ours, theirs in by_seed])
+    seeds = sides[0][0].seeds
+    if len(seeds) < FEWEST:
+        return Finding("undecided", f"{text}; fewer than {FEWEST} seeds say nothing more", runs)
+    ours, theirs = (
+        [[cell.scores(claim.metric)[seed] for cell in side] for seed in seeds] for side in sides
+    )
+    found = flatter(ours, theirs)
     if found.p is None:
         return Finding("undecided", f"{text}, without any spread over seeds", runs)
     lost = found.p / 2 if found.mean < 0 else 1 - found.p / 2
     verdict, p = _decided(1 - lost, lost)
-    text += f"; seed by seed {found.mean:+.2f} flatter over {found.basis}"
+    text += (
+        f"; without the noise of seeds, the variance is {variation(ours):.2f} against "
+        f"{variation(theirs):.2f} points squared over {found.basis}, the test set taken as fixed"
+    )
     return Finding(verdict, text, runs, p=p)
-
-
-def _ranges(cells: Sequence[Cell], metric: str | None, seed: int) -> float:
-    scores = [cell.scores(metric)[seed] for cell in cells]
-    return max(scores) - min(scores)
 
 
 _RULES: Mapping[str, Callable[[Claim, Evidence], Finding]] = {

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 FEW_ITEMS = 300  # with fewer, the right and wrong answers of a single seed get an exact test
-BUDGETS = (0.9, 1.1)  # ratios of trained parameters between which two budgets count as equal
-SCORES, DIFFERENCES = Interval(0.0, 100.0), Interval(-100.0, 100.0)  # possible means of each
-NO_ITEMS = "no per-item scores"
+EQUAL = 1.1  # the largest ratio of trained parameters, whichever is larger, at which two budgets count as equal
+MOST = 100.0  # the highest score of most metrics; the lowest is 0
+NO_ITEMS = "without per-item scores"
 
 
 class Outcomes(NamedTuple):
@@ -81,13 +81,13 @@ class Comparison:
 
     @property
     def basis(self) -> str:
-        """What the comparison rests on: ``5 seeds x 277 items``, or ``5 seeds, no per-item scores``."""
+        """What the comparison rests on: ``5 seeds x 277 items``, or ``5 seeds, without per-item scores``."""
         return self.estimate.basis if self.by_item else f"{self.estimate.basis}, {NO_ITEMS}"
 
     @property
     def unequal(self) -> bool:
         """Whether the trained parameters differ by more than 10 %."""
-        return self.budget is not None and not BUDGETS[0] <= self.budget <= BUDGETS[1]
+        return self.budget is not None and max(self.budget, 1 / self.budget) > EQUAL
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,16 @@ class Pair:
         }
 
 
-def compare(left: Cell, right: Cell, metric: str | None = None) -> Comparison | None:
+def compare(
+    left: Cell, right: Cell, metric: str | None = None, most: float = MOST
+) -> Comparison | None:
     """Compare two cells of one task; seeds are paired by their number, items by their place in the test split.
+
+    Args:
+        left: A cell.
+        right: The other cell.
+        metric: A named score, or None for the main one.
+        most: The highest score that the metric can give.
 
     Returns:
         None if they have no common seed or not the same basis (data, task, decoding, config).
@@ -158,7 +166,7 @@ def compare(left: Cell, right: Cell, metric: str | None = None) -> Comparison | 
     return Comparison(
         shared,
         tuple(sorted(ours.keys() ^ theirs.keys())),
-        crossed(apart, clusters, DIFFERENCES),
+        crossed(apart, clusters, Interval(-most, most)),
         tuple(apart.mean(axis=1).tolist()),
         by_item,
         left.trained / right.trained if left.trained and right.trained else None,
@@ -206,13 +214,13 @@ def adjusted(p_values: Sequence[float | None], *, by_rate: bool = False) -> list
     return [None if p is None else next(known) for p in p_values]
 
 
-def own_estimate(cell: Cell, metric: str | None = None) -> Estimate | None:
+def own_estimate(cell: Cell, metric: str | None = None, most: float = MOST) -> Estimate | None:
     """Return a cell's mean score with its standard error, estimated as for a difference; None without a score."""
     rows = [row for row in cell.rows if row.cell.seed in cell.scores(metric)]
     if not rows:
         return None
     scores, clusters, _ = _table(rows, metric)
-    return crossed(scores, clusters, SCORES)
+    return crossed(scores, clusters, Interval(0.0, most))
 
 
 def _table(rows: Sequence[Row], metric: str | None) -> "tuple[np.ndarray, tuple[int, ...], bool]":
@@ -224,10 +232,16 @@ def _table(rows: Sequence[Row], metric: str | None) -> "tuple[np.ndarray, tuple[
 
     first = rows[0].scores
     main = metric is None or canonical(metric) == canonical(first.metric)
-    same = {(len(row.scores.items), row.scores.clusters) for row in rows}
+    same = {(len(row.scores.items), _partition(row.scores.clusters)) for row in rows}
     if main and first.items and len(same) == 1:
         return np.array([row.scores.items for row in rows]), first.clusters, True
     return np.array([[row_score(row, metric)] for row in rows], dtype=float), (), False
+
+
+def _partition(clusters: Sequence[int]) -> tuple[int, ...]:
+    """Number clusters by their first item, so that two namings of the same clusters are equal."""
+    first: dict[int, int] = {}
+    return tuple(first.setdefault(name, place) for place, name in enumerate(clusters))
 
 
 def _outcomes(values: Sequence[float]) -> Outcomes:

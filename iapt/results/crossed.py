@@ -86,13 +86,15 @@ class Estimate:
 
     @property
     def detectable(self) -> float | None:
-        """The smallest true mean that 80 % of such experiments would find at the 5 % level."""
-        return None if self.error is None else critical(self.df) * self.error
+        """The smallest true mean that 80 % of such experiments would find at the 5 % level; None if none can be."""
+        size = float("inf") if self.error is None else critical(self.df) * self.error
+        return size if size <= self.bounds.high and size < float("inf") else None
 
     @property
     def basis(self) -> str:
         """The size of the random sample, as text: ``5 seeds x 277 items``."""
-        clustered = f" in {self.clusters} clusters" if self.clusters < self.items else ""
+        clusters = "1 cluster" if self.clusters == 1 else f"{self.clusters} clusters"
+        clustered = f" in {clusters}" if self.clusters < self.items else ""
         items = f"{self.items} items{clustered}" if self.items > 1 else ""
         seeds = f"{self.seeds} seeds" if self.seeds > 1 else "1 seed"
         return f"{seeds} x {items}" if items else seeds
@@ -141,8 +143,9 @@ def combined(terms: Terms, seeds: int, clusters: int) -> tuple[float, float]:
     seed, item, rest = terms
     # A negative variance component counts as zero: neither term can be below what both contain.
     squared = max(seed, rest) + max(item, rest) - rest
-    # The seeds' share, if seeds differ by more than chance.
-    share = seed / squared if squared > 0 and seed > rest else 0.0
+    # Seeds that seem to differ by no more than chance may do so by chance, so their share never is zero: if it
+    # were, one difference in a thousand would be found 4.8 times as often as it should be.
+    share = max(seed, rest) / squared if squared > 0 else 0.0
     return squared, 1 / (share / max(seeds - 1, 1) + (1 - share) / max(clusters - 1, 1))
 
 

@@ -49,9 +49,11 @@ def _utc(moment: datetime) -> datetime:
 
 FileName = Annotated[str, AfterValidator(_file_name)]
 Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
+ROUNDING = 1e-5  # points between a score and the mean of its items
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Score = Annotated[float, Field(ge=0, le=100)]
 Measured = Annotated[float | None, BeforeValidator(_finite)]  # JSON has neither NaN nor infinity
+Amount = Annotated[Annotated[float, Field(ge=0)] | None, BeforeValidator(_finite)]
 Moment = Annotated[datetime, AfterValidator(_utc)]
 Json = Annotated[
     dict[str, JsonValue],
@@ -82,9 +84,9 @@ class CellNames(_Block):
 class TestScores(_Block):
     """Scores on the test split, 0-100; details whose names start with ``n_`` are counts.
 
-    `items` has the score of each example in the split's order (empty in older rows and for a metric
-    that is not a mean). `clusters` has a number for each example, which those that share a passage or
-    conversation have in common (empty if all are independent).
+    `items` has the score of each example in the split's order, and `value` is their mean (empty in older
+    rows and for a metric that is not a mean). `clusters` has a number for each example, which those that share
+    a passage or conversation have in common (empty if all are independent).
     """
 
     __test__ = False  # or pytest would take it for a class of tests
@@ -103,6 +105,11 @@ class TestScores(_Block):
             found = len(getattr(self, name))
             if found not in (0, self.n):
                 raise ValueError(f"{name} has {found} numbers for n={self.n} examples")
+        if self.n_unparsed > self.n:
+            raise ValueError(f"n_unparsed={self.n_unparsed} is more than n={self.n} examples")
+        mean = math.fsum(self.items) / len(self.items) if self.items else self.value
+        if not math.isclose(mean, self.value, abs_tol=ROUNDING):
+            raise ValueError(f"value={self.value:g} is not the mean of items, {mean:g}")
         return self
 
 
@@ -174,18 +181,18 @@ class Git(_Block):
 class Seconds(_Block):
     """Wall time in seconds."""
 
-    train: Measured = None
-    per_step: Measured = None
-    eval: Measured = None
-    test: Measured = None
-    total: Measured = None
+    train: Amount = None
+    per_step: Amount = None
+    eval: Amount = None
+    test: Amount = None
+    total: Amount = None
 
 
 class Search(_Block):
     """The search for a structure, before training."""
 
     steps: Count | None = None
-    seconds: Measured = None
+    seconds: Amount = None
 
 
 class Row(_Block):
@@ -222,11 +229,11 @@ class Row(_Block):
     git: Git = Git()
     device: str = ""
     seconds: Seconds = Seconds()
-    tokens_per_second: Measured = None
+    tokens_per_second: Amount = None
     steps: Count | None = None
     search: Search = Search()
     structure: Json = {}
-    peak_memory_mib: Measured = None
+    peak_memory_mib: Amount = None
     judge: Json | None = None
     created: Moment
     path: Path | None = Field(default=None, exclude=True)

@@ -10,6 +10,7 @@ from iapt.reporting.measures import Standing
 from iapt.results.cells import collect
 from iapt.results.comparison import Comparison, compare, own_estimate
 from iapt.results.row import Row
+from iapt.results.statistics import Interval
 from tests.results.example_rows import five
 
 LORA = [86.0, 86.2, 86.1, 86.3, 86.0]
@@ -59,9 +60,37 @@ def test_without_a_baseline_a_difference_is_a_dash() -> None:
     assert set(measures.texts(measures.COMPARED, found)) == {"–"}
 
 
+def detecting(size: float | None, most: float = 100.0) -> Comparison:
+    estimate = SimpleNamespace(bounds=Interval(-most, most))
+    return cast(Comparison, SimpleNamespace(detectable=size, estimate=estimate))
+
+
+def test_scores_of_other_metrics_have_a_span_of_their_own() -> None:
+    found = measures.detectable_note([detecting(1.5), detecting(3.6, 10.0), detecting(2.5)])
+    assert [note.split(",")[0] for note in found] == [
+        "Smallest detectable difference: 1.5 to 2.5 points",
+        "Smallest detectable difference: 3.6 points of 10",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (None, "–"),
+        (0.0123, "0.012"),
+        (6e-11, "6e-11"),
+        (0.05, "0.05"),
+        (0.0504, ">0.05"),
+        (0.051, "0.051"),
+    ],
+)
+def test_a_p_value_never_reads_as_a_finding_that_it_is_not(p: float | None, text: str) -> None:
+    assert measures.p_text(p) == text
+
+
 def test_the_smallest_and_the_largest_detectable_difference_are_named() -> None:
     def note(*sizes: float | None) -> list[str]:
-        found = [cast(Comparison, SimpleNamespace(detectable=size)) for size in sizes]
+        found = [detecting(size) for size in sizes]
         return measures.detectable_note([None, *found])
 
     assert note(2.0, 0.0, 3.5, None)[0].startswith(

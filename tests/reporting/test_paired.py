@@ -59,7 +59,7 @@ def test_a_seed_that_one_method_lacks_is_named() -> None:
 def test_rows_without_items_say_so() -> None:
     rows = five("boolq", "lora", [86.0, 86.1, 86.4]) + five("boolq", "iapt", [87.0, 87.3, 87.1])
     text = markdown(document(rows))
-    assert "3 seeds, no per-item scores" in text
+    assert "3 seeds, without per-item scores" in text
 
 
 def test_settings_and_tasks_are_never_mixed() -> None:

@@ -218,7 +218,7 @@ def test_details_compare_with_the_tables_baseline_over_seeds_without_items(
     low, high = test.confidence_interval()
     assert detail["95 % interval of that"] == f"{low:+.2f} to {high:+.2f}"
     assert detail["p"] == detail["p (Holm)"] == f"{test.pvalue:.2g}"
-    assert detail["Compared over"] == "5 seeds, no per-item scores"
+    assert detail["Compared over"] == "5 seeds, without per-item scores"
 
 
 def test_details_compare_item_by_item_and_holm_counts_the_comparisons_of_the_table() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from iapt.reporting import verdicts
+from iapt.reporting import measures, verdicts
 from iapt.reporting.choose import Scope
 from iapt.reporting.claims import load_claims
 from iapt.reporting.evidence import Evidence
@@ -72,7 +72,7 @@ def test_a_difference_that_may_be_chance_is_undecided() -> None:
     found = finding("table1-boolq-lora", rows)
     assert found.verdict == "undecided"
     assert "which may be chance" in found.reason
-    assert "no per-item scores" in found.reason
+    assert "without per-item scores" in found.reason
     assert len(found.run_ids) == 15
 
 
@@ -212,6 +212,26 @@ def test_a_steeper_curve_contradicts_the_claim_that_it_is_flatter() -> None:
     assert finding("figure3-flat", rows).verdict == "contradicted"
 
 
+def test_noisier_seeds_make_no_steeper_curve() -> None:
+    draw, rows = np.random.default_rng(0), []
+    for length in (1, 2, 4, 8, 16, 32):
+        described = {"share_every": 4, "activation": "rational", "pooler": "attention"}
+        numbers = {**described, "prompt_len": length, "bottleneck_dim": 256}
+        rows += five("boolq", "iapt", list(draw.normal(85, 5, 5)), numbers=numbers)
+        numbers = {"prompt_len": length, "bottleneck_dim": 1024}
+        rows += five("boolq", "lpt", list(draw.normal(85, 0.5, 5)), numbers=numbers)
+    found = finding("figure3-flat", rows)
+    assert found.verdict == "undecided"
+    assert "the test set taken as fixed" in found.reason
+
+
+def test_what_is_tested_for_a_contradiction_counts_among_the_tests_of_its_table() -> None:
+    rows = five("boolq", "lora", jittered(86.0)) + five("boolq", "iapt", jittered(86.5))
+    found = finding("table1-boolq-lora", rows)  # AdaLoRA is missing
+    assert (found.verdict, found.p) == ("not run", 1.0)
+    assert finding("table1-boolq-lora", rows[:5]).p is None
+
+
 def test_another_setting_is_titled_as_no_reproduction() -> None:
     changes = {"backbone": "smollm2_135m", "hparams": "quick", "data": "sample"}
     rows = lora_family(**changes) + five("boolq", "iapt", [90.0, 90.1, 90.0, 89.9, 90.0], **changes)
@@ -298,7 +318,7 @@ def test_claims_of_another_table_are_another_family() -> None:
 
 def test_a_p_value_of_exactly_the_level_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = lora_family() + five("boolq", "iapt", [87.5, 87.6, 87.4, 87.7, 87.5])
-    for p_holm, verdict in ((verdicts.LEVEL, "reproduced"), (0.0501, "undecided")):
+    for p_holm, verdict in ((measures.FOUND, "reproduced"), (0.0501, "undecided")):
         monkeypatch.setattr(
             verdicts, "adjusted", lambda ps, p=p_holm: [None if x is None else p for x in ps]
         )

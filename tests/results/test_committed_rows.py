@@ -40,7 +40,7 @@ def by_hand(table: np.ndarray) -> tuple[float, float, float]:
     ms_rest = (left**2).sum() / ((seeds - 1) * (items - 1))
     v_seed, v_item, v_rest = np.array([ms_seed, ms_item, ms_rest]) / table.size
     squared = max(v_seed, v_rest) + max(v_item, v_rest) - v_rest
-    share = v_seed / squared if v_seed > v_rest else 0
+    share = max(v_seed, v_rest) / squared
     return mean, np.sqrt(squared), 1 / (share / (seeds - 1) + (1 - share) / (items - 1))
 
 

@@ -148,8 +148,35 @@ def test_without_scores_per_item_in_every_row_seeds_are_paired_by_t(which: str) 
     assert found is not None
     values = [[row.scores.value for row in rows] for rows in (ours, theirs)]
     assert found.p == pytest.approx(stats.ttest_rel(*values).pvalue)
-    assert found.basis == "5 seeds, no per-item scores"
+    assert found.basis == "5 seeds, without per-item scores"
     assert found.by_item is None
+
+
+def test_clusters_are_the_same_whatever_they_are_called() -> None:
+    ours, theirs = answered("iapt", 0.8), answered("lora", 0.6, number=1)
+    n = ours[0].scores.n
+    named = [
+        [
+            row.model_copy(update={"scores": row.scores.model_copy(update={"clusters": names})})
+            for row in rows
+        ]
+        for rows, names in (
+            (ours, tuple(k // 2 for k in range(n))),
+            (theirs, tuple(900 - k // 2 for k in range(n))),
+        )
+    ]
+    found = compare(*map(cell_of, named))
+    assert found is not None
+    assert found.basis.endswith(f"items in {(n + 1) // 2} clusters")
+
+
+def test_a_difference_that_no_score_allows_cannot_be_detected() -> None:
+    few = cell_of(answered("iapt", 0.8)[:2]), cell_of(answered("lora", 0.6, number=1)[:2])
+    found = compare(*few, most=0.5)
+    assert found is not None
+    assert found.detectable is None
+    assert found.interval is not None
+    assert -0.5 <= found.interval.low <= found.interval.high <= 0.5
 
 
 def test_seeds_that_differ_by_the_same_amount_have_no_interval() -> None:
@@ -163,7 +190,8 @@ def test_seeds_that_differ_by_the_same_amount_have_no_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trained", "unequal"), [(100, False), (110, False), (111, True), (89, True), (None, False)]
+    ("trained", "unequal"),
+    [(100, False), (110, False), (111, True), (91, False), (90, True), (None, False)],
 )
 def test_budgets_more_than_ten_percent_apart_are_unequal(
     trained: int | None, unequal: bool
@@ -183,7 +211,7 @@ def test_a_named_metric_has_no_items() -> None:
     ours, theirs = cell_of([cell("iapt", 70.0)]), cell_of([cell("lora", 60.0)])
     found = compare(ours, theirs, "f1")
     assert found is not None
-    assert (found.difference, found.basis) == (10.0, "1 seed, no per-item scores")
+    assert (found.difference, found.basis) == (10.0, "1 seed, without per-item scores")
     assert compare(ours, theirs, "rouge") is None
 
 

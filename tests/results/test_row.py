@@ -2,6 +2,7 @@ import math
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from iapt.results.row import Row, number
 from tests.results.example_rows import a_row, parse, raw_row
@@ -27,3 +28,24 @@ def test_a_row_cannot_be_changed_in_place() -> None:
     with pytest.raises(ValueError, match="frozen"):
         a_row().scores.value = 100.0  # type: ignore[misc]
     assert isinstance(parse(raw_row()), Row)
+
+
+@pytest.mark.parametrize(
+    ("block", "change", "fault"),
+    [
+        (
+            "scores",
+            {"items": [50.0, 100.0], "n": 2, "value": 80.0},
+            "value=80 is not the mean of items, 75",
+        ),
+        ("scores", {"n": 2, "n_unparsed": 3}, "n_unparsed=3 is more than n=2 examples"),
+        ("seconds", {"train": -1.0}, "greater than or equal to 0"),
+    ],
+)
+def test_numbers_that_cannot_belong_together_are_refused(
+    block: str, change: dict[str, Any], fault: str
+) -> None:
+    raw = raw_row()
+    raw[block] = raw[block] | change
+    with pytest.raises(ValidationError, match=fault):
+        Row.model_validate(raw, strict=False)

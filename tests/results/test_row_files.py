@@ -186,7 +186,7 @@ def test_a_row_with_a_thousand_faults_is_one_short_warning(tmp_path: Path) -> No
 def test_each_example_has_one_score_on_one_line_of_the_file(tmp_path: Path) -> None:
     raw = raw_row()
     n = raw["scores"]["n"]
-    raw["scores"] |= {"items": [12.5] * n, "clusters": [3] * n}
+    raw["scores"] |= {"value": 12.5, "items": [12.5] * n, "clusters": [3] * n}
     store(tmp_path, [raw])
     (path,) = tmp_path.glob("*.json")
     row = read_row(path)

@@ -102,8 +102,14 @@ def test_sign_flip_over_five_seeds_of_eight_tasks_is_exact() -> None:
     assert sign_flip([*[1.0] * 30, *[-1.0] * 5]) == pytest.approx(
         scipy_stats.binomtest(5, 35).pvalue
     )
-    with pytest.raises(ValueError, match="at most 40"):
-        sign_flip([1.0] * 41)
+
+
+def test_sign_flip_over_more_tasks_is_drawn_and_repeats() -> None:
+    apart = [*[1.0] * 31, *[-1.0] * 19]
+    p = sign_flip(apart)
+    assert p == pytest.approx(scipy_stats.binomtest(19, 50).pvalue, abs=0.003)
+    assert p == sign_flip(apart)
+    assert sign_flip([1.0] * 50) == pytest.approx(5e-6, rel=0.01)
 
 
 @pytest.mark.parametrize(("wins", "losses"), [(9, 1), (1, 9), (5, 5), (6, 0), (14, 6)])
