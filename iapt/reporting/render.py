@@ -6,6 +6,7 @@ are escaped.
 
 import csv
 import io
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -167,10 +168,9 @@ def texts(
 
 
 def _md(text: object) -> str:
-    escaped = clean(text)
-    for letter in "\\`*|":
-        escaped = escaped.replace(letter, "\\" + letter)
-    return escaped.replace("<", "&lt;")
+    escaped = re.sub(r"&(?=#?\w+;)", "&amp;", clean(text)).replace("<", "&lt;")
+    # Markup inside a word, as in p_tuning_v2, and brackets without an address mean nothing.
+    return re.sub(r"[\\`*|]|~(?=~)|\](?=[(\[])|(?<!\w)_|_(?!\w)", r"\\\g<0>", escaped)
 
 
 def _wrapped(text: str, width: int, indent: str = "") -> str:
@@ -198,4 +198,4 @@ def _csv_value(value: object) -> object:
         return value
     text = clean(value)
     # A spreadsheet evaluates a text that starts like a formula; `clean` has removed leading tabs and returns.
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return f"'{text}" if text.startswith(tuple("=+-@＝＋－＠")) else text

@@ -76,8 +76,15 @@ def score_table(
         f"{len(used)} rows read, all of them in this table."
         if len(used) == len(rows)
         else f"{len(used)} of {len(rows)} rows read are in this table. iapt-table summary also shows the "
-        "others: rows of another setting, backbone, task or method."
+        "others: rows of another setting, backbone, task or method. Rows of seeds other than 0 to 4, or without "
+        "the table's score, are in no table."
     )
+    runs = {(row.cell_hash, row.cell.seed) for row in rows if row.path in used and row.cell_hash}
+    older = sum((row.cell_hash, row.cell.seed) in runs for row in rows if row.path not in used)
+    if older:
+        document.notes.append(
+            f"Left out: {older} older rows of runs of which a newer one is shown."
+        )
     small = Scope.called("small")
     of_small = (small.names(cell) and cell.backbone == small.main_backbone for cell in cells)
     if scope.is_paper and not used and table.model and any(of_small):

@@ -19,6 +19,7 @@ from iapt.results.row import Row
 # A list of numbers goes on one line.  JSON strings contain no line breaks, so only lists match.
 _NUMBERS = re.compile(r"\[\n[\s\d.,]+\]")
 MOST_FAULTS = 6  # listed in one warning
+LONGEST_KEY = 60  # letters of a foreign key that are shown
 
 
 def row_path(folder: Path, run_id: str) -> Path:
@@ -77,7 +78,10 @@ def read_rows(folder: Path) -> tuple[list[Row], list[str]]:
             for key in _unknown(rows[-1]):
                 unknown[key] = unknown.get(key, 0) + 1
     if unknown:
-        keys = ", ".join(f"{key} ({count})" for key, count in sorted(unknown.items()))
+        keys = ", ".join(
+            f"{' '.join(key.split())[:LONGEST_KEY]} ({count})"
+            for key, count in sorted(unknown.items())
+        )
         warnings.append(f"{folder}: keys that this version does not know, kept as they are: {keys}")
     return rows, warnings
 

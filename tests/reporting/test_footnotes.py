@@ -1,5 +1,7 @@
 """A marked score, and the note under its table, in every form of a table."""
 
+from pathlib import Path
+
 from iapt.reporting.footnotes import footnotes
 from iapt.reporting.latex import latex, latex_details
 from iapt.reporting.render import csv_text, markdown, terminal
@@ -64,3 +66,17 @@ def test_unparsed_outputs_are_marked_above_a_share():
     cells, _ = collect(five("boolq", "lora", [50.0] * 5, scores=scores))
     assert "50.0‡" in markdown(summary([], cells))
     assert "400 of 1,635 outputs unparsed" in markdown(summary([], cells))
+
+
+def test_older_rows_of_a_run_are_counted_in_the_table_itself():
+    newer = five("boolq", "lora", [86.0] * 5)
+    older = [
+        row.model_copy(
+            update={"created": row.created.replace(year=2020), "path": Path(f"{k}.json")}
+        )
+        for k, row in enumerate(newer[:2])
+    ]
+    every = [row.model_copy(update={"cell_hash": "abc"}) for row in [*newer, *older]]
+    notes = score_table("table1", every, collect(every)[0]).notes
+    assert "Left out: 2 older rows of runs of which a newer one is shown." in notes
+    assert not [n for n in score_table("table1", newer, collect(newer)[0]).notes if "older" in n]

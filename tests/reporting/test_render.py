@@ -45,6 +45,20 @@ def test_markdown_cannot_be_broken_by_a_name() -> None:
     assert "\u202e" not in text
 
 
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("![x](http://y/z.png)", r"![x\](http://y/z.png)"),
+        ("[x][y]", r"[x\][y]"),
+        ("_x_ and ~~y~~", r"\_x\_ and \~~y\~~"),
+        ("&lt;b&gt; R&D", "&amp;lt;b&amp;gt; R&D"),
+        ("p_tuning_v2 [86.7]", "p_tuning_v2 [86.7]"),
+    ],
+)
+def test_markdown_of_a_row_stays_text(text: str, written: str) -> None:
+    assert f"| {written} " in markdown(document(text))
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_on_a_terminal_every_line_but_the_commands_fits(width: int) -> None:
     grid = Grid([f"column {n}" for n in range(6)], [[Entry("some words " * 4, "best")] * 6])
@@ -82,7 +96,9 @@ def test_csv_quotes_what_csv_would_read() -> None:
     assert records[0]["none"] == ""
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t=", "\r=", "\t+", "\r@", "\n-", " ="])
+@pytest.mark.parametrize(
+    "start", ["=", "+", "-", "@", "\t=", "\r=", "\t+", "\r@", "\n-", " =", "＝"]
+)
 def test_csv_defuses_every_start_of_a_formula(start: str) -> None:
     (record,) = csv.DictReader(io.StringIO(csv_text(document(f"{start}cmd|'/c calc'!A1"))))
     assert record["label"].startswith("'")
