@@ -54,11 +54,14 @@ class AttentionPooler(nn.Module):
         super().__init__()
         self.queries = nn.Parameter(torch.randn(bottleneck_dim, prompt_len) * init_std)
 
-    def forward(self, h: Tensor, mask: Tensor, down: Tensor) -> Tensor:
-        """Return weights (B,T,P), whose columns sum to 1, from h (B,T,D), mask (B,T) and down (D,M)."""
+    def forward(self, h: Tensor, mask: Tensor, down: Tensor, keys: Tensor | None = None) -> Tensor:
+        """Return weights (B,T,P), whose columns sum to 1, from h (B,T,D), mask (B,T) and down (D,M).
+
+        `keys` is (D Q)^T, (P,D), if it is known already.
+        """
         # (D Q)^T first: MKL is 3 to 5 times as slow at products with few columns as at those with few rows.
-        keys = (self.queries.mT @ down.mT).to(h.dtype)  # (P, D)
-        scores = h @ keys.mT  # (B, T, P)
+        keys = self.queries.mT @ down.mT if keys is None else keys
+        scores = h @ keys.to(h.dtype).mT  # (B, T, P)
         return torch.softmax(scores.float().masked_fill(~mask[..., None], -torch.inf), dim=1)
 
 
@@ -80,10 +83,16 @@ class PromptGenerator(nn.Module):
         self.up_bias: nn.Parameter | None = None  # an extension; see `IAPT.start`
 
     def forward(
-        self, h: Tensor, mask: Tensor, pooler: nn.Module, activation: nn.Module
+        self,
+        h: Tensor,
+        mask: Tensor,
+        pooler: nn.Module,
+        activation: nn.Module,
+        keys: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return soft tokens p (B,P,D) and s (B,P,M) from h (B,T,D) and the instruction mask (B,T)."""
-        A = pooler(h, mask, self.down)  # (B, T, P)
+        known = () if keys is None else (keys,)
+        A = pooler(h, mask, self.down, *known)  # (B, T, P)
         pooled = A.to(h.dtype).transpose(1, 2) @ h  # A^T h, (B, P, D)
         s = pooled @ self.down.to(h.dtype)  # (B, P, M)
         up = self.down.mT if self.up is None else self.up
@@ -170,6 +179,7 @@ class IAPT(Stackable):
             for _ in layers
         )
         self.largest: dict[int, Tensor] = {}  # max |s| of each block's last forward pass
+        self._keys: Sequence[Tensor] = ()  # of a stack's group that is being computed
 
     def start(self, backbone: Backbone, encode: Callable[[str], Sequence[int]]) -> None:
         """Start each b_g as the mean of what its blocks' generators would see of the base text.
@@ -210,9 +220,27 @@ class IAPT(Stackable):
             group if len(self.activations) == len(self.generators) else nth
         ]
         soft: Tensor
-        soft, s = self.generators[group](norm(h), mask, self.poolers[nth], activation)
+        # Not with gradients: a checkpointed block is computed again without the first of its group.
+        stacked = self.generators[group].down.dim() == 3 and not torch.is_grad_enabled()
+        keys = self._keys_of(nth) if stacked else None
+        soft, s = self.generators[group](norm(h), mask, self.poolers[nth], activation, keys)
         self.largest[layer] = s.detach().abs().amax()
         return soft
+
+    def _keys_of(self, nth: int) -> Tensor | None:
+        """Return the keys (B,P,D) of a block of a stack, made for all blocks of its group at the first.
+
+        They read each row's D once for the group, which for many tenants is most of what their keys cost.
+        """
+        place = nth % self.share_every
+        if place == 0:
+            group = self.poolers[nth : nth + self.share_every]
+            if not isinstance(group[0], AttentionPooler):
+                return None
+            queries = torch.cat([pooler.queries for pooler in group], dim=-1)
+            down = self.generators[nth // self.share_every].down
+            self._keys = (queries.mT @ down.mT).split(self.soft_tokens, dim=1)
+        return self._keys[place] if self._keys else None
 
     def attach(self, backbone: Backbone) -> None:
         for layer in range(self.first_block, backbone.dims.num_layers):

@@ -1,5 +1,6 @@
 """Which methods can be stacked, and what a stack is made of."""
 
+import pytest
 import torch
 
 from iapt.methods.bitfit import BitFit
@@ -48,6 +49,22 @@ def test_a_stack_has_the_parameters_of_each_row_in_order():
         found = _tensor(stacked, name)
         for row, own in zip(found, (p, others[name], p), strict=True):
             assert torch.equal(row, own)
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("pooler", ["attention", "segment_mean"])
+def test_a_stack_of_generators_serves_every_block_of_its_groups(pooler, gradients):
+    """Without gradients, the keys of a group are made at its first block; groups may be cut short."""
+    dims = tiny_dims("llama")
+    rows = [IAPT(dims, 2, 8, 2, pooler=pooler, first_block=1, init_std=0.5) for _ in range(3)]
+    stacked = rows[0].stacked(rows)
+    h, mask = torch.randn(3, 5, dims.hidden_size), torch.ones(3, 5, dtype=torch.bool)
+    with torch.set_grad_enabled(gradients):
+        for layer in range(1, dims.num_layers):
+            found = stacked.generate(layer, torch.nn.Identity(), h, mask)
+            for i, own in enumerate(rows):
+                alone = own.generate(layer, torch.nn.Identity(), h[i : i + 1], mask[:1])
+                torch.testing.assert_close(found[i], alone[0], rtol=1e-4, atol=1e-5)
 
 
 def _tensor(module, name):
