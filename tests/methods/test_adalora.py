@@ -53,10 +53,20 @@ def test_the_update_is_p_lambda_q_with_the_initial_rank_in_the_denominator():
     torch.testing.assert_close(by_hand.own_logits(backbone, method), expected, atol=1e-5, rtol=0)
 
 
+def test_both_matrices_start_normal_and_lambda_at_zero():
+    torch.manual_seed(0)
+    delta = SVDLowRank(100, 100, 50, 16.0, dropout=0.0)
+    for matrix in (delta.lora_A, delta.lora_B):
+        assert matrix.std().item() == pytest.approx(0.02, rel=0.05)
+        assert matrix.mean().item() == pytest.approx(0, abs=0.001)
+    assert not delta.lora_E.any()
+
+
 def test_dropout_acts_in_training_only():
-    delta = SVDLowRank(8, 8, 4, 16.0, dropout=0.5)
+    torch.manual_seed(0)
+    delta = AdaLoRA(tiny_dims("llama"), dropout=0.5).blocks.at(0, "q")
     torch.nn.init.ones_(delta.lora_E)
-    x, y = torch.ones(1, 3, 8), torch.zeros(1, 3, 8)
+    x, y = torch.ones(1, 3, 32), torch.zeros(1, 3, 32)
     assert not torch.equal(delta(x, y), delta(x, y))
     delta.eval()
     torch.testing.assert_close(delta(x, y), x @ delta.change_of_weight())
@@ -202,6 +212,16 @@ def test_importance_follows_the_formulas():
         torch.testing.assert_close(delta.scores()[i], expected)
 
 
+def test_the_first_beta_smooths_the_sensitivity_and_the_second_the_uncertainty():
+    method = AdaLoRA(tiny_dims("llama"), init_rank=4, target_rank=2, beta1=0.75, beta2=0.5)
+    delta = method.blocks.at(0, "q")
+    delta.lora_A.grad = torch.ones_like(delta.lora_A)
+    now = delta.lora_A.detach().abs()
+    method.on_step_end(Progress(1, 100))
+    torch.testing.assert_close(delta.sensitivity_lora_A, 0.25 * now)
+    torch.testing.assert_close(delta.uncertainty_lora_A, 0.5 * 0.75 * now)
+
+
 def test_the_budget_is_cubic_between_warm_up_and_final_phase():
     method = AdaLoRA(tiny_dims("llama"), init_rank=8, target_rank=4)
     b = {t: method.budget(Progress(t, 1000)) for t in range(1, 1001)}
@@ -211,7 +231,10 @@ def test_the_budget_is_cubic_between_warm_up_and_final_phase():
     assert [b[t] for t in range(1, 1001)] == sorted(b.values(), reverse=True)
 
 
-@pytest.mark.parametrize(("total", "gap"), [(400, 1), (20_000, 40), (90_000, 100)])
+@pytest.mark.parametrize(
+    ("total", "gap"),  # of 20,100 steps the warm-up is no multiple of the gap
+    [(400, 1), (20_000, 40), (20_100, 40), (90_000, 100)],
+)
 def test_ranks_are_allotted_five_hundred_times_or_every_hundred_steps(total, gap, monkeypatch):
     method = AdaLoRA(tiny_dims("llama"), warmup=0.1, final=0.5)
     steps, smoothed = [], []
@@ -274,6 +297,7 @@ def test_a_saved_adapter_holds_the_kept_triplets_and_gives_the_same_logits(tmp_p
     load_adapter(tmp_path / "adapter", loaded, {})
     torch.testing.assert_close(by_hand.own_logits(backbone, loaded), expected, atol=1e-5, rtol=0)
     assert trained(loaded) == sum(t.numel() for t in stored.values()) == active(loaded)
+    assert loaded.ready(Progress(1, STEPS)), "its ranks are final from the first step on"
 
 
 def test_a_matrix_may_lose_all_its_ranks(tmp_path):
@@ -328,6 +352,8 @@ def test_bad_numbers_are_named():
         AdaLoRA(tiny_dims("llama"), target_rank=9)
     with pytest.raises(ConfigError, match=r"method\.warmup=0\.6, method\.final=0\.5"):
         AdaLoRA(tiny_dims("llama"), warmup=0.6)
+    with pytest.raises(ConfigError, match=r"shares of the steps, together below 1"):
+        AdaLoRA(tiny_dims("llama"), warmup=0.5, final=0.5)  # no step would be left to prune in
     with pytest.raises(ConfigError, match=r"method\.init_rank=33: must be from 1 to 32"):
         AdaLoRA(tiny_dims("llama"), init_rank=33)
     assert_refused("adalora", r"method\.beta1=1\.5", beta1=1.5)

@@ -1,5 +1,6 @@
 """Gates that spend an exact budget in expectation."""
 
+import pytest
 import torch
 
 from iapt.methods.gates import BudgetedGates, cut, solve_shift
@@ -65,6 +66,17 @@ def test_training_gates_are_concrete_samples_whose_share_above_a_half_is_p():
     u, s = made.noise, made()
     expected = torch.sigmoid(torch.log(u * p / ((1 - u) * (1 - p))))
     torch.testing.assert_close(s, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("budget", [40, 10**6])
+def test_gates_that_are_all_but_decided_have_finite_values_and_gradients(budget):
+    made = gates(budget).train()
+    with torch.no_grad():
+        made.alpha.copy_(torch.tensor([60.0, -60.0] * 6))
+    made.redraw()
+    made().sum().backward()
+    assert bool(torch.isfinite(made()).all())
+    assert bool(torch.isfinite(made.alpha.grad).all())
 
 
 def test_noise_stays_until_it_is_redrawn_and_evaluation_has_none():

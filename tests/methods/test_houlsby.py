@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from iapt.backbone.dims import FAMILIES
+from iapt.methods.adapter_drop import AdapterDrop
 from iapt.methods.houlsby import Houlsby
 from tests.methods import by_hand
 from tests.methods.other_backbones import trained_on
@@ -48,12 +49,17 @@ def test_a_fresh_method_is_near_the_bare_model_and_equals_it_where_the_upper_mat
     assert torch.equal(by_hand.own_logits(backbone, method), bare)
 
 
-def test_both_matrices_start_truncated_normal():
+@pytest.mark.parametrize("build", [Houlsby, AdapterDrop])
+@pytest.mark.parametrize(("numbers", "std"), [({}, 0.01), ({"init_std": 0.1}, 0.1)])
+def test_both_matrices_start_truncated_normal_and_the_biases_at_zero(build, numbers, std):
     torch.manual_seed(0)
-    adapter = Houlsby(tiny_dims("llama"), bottleneck_dim=200).blocks["0"]["attn"]
-    for matrix in (adapter.down, adapter.up):
-        assert 0.008 < matrix.std() < 0.01  # cutting at two deviations takes 12 % off
-        assert matrix.abs().max() <= 0.02
+    method = build(tiny_dims("llama"), bottleneck_dim=200, bias=True, **numbers)
+    for adapter in method.blocks["4"].values():
+        for matrix in (adapter.down, adapter.up):
+            assert 0.8 * std < matrix.std() < std  # cutting at two deviations takes 12 % off
+            assert matrix.abs().max() <= 2 * std
+        assert not adapter.down_bias.any()
+        assert not adapter.up_bias.any()
 
 
 def test_counts_are_the_papers():

@@ -196,6 +196,31 @@ def test_what_is_shown_is_named_by_the_blocks_that_it_belongs_to():
     assert all(abs(float(weights.sum()) - 1) < 1e-5 for weights in views.values())
 
 
+def test_the_attention_shown_is_the_mean_over_the_soft_tokens():
+    backbone = shared_backbone("llama")
+    backbone.detach()
+    torch.manual_seed(0)
+    method = IAPT(backbone.dims, bottleneck_dim=8, init_std=1.0).eval()
+    weights: list[Tensor] = []  # (T, P) of each block
+    for pooler in method.poolers:
+        pooler.register_forward_hook(lambda *args: weights.append(args[-1][0]))
+    method.attach(backbone)
+    with torch.no_grad():
+        views = method.attention(lambda: backbone.prefill(torch.arange(5, 11)[None]))
+    backbone.detach()
+    assert float((weights[1][:, 0] - weights[1][:, 1]).abs().max()) > 0.1
+    torch.testing.assert_close(views["block 1"], weights[1].mean(1))
+    torch.testing.assert_close(views["all blocks, mean"], torch.stack(weights).mean((0, 2)))
+
+
+@pytest.mark.parametrize("pooler", ["mean", "segment_mean"])
+def test_mean_pooling_weighs_every_token_alike_and_by_segments_only_its_own(pooler: Any):
+    method = IAPT(tiny_dims("llama"), prompt_len=2, pooler=pooler)
+    A = method.poolers[0](torch.zeros(1, 4, 32), torch.ones(1, 4, dtype=torch.bool), torch.empty(0))
+    segments = [[0.5, 0.0]] * 2 + [[0.0, 0.5]] * 2
+    assert A[0].tolist() == (segments if pooler == "segment_mean" else [[0.25, 0.25]] * 4)
+
+
 def test_segment_means_are_torchs_adaptive_average():
     h = torch.randn(1, 7, 4)
     A = MeanPooler(3, True)(h, torch.ones(1, 7, dtype=torch.bool), torch.empty(0))
@@ -224,16 +249,21 @@ def test_fixed_activations_by_half_and_no_bilevel_training(activation: Any, kind
     assert method.arch_parameters() == []
     four = IAPT(replace(tiny_dims("llama"), num_layers=4), activation=activation)
     assert [type(a) for a in four.activations] == [kinds[0]] * 2 + [kinds[-1]] * 2
+    later = IAPT(tiny_dims("llama"), activation=activation, first_block=2)
+    assert [type(a) for a in later.activations] == kinds[2:], "halves of the backbone"
 
 
 @pytest.mark.parametrize(("query_std", "std"), [(None, 0.02), (0.5, 0.5)])
-def test_queries_may_start_at_a_scale_of_their_own(query_std: float | None, std: float):
+def test_projections_start_at_one_scale_and_queries_may_at_their_own(
+    query_std: float | None, std: float
+):
     torch.manual_seed(0)
     method = IAPT(tiny_dims("llama"), init_std=0.02, query_std=query_std)
     for pooler in method.poolers:
         assert float(pooler.queries.detach().std()) == pytest.approx(std, rel=0.1)
     for generator in method.generators:
-        assert float(generator.down.detach().std()) == pytest.approx(0.02, rel=0.1)
+        for matrix in (generator.down, generator.up):
+            assert float(matrix.detach().std()) == pytest.approx(0.02, rel=0.1)
 
 
 @pytest.mark.parametrize("norm", ["block", "none"])
@@ -296,6 +326,7 @@ def test_transposed_start_makes_projections_equal_but_apart():
     [
         ("prompt_len", 0, r"method\.prompt_len=0: must be a whole number >= 1"),
         ("bottleneck_dim", -1, r"method\.bottleneck_dim=-1"),
+        ("first_block", 5, r"method\.first_block=5: must be less than 5"),
         ("first_block", 99, r"method\.first_block=99: must be less than"),
         ("first_block", -1, r"method\.first_block=-1"),
         ("share_every", 0, r"method\.share_every=0"),

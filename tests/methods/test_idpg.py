@@ -1,5 +1,7 @@
 """IDPG: prompts from a prompt-free first pass over the instruction, put behind BOS."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -68,6 +70,20 @@ def test_the_matched_generator_starts_small():
     for matrix in (generator.down, generator.up):
         assert matrix.std().item() == pytest.approx(0.02, rel=0.03)
         assert matrix.mean().item() == pytest.approx(0, abs=0.0005)
+
+
+def test_the_original_generator_starts_as_in_its_code():
+    torch.manual_seed(0)
+    dims = replace(tiny_dims("llama"), hidden_size=256)
+    numbers = {"generator": "phm", "multi_layer": True, "phm_order": 8, "bottleneck_dim": 4096}
+    generator = IDPG(dims, **numbers).generator
+    for normal in (*generator.down.parameters(), *generator.up.parameters(), generator.down_bias):
+        assert normal.std().item() == pytest.approx(0.05, rel=0.15)
+        assert normal.mean().item() == pytest.approx(0, abs=0.01)
+    assert generator.up_bias.shape == (5, 4 * 256)
+    assert generator.up_bias.std().item() == pytest.approx(12**-0.5, rel=0.03)  # U(-0.5, 0.5)
+    assert generator.up_bias.abs().max() <= 0.5
+    assert generator.up_bias.mean().item() == pytest.approx(0, abs=0.02)
 
 
 @pytest.mark.parametrize(("order", "size"), [(2, 10_485_776), (4, 5_243_008), (16, 1_318_912)])

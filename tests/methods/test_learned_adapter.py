@@ -20,20 +20,21 @@ def small(dims):
     return LearnedAdapterReimpl(dims, bottleneck_dim=3)
 
 
-def disturbed(dims):
-    return by_hand.disturbed(small(dims), noise=0.5)
+def disturbed(dims, **numbers):
+    return by_hand.disturbed(LearnedAdapterReimpl(dims, bottleneck_dim=3, **numbers), noise=0.5)
 
 
-def test_a_block_gets_a_mixture_of_activations_and_inner_maps():
+@pytest.mark.parametrize("source", ["ln1", "raw"])
+def test_a_block_gets_a_mixture_of_activations_and_inner_maps(source):
     backbone = shared_backbone("llama")
-    method = disturbed(backbone.dims)
+    method = disturbed(backbone.dims, input=source)
     phi = (F.relu, F.gelu, F.silu, torch.tanh, F.leaky_relu, lambda z: z)
 
     def beside(layer):
         a = method.blocks[layer]
         shares = torch.softmax(a.activation.phi.logits, 0)
         straight, mapped = torch.softmax(a.activation.e.logits, 0)
-        norm = by_hand.module(backbone, layer, "ln1")
+        norm = by_hand.module(backbone, layer, "ln1") if source == "ln1" else lambda h: h
 
         def fn(h, y):
             low = norm(h) @ a.down.T
@@ -55,6 +56,18 @@ def test_a_fresh_method_is_exactly_neutral_and_its_inner_map_the_identity():
     assert method.neutral
     assert torch.equal(method.operations()[0].inner, torch.eye(3))
     assert torch.equal(by_hand.own_logits(backbone, method), bare)
+
+
+def test_the_search_trains_the_choices_on_one_half_of_the_training_set_and_then_decides_all():
+    method = disturbed(tiny_dims("llama"), search_fraction=0.3, decide_fraction=0.1)
+    assert method.search.fraction == pytest.approx(0.4)
+    assert method.search.held_out == 0.5
+    steps = [Progress(step, 40) for step in range(1, 41)]
+    decided = []
+    for progress in steps:
+        method.on_step_end(progress)
+        decided.append(sum(not choice.open for choice in method.choices()))
+    assert decided == [0] * 30 + list(range(1, 11))  # the last tenth of a search four times as long
 
 
 def test_decisions_are_made_one_after_another_the_most_confident_first():

@@ -50,6 +50,20 @@ def test_merged_weights_give_the_attached_methods_logits_and_come_back(family, b
     torch.testing.assert_close(by_hand.own_logits(backbone), attached, atol=1e-5, rtol=0)
 
 
+def test_an_update_is_added_in_fp32_and_rounded_once():
+    backbone = new_backbone("llama", dtype=torch.bfloat16)
+    method = by_hand.disturbed(LoRA(backbone.dims))
+    expected = {
+        (layer, site): by_hand.module(backbone, layer, site).weight.float()
+        + delta.change_of_weight().T
+        for layer, site, delta in method.blocks.each()
+    }
+    merge(method, backbone)
+    for (layer, site), exact in expected.items():
+        weight = by_hand.module(backbone, layer, site).weight
+        torch.testing.assert_close(weight.float(), exact, atol=1e-6, rtol=2**-8)
+
+
 def test_unmerging_a_bf16_backbone_restores_every_bit():
     backbone = new_backbone("llama", dtype=torch.bfloat16)
     original = {k: v.clone() for k, v in backbone.model.state_dict().items()}
@@ -70,6 +84,16 @@ def test_values_that_are_not_finite_are_refused_and_nothing_stays_changed():
     with pytest.raises(AdapterError, match=r"BitFit: merging block 3, 'down' gives values"):
         merge(method, backbone)
     assert all(torch.equal(backbone.model.state_dict()[k], v) for k, v in original.items())
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_an_update_of_a_weight_that_is_not_finite_is_refused(value):
+    backbone = new_backbone("llama")
+    method = by_hand.disturbed(LoRA(backbone.dims))
+    with torch.no_grad():
+        method.blocks.at(2, "v").lora_B[0, 0] = value
+    with pytest.raises(AdapterError, match=r"LoRA: merging block 2, 'v' gives values"):
+        merge(method, backbone)
 
 
 def test_values_that_the_weights_dtype_cannot_hold_are_refused():

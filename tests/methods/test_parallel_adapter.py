@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from iapt.backbone.dims import FAMILIES
 from iapt.errors import ConfigError
@@ -31,23 +32,38 @@ def test_a_scaled_relu_bottleneck_of_the_blocks_input_is_added_to_its_output(fam
     torch.testing.assert_close(by_hand.own_logits(backbone, method), expected, atol=1e-5, rtol=0)
 
 
-def test_a_fresh_method_is_exactly_neutral_although_its_lower_matrix_is_not_zero():
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_fresh_method_is_exactly_neutral_although_its_lower_matrix_is_not_zero(bias):
     backbone = shared_backbone("gpt_neox")
     backbone.detach()
     bare = by_hand.own_logits(backbone)
-    method = ParallelAdapter(backbone.dims)
+    method = ParallelAdapter(backbone.dims, bias=bias)
     assert method.neutral
     assert method.blocks[0].down.abs().min() > 0
     assert torch.equal(by_hand.own_logits(backbone, method), bare)
 
 
-def test_dropout_acts_on_the_bottleneck_in_training_only():
+def test_dropout_acts_on_the_bottleneck_in_training_only(monkeypatch):
     torch.manual_seed(0)
     method = by_hand.disturbed(ParallelAdapter(tiny_dims("llama"), dropout=0.5))
     adapter, x = method.blocks[0], torch.randn(1, 4, 32)
     assert torch.equal(adapter(x), adapter(x))
     adapter.train()
     assert not torch.equal(adapter(x), adapter(x))
+    dropped = []
+    monkeypatch.setattr(F, "dropout", lambda z, p, training: dropped.append((z, p)) or z)
+    adapter(x)
+    ((z, p),) = dropped
+    assert p == 0.5
+    torch.testing.assert_close(z, torch.relu(x @ adapter.down.T))
+
+
+def test_the_lower_matrix_starts_uniform_within_the_root_of_its_width():
+    torch.manual_seed(0)
+    for block in ParallelAdapter(tiny_dims("llama"), bottleneck_dim=200).blocks:
+        bound = 32**-0.5
+        assert 0.99 * bound < block.down.abs().max() <= bound
+        assert block.down.std().item() == pytest.approx(bound / 3**0.5, rel=0.03)
 
 
 def test_counts_are_the_papers():

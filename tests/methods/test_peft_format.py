@@ -50,7 +50,7 @@ def pruned_adalora(dims):
 OURS = {
     "LoRA": lambda dims: LoRA(dims, rank=3, alpha=5.0),
     "LoRA on o": lambda dims: LoRA(dims, sites=["o"]),
-    "AdaLoRA": AdaLoRA,
+    "AdaLoRA": lambda dims: AdaLoRA(dims, alpha=40.0),
     "AdaLoRA, pruned": pruned_adalora,
     "IA3": IA3,
     "P-tuning": lambda dims: PTuning(dims, prompt_len=3, latent_dim=4),
@@ -103,6 +103,9 @@ def test_the_configuration_says_what_was_trained(tmp_path):
     config = json.loads((tmp_path / "adapter_config.json").read_text())
     assert config["target_modules"] == ["self_attn.q_proj", "self_attn.v_proj"]
     assert not config["fan_in_fan_out"]
+    save_peft(tmp_path, AdaLoRA(llama.dims, init_rank=6, target_rank=2, alpha=5.0), llama, None)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert (config["init_r"], config["target_r"], config["lora_alpha"]) == (6, 2, 5.0)
 
 
 def trained_by_peft(family, config, folder, noise=0.1):
@@ -117,6 +120,11 @@ def trained_by_peft(family, config, folder, noise=0.1):
         warnings.simplefilter("ignore")
         model.save_pretrained(folder)
     return logits_of(model)
+
+
+def change_configuration(folder, **options):
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(config | options))
 
 
 def read_back(method, family, folder):
@@ -184,6 +192,15 @@ def test_other_methods_that_plain_peft_trained_give_the_same_logits_here(family,
             read_back(PTuningV2, family, tmp_path / "prefix")
 
 
+def test_an_adalora_whose_target_rank_is_above_its_initial_rank_can_be_read(tmp_path):
+    theirs = AdaLoraConfig(init_r=4, target_r=2, total_step=10, target_modules=["q_proj"], **CAUSAL)
+    logits = trained_by_peft("llama", theirs, tmp_path, noise=0.3)
+    change_configuration(tmp_path, target_r=8)  # peft's default, whatever init_r is
+    ours, numbers = read_back(AdaLoRA, "llama", tmp_path)
+    assert (numbers["init_rank"], numbers["target_rank"]) == (4, 4)
+    torch.testing.assert_close(ours, logits, atol=1e-5, rtol=0)
+
+
 @pytest.mark.filterwarnings("ignore:The following rank_pattern keys did not match:RuntimeWarning")
 def test_a_pruned_adalora_of_pefts_keeps_its_ranks(tmp_path):
     kept = [True, False, True, False]
@@ -223,12 +240,49 @@ REFUSED = {
 @pytest.mark.parametrize("message", REFUSED)
 def test_what_our_lora_cannot_represent_is_refused_by_name(message, tmp_path):
     trained_by_peft("llama", LoraConfig(target_modules=["q_proj"], **CAUSAL), tmp_path)
-    config = json.loads((tmp_path / "adapter_config.json").read_text())
-    (tmp_path / "adapter_config.json").write_text(json.dumps(config | REFUSED[message]))
+    change_configuration(tmp_path, **REFUSED[message])
     with pytest.raises(AdapterError) as caught:
         read_back(LoRA, "llama", tmp_path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+OTHERS = {
+    AdaLoRA: AdaLoraConfig(target_modules=["q_proj"], total_step=10, **CAUSAL),
+    IA3: IA3Config(**CAUSAL),
+    PTuning: PromptTuningConfig(num_virtual_tokens=3, **CAUSAL),
+    PTuningV2: PrefixTuningConfig(num_virtual_tokens=3, **CAUSAL),
+}
+
+
+@pytest.mark.parametrize("method", OTHERS)
+def test_options_that_the_other_methods_cannot_represent_are_refused_by_name(method, tmp_path):
+    trained_by_peft("llama", OTHERS[method], tmp_path)
+    for option in ({"modules_to_save": ["lm_head"]}, {"new_option_of_2027": 3}):
+        change_configuration(tmp_path, **{"modules_to_save": None} | option)
+        (name,) = option
+        with pytest.raises(AdapterError, match=f"our method cannot represent {name}="):
+            read_back(method, "llama", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("family", "module"), [("llama", "o_proj"), ("llama", "gate_proj"), ("gpt2", "c_fc")]
+)
+def test_rescaled_modules_that_our_ia3_leaves_alone_are_refused(family, module, tmp_path):
+    kept = "k_proj" if family == "llama" else "c_attn"
+    config = IA3Config(target_modules=[kept, module], feedforward_modules=[], **CAUSAL)
+    trained_by_peft(family, config, tmp_path)
+    with pytest.raises(AdapterError, match=rf"{module}\.ia3_l: in block 0, our IA3 rescales only"):
+        read_back(IA3, family, tmp_path)
+
+
+@pytest.mark.parametrize("method", [PTuning, PTuningV2])
+def test_a_file_with_more_than_the_prompt_is_refused(method, tmp_path):
+    trained_by_peft("llama", OTHERS[method], tmp_path)
+    file = tmp_path / "adapter_model.safetensors"
+    save_file(load_file(file) | {"lm_head": torch.ones(2, 2)}, file, {"format": "pt"})
+    with pytest.raises(AdapterError, match=r"only prompt_embeddings; it contains lm_head, prompt"):
+        read_back(method, "llama", tmp_path)
 
 
 def rename(tensors):

@@ -168,6 +168,7 @@ DAMAGE = {
     "a rank above any": (AdaLoRA, "lora_A", torch.zeros(500, 32)),
     "a choice of two axes": (LearnedAdapterReimpl, ".choice", torch.zeros(3, 3, dtype=torch.int64)),
     "a choice that is none": (LearnedAdapterReimpl, ".choice", torch.tensor(99)),
+    "a choice one past the last": (LearnedAdapterReimpl, "phi.choice", torch.tensor(6)),
     "a choice left open": (LearnedAdapterReimpl, ".choice", torch.tensor(-1)),
     "no rows": (SSP, "kept", torch.zeros(0, dtype=torch.bool)),
     "numbers for a mask": (SSP, "kept", torch.ones(4)),

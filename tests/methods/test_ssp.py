@@ -104,6 +104,7 @@ def test_training_searches_cuts_and_trains_what_is_left_for_the_full_schedule(bu
         Progress(t, STEPS) for t in range(1, STEPS + 1)
     ]
     assert history.search_steps == searching
+    assert build(tiny_dims("llama")).search.held_out == 0.5
     found = method.structure()
     assert trained(method) == found["parameters"] <= method.budget
     smallest = min(
