@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from iapt.results.row import Row
 from iapt.training import loggers
 from iapt.training.loggers import Concluding, Files, Wandb
 from tests.results.example_rows import a_row
@@ -136,6 +137,114 @@ def finished_run(folder: Path) -> Path:
 def test_only_a_logger_with_a_conclusion_is_told_the_result():
     assert isinstance(Wandb(), Concluding)
     assert not isinstance(Files(), Concluding)
+
+
+class Told:
+    """Stands in for the module wandb and for its run: keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.summary: dict[str, Any] = {}
+        self.logged: list[dict[str, Any]] = []
+        self.artefacts: list[Any] = []
+
+    def Table(self, columns: list[str], data: list[Any]) -> Any:
+        return columns, data
+
+    def Artifact(self, name: str, type: str) -> Any:
+        return SimpleNamespace(name=name, type=type, add_dir=lambda folder: None)
+
+    def log(self, values: dict[str, Any]) -> None:
+        self.logged.append(values)
+
+    def log_artifact(self, artefact: Any) -> None:
+        self.artefacts.append((artefact.name, artefact.type))
+
+
+def concluded(folder: Path, monkeypatch: pytest.MonkeyPatch, row: Row, **options: Any) -> Told:
+    told, logger = Told(), Wandb(**options)
+    monkeypatch.setitem(sys.modules, "wandb", told)
+    logger._run = told
+    logger.conclude(row, finished_run(folder))
+    return told
+
+
+def test_a_result_is_told_under_the_names_of_its_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    scores = {"metric": "f1", "value": 71.0, "n": 9, "n_unparsed": 2, "details": {"acc": 64.0}}
+    row = a_row(
+        scores=scores,
+        dev={"best_loss": 0.25, "best_accuracy": 81.0},
+        params={"trained": 300, "stored": 400, "active_at_decode": 100},
+        seconds={"train": 20.0, "total": 50.0},
+        peak_memory_mib=1500.0,
+        tokens_per_second=6000.0,
+        device="a device",
+    )
+    assert concluded(tmp_path, monkeypatch, row).summary == {
+        "test/f1": 71.0,
+        "test/acc": 64.0,
+        "test/score": 71.0,
+        "test/n": 9,
+        "test/unparsed": 2,
+        "dev/best_loss": 0.25,
+        "dev/best_accuracy": 81.0,
+        "params/trained": 300,
+        "params/active_at_decode": 100,
+        "peak_memory_mib": 1500.0,
+        "tokens_per_second": 6000.0,
+        "seconds/total": 50.0,
+        "setting": "5e771116aaaa",
+        "device": "a device",
+    }
+
+
+@pytest.mark.parametrize("adapter", [True, False])
+@pytest.mark.parametrize("most", [0, 3])
+def test_predictions_and_the_adapter_are_kept_only_where_they_are_wanted(
+    adapter: bool, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    told = concluded(tmp_path, monkeypatch, a_row(), predictions=most, adapter=adapter)
+    assert told.artefacts == ([("adapter-c0ffee", "adapter")] if adapter else [])
+    tables = [values["predictions"] for values in told.logged]
+    rows = [[str(i), "yes", None, "yes"] for i in range(most)]
+    assert tables == ([(["id", "output", "parsed", "references"], rows)] if most else [])
+
+
+CLOUD, OWN = (
+    "machine api.wandb.ai login user password x",
+    "machine wandb.example login u password x",
+)
+
+
+@pytest.mark.parametrize(
+    ("environment", "file", "known"),
+    [
+        ({}, None, False),
+        ({"WANDB_API_KEY": "key"}, None, True),
+        ({"WANDB_API_KEY": ""}, OWN, False),
+        ({}, CLOUD, True),
+        ({}, OWN, False),
+        ({"WANDB_BASE_URL": "https://wandb.example:8080"}, OWN, True),
+        ({"WANDB_BASE_URL": "https://wandb.example:8080"}, CLOUD, False),
+        ({}, "no such word", False),
+    ],
+)
+def test_an_account_is_a_key_in_the_environment_or_one_for_the_host_in_netrc(
+    environment: dict[str, str],
+    file: str | None,
+    known: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    for name in ("WANDB_API_KEY", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    if file is not None:
+        (tmp_path / "netrc").write_text(file + "\n")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert loggers.account() is known
 
 
 @pytest.mark.slow

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from iapt.backbone.base import Backbone
 from iapt.errors import TrainingError
 from iapt.methods.base import Progress
 from iapt.methods.iapt import IAPT
+from iapt.methods.learned_adapter import LearnedAdapterReimpl
 from iapt.methods.lora import LoRA
 from iapt.methods.searched import Structured
 from iapt.methods.ssp import SSP
@@ -140,6 +142,15 @@ def test_a_bar_does_not_say_evaluating_once_that_is_over(
     assert "dev loss" in bars[-1]
 
 
+def test_the_tokens_of_every_batch_are_counted():
+    run = new_run()
+    for count, batch in enumerate(([0, 1], [5], [2, 3, 4]), start=1):
+        run.step_weights(batch)
+        assert run.history.step == count
+    first = run.full_train.examples[:6]
+    assert run.history.trained_tokens == sum(len(e.instruction) + len(e.response) for e in first)
+
+
 def test_training_lowers_the_loss(tmp_path: Path):
     logger = Quiet()
     trained(new_run(lambda b: LoRA(b.dims), max_steps=12, lr=2e-2, max_epochs=9), tmp_path, logger)
@@ -227,18 +238,27 @@ def test_an_evaluation_that_is_stopped_makes_no_further_pass_and_changes_nothing
     assert not run.is_due
 
 
-def test_a_search_has_its_runs_batch_no_patience_and_the_order_that_it_asks_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def second_order(backbone: Backbone) -> SSP:
+    return SSP(backbone.dims, rank=2, budget=0.5, order=2)
+
+
+def first_order(backbone: Backbone) -> LearnedAdapterReimpl:
+    return LearnedAdapterReimpl(backbone.dims, bottleneck_dim=3)
+
+
+@pytest.mark.parametrize(
+    ("build", "clip", "order"),
+    [(second_order, 2.0, 2), (first_order, 0.7, 1)],  # the second has no clip of its own
+)
+def test_a_search_steps_theta_each_time_on_its_half_of_train_with_its_runs_batch_and_no_patience(
+    build: Any, clip: float, order: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     # The batch follows the size of the training set, of which a search has a part only.
     monkeypatch.setattr(hparams, "SMALL_TRAINING_SET", 10)
-    run = new_run(
-        lambda backbone: SSP(backbone.dims, budget=600, order=2),
-        batch_size=None,
-        patience=1,
-        max_steps=4,
-    )
+    run = new_run(build, batch_size=None, patience=1, max_steps=4, arch_every=3, clip=0.7)
     seen: list[Run] = []
+    heard: list[Progress] = []  # before each step of Θ
+    run.method.on_arch_step_start = heard.append  # type: ignore[operator]
     part = loop._train
 
     def seen_train(run: Run, *rest: Any) -> History:
@@ -246,9 +266,21 @@ def test_a_search_has_its_runs_batch_no_patience_and_the_order_that_it_asks_for(
         return part(run, *rest)
 
     monkeypatch.setattr(loop, "_train", seen_train)
+    of_theta: list[Run] = []
+    step_arch = Run.step_arch
+    monkeypatch.setattr(
+        Run, "step_arch", lambda self, batch: of_theta.append(self) or step_arch(self, batch)
+    )
     trained(run, tmp_path)
     search, training = seen
     assert training is run
     assert search.sampler.batch_size == run.sampler.batch_size
     assert search.hparams.patience > search.total_steps
-    assert search.order == 2
+    assert search.order == order
+    steps = run.history.search_steps
+    assert of_theta == [search] * steps
+    assert heard == [Progress(step, steps) for step in range(1, steps + 1)]
+    assert (search.weights.clip, run.weights.clip) == (clip, 0.7)
+    assert (len(search.train.examples), len(search.outer.examples)) == (7, 7)
+    both = [str(e) for e in search.train.examples + search.outer.examples]
+    assert sorted(both) == sorted(str(e) for e in run.full_train.examples), "never the dev set"

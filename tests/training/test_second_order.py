@@ -125,6 +125,15 @@ def test_the_weights_are_moved_by_a_hundredth_both_ways_for_the_difference(monke
     assert torch.allclose(there, -back, atol=1e-6)
 
 
+def test_the_step_ahead_is_as_long_as_the_weights_own_clipped_step(monkeypatch):
+    backbone, method, optimizer = subject()
+    moves = noted_moves(method, monkeypatch)
+    optimizer.adamw = torch.optim.SGD(optimizer.parameters, lr=RATE)
+    optimizer.clip = 0.01  # the gradient's norm is far above
+    unrolled_arch_step(backbone, method, (data(1), ALL), (data(0), ALL), optimizer, 10**6)
+    assert float(moves[0].norm()) == pytest.approx(RATE * 0.01, rel=1e-3)
+
+
 def test_a_slope_that_vanishes_moves_the_weights_by_less(monkeypatch):
     """A norm of 1e-6 is doubled by the 1e-6 that keeps eps finite."""
     backbone, method, optimizer = subject()
