@@ -17,7 +17,7 @@ from iapt.methods.lora import LoRA
 from iapt.methods.ssp import SSP
 from iapt.training import state
 from iapt.training.hparams import HParams
-from tests.tiny import data, new_backbone
+from tests.tiny import EOS, data, new_backbone
 
 LENGTHS = [(random.Random(i).randint(3, 40), 2) for i in range(12)]
 
@@ -68,6 +68,39 @@ def test_a_method_that_searches_is_timed_after_its_search_and_after_a_pass_on_tw
     assert passes == [sum(sorted(rows.sizes)[:2])]
 
 
+def test_a_step_of_theta_needs_fewer_products_than_one_of_the_weights():
+    backbone = new_backbone("llama")
+    methods = {"iapt": (lambda: IAPT(backbone.dims, bottleneck_dim=8), HParams("x"))}
+    found = learners(backbone, methods, data(lengths=LENGTHS), batch_size=4)
+    weights, theta = (found[name].products for name in ("iapt", "iapt, Θ step"))
+    assert weights is not None
+    assert theta is not None
+    assert 0 < theta() < weights()
+
+
+@pytest.mark.parametrize("arch_data", ["dev", "train_split"])
+def test_our_steps_visit_every_row_once_as_in_training_whatever_feeds_theta(
+    arch_data: Any, monkeypatch: pytest.MonkeyPatch
+):
+    visited: list[int] = []
+    modes: list[bool] = []
+    step = state.weight_step
+
+    def noted(backbone: Any, method: Any, rows: Any, batch: Any, *rest: Any) -> float:
+        visited.extend(rows.sizes[i] for i in batch)
+        modes.extend((backbone.model.training, method.training))
+        return step(backbone, method, rows, batch, *rest)
+
+    monkeypatch.setattr(state, "weight_step", noted)
+    backbone = new_backbone("gpt2")
+    hparams = HParams("x", arch_data=arch_data)
+    methods = {"iapt": (lambda: IAPT(backbone.dims, bottleneck_dim=8).eval(), hparams)}
+    rows = data(lengths=LENGTHS)
+    learners(backbone, methods, rows, batch_size=4)["iapt"].seconds()
+    assert sorted(visited) == sorted(rows.sizes)
+    assert modes == [True] * 6  # of three steps: dropout acts
+
+
 @pytest.mark.parametrize("grouped", [False, True])
 def test_a_peer_visits_every_row_once_in_random_or_in_length_sorted_batches(
     grouped: bool, monkeypatch: pytest.MonkeyPatch
@@ -92,8 +125,11 @@ def test_the_loss_is_the_one_of_peft_with_the_same_parameters():
     }
     found = same_losses(backbone, methods, data())
     assert list(found) == ["lora", "ia3"], "peft does not have the third"
+    with torch.no_grad():
+        bare = module.response(backbone, data().batch(range(4)), EOS)
     for ours, theirs in found.values():
         assert abs(ours - theirs) < 1e-5
+        assert abs(ours - float(bare.loss) / bare.tokens) > 1e-4, "of a model that differs"
 
 
 def test_ratios_are_those_of_the_same_turn_and_to_the_peer_of_the_dtype(
@@ -128,6 +164,8 @@ def test_ratios_are_those_of_the_same_turn_and_to_the_peer_of_the_dtype(
         contest.rates[dtype] = contest._operations["lora", dtype] / share
     row, *_, other, _ = contest.rows()
     assert (row["speed_to_usual"], row["speed_to_grouped"]) == (3.5, 1.5)
+    assert row["speed_to_usual_5_95"] == pytest.approx((3.05, 3.95))  # between 3 and 4
+    assert row["speed_to_grouped_5_95"] == pytest.approx((1.05, 1.95))
     assert (row["memory_to_usual"], row["share_of_peak"]) == (0.25, 2.0)
     assert row["examples_per_second"] == 4 / 1.5
     assert (other["speed_to_usual"], other["speed_to_grouped"]) == (5.0, 7.0)

@@ -20,6 +20,18 @@ def test_who_is_popular_decides_whose_rows_there_are():
     assert drawn("uniform", 32, 1000) == drawn("uniform", 32, 1000)
 
 
+@pytest.mark.parametrize("popularity", ["identical", "distinct", "uniform", "zipf"])
+def test_another_seed_draws_other_tenants(popularity):
+    draws = {tuple(drawn(popularity, 32, 1000, seed)) for seed in range(5)}
+    assert len(draws) == 5
+
+
+def test_zipfs_tenant_k_is_a_kth_as_popular_as_the_first():
+    owners = drawn("zipf", 60_000, 3)
+    shares = [owners.count(owner) / len(owners) for owner in range(3)]
+    assert shares == pytest.approx([6 / 11, 3 / 11, 2 / 11], abs=0.01)
+
+
 def test_pools_that_do_not_fit_are_refused_with_those_that_do():
     check_room({1: 10, 100: 1000}, 1000)
     with pytest.raises(ConfigError, match=r"pools=1000: 1000 tenants .*use pools=1,100, or fewer"):
