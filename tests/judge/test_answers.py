@@ -70,6 +70,16 @@ def test_outputs_may_be_lists_under_the_question_id(tmp_path: Path, examples: An
     assert list(read_answers(run, TASK, examples, 1).values()) == [(t[0],) for t in GPT4.values()]
 
 
+def test_a_saved_reference_may_be_a_text(tmp_path: Path, examples: Any) -> None:
+    line = {"id": "81", "output": "x", "references": " aloha hawaii\n"}
+    run = write_lines(tmp_path / "a/predictions.jsonl", [line])
+
+    assert read_answers(run, TASK, examples, 1) == {"mt_bench/test/0": ("x",)}
+    run = write_lines(tmp_path / "b/predictions.jsonl", [line | {"references": "west"}])
+    with pytest.raises(DataError, match="line 1: the reference saved with '81' is not GPT-4's"):
+        read_answers(run, TASK, examples, 1)
+
+
 def test_runs_on_different_questions_are_not_compared(tmp_path: Path, examples: Any) -> None:
     one = write_lines(tmp_path / "b/predictions.jsonl", [{"id": "mt_bench/test/0", "output": "x"}])
 

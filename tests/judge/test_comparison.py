@@ -123,6 +123,15 @@ def test_case_for_table9(
     assert case.id == pair.id == expected
 
 
+@pytest.mark.parametrize("wanted", ["", "120"])
+def test_a_case_is_shown_as_it_was_judged_with_a_first(wanted: str) -> None:
+    replies = [judgement("120", "ba", 9, 1), judgement("120", "ab", 6, 5)]
+
+    assert choose_case(PAIRS, replies, wanted)[0].order == "ab"
+    with pytest.raises(MetricError, match="case: got"):
+        choose_case(PAIRS, replies[:1], wanted)
+
+
 def test_a_reply_with_one_score_is_shown_where_there_is_no_better() -> None:
     replies = [judgement("81", "ab", None, None), judgement("120", "ab", 9, None)]
 

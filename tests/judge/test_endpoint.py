@@ -308,6 +308,19 @@ def test_a_key_that_the_server_echoes_is_masked_in_replies_and_errors(
     assert "secret-key" not in repr(judge)
 
 
+@pytest.mark.parametrize("before", range(0, 10, 4))
+@pytest.mark.parametrize("plan", ["401 {}", "200 {}"])
+def test_no_part_of_a_key_is_left_where_a_long_answer_is_cut(
+    server: JudgeServer, tmp_path: Path, plan: str, before: int
+) -> None:
+    server.plan = [plan.format("x" * before + "secret-key" * 40)]  # the cut is in one of them
+    with endpoint(server, tmp_path, retries=0) as judge, pytest.raises(JudgeError) as caught:
+        judge.ask("x")
+
+    assert "x***" in str(caught.value) or before == 0
+    assert "sec" not in str(caught.value)
+
+
 def test_secrets_of_six_characters_and_passwords_with_colons_are_masked(
     server: JudgeServer, tmp_path: Path
 ) -> None:

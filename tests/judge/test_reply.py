@@ -65,10 +65,24 @@ def test_nearly_all_replies_with_two_scores_are_read_and_the_rest_is_known() -> 
         "The steps are\n1 2\nand\n3 4\nin this order.",  # not the first line and not the last
         "11 6",
         "8 11",
+        "Final score 9, Assistant 1: 8/10\nAssistant 2: 6/10",  # 9 and 8 in the first's section
     ],
 )
 def test_unclear_replies_are_not_guessed(text: str) -> None:
     assert not read_reply(text).parsed
+
+
+@pytest.mark.parametrize(
+    "remark",
+    [
+        "Assistant 1 covered 7/10 steps. Assistant 2 covered 9/10 steps.",
+        "Assistant 1's film has 7/10 on the site. Assistant 2's film has 9/10 on the site.",
+    ],
+)
+def test_numbers_in_passing_do_not_deny_the_scores_above_them(remark: str) -> None:
+    verdict = read_reply(f"Assistant 1: 8/10\nAssistant 2: 6/10\n\n{remark}")
+
+    assert (verdict.score1, verdict.score2) == (8, 6)
 
 
 def test_two_bare_numbers_may_be_as_high_as_ten() -> None:

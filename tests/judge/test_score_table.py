@@ -30,6 +30,12 @@ def test_assistants_are_known_by_their_names_in_rows_and_in_columns(names: tuple
     assert table(f"| | {one} | {two} |", "|---|---|---|", "| Score | 8 | 6 |") == SCORES
 
 
+def test_two_lines_are_a_table() -> None:
+    said = f"{ONE}: score: 8; {TWO}: score: 6;"
+    assert table("| Assistant 1 | 8 |", "| Assistant 2 | 6 |") == said
+    assert table("| Assistant 1 | Assistant 2 |", "| 8 | 6 |") == said
+
+
 def test_tables_of_others_say_nothing() -> None:
     assert table("| Whose | Score |", "| Ann | 8 |", "| Bob | 6 |") == ""
     rows = ("| Assistant 1 | 8 |", "| Assistant 2 | 6 |", "| Assistant 2 | 7 |")

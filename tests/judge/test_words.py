@@ -40,6 +40,10 @@ def test_hidden_text_leaves_its_lines_behind() -> None:
     assert plain("~~8/10~~ 7/10") == " 7/10"
 
 
+def test_entities_of_html_are_the_letters_that_they_stand_for() -> None:
+    assert plain("Score:&nbsp;8&#47;10 &amp; 7&frac12;") == "Score: 8/10 & 7.5"
+
+
 def test_formulas_lose_their_marks_and_other_text_keeps_its_braces() -> None:
     assert plain("$8$") == " 8 "
     assert plain(r"\frac{8}{10}") == "8/10"
@@ -60,6 +64,7 @@ def test_quotations_go_unless_they_are_a_score() -> None:
         ("6", "n", 6.0),
         ("12/10", "t", None),  # no score, and still said to be one
         ("7-8/10", "t", None),
+        ("8-8", "t", None),  # of equal numbers none is the higher one of a result
         ("85%", "w", None),  # a confidence or a share; no score out of ten
         ("-1/10", "t", None),
         ("12", "w", None),
@@ -76,6 +81,11 @@ def test_a_word_or_number_is_one_letter_with_its_value(
     line: str, expected: str, value: float | None
 ) -> None:
     assert letters(line) == (expected, [value])
+
+
+def test_the_result_of_a_match_is_no_pair_of_scores() -> None:
+    assert letters("beat Brazil 7-1") == ("wwt", [None] * 3)
+    assert letters("scores 7-1") == ("vnVn", [None, 7.0, None, 1.0])
 
 
 @pytest.mark.parametrize(
