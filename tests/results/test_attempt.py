@@ -11,7 +11,8 @@ import pytest
 from iapt.errors import BusyError, DataError, StorageError
 from iapt.files import write_json
 from iapt.results import lock as lock_module
-from iapt.results.attempt import attempt, record_failure, tidy
+from iapt.results import status as status_module
+from iapt.results.attempt import Attempt, attempt, record_failure, tidy
 from iapt.results.lock import acquire, is_held
 from iapt.results.row_files import write_row
 from iapt.results.status import Status, new_status, now, read_status, standing, write_status
@@ -178,13 +179,20 @@ def test_a_failure_before_the_attempt_is_recorded_once(tmp_path: Path):
     assert state(tmp_path / "run") == ("failed", "DataError: no such card")
 
 
-def test_without_locks_of_the_system_a_file_names_the_holder_and_a_dead_one_holds_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    def no_locks(path: Path, **_: object) -> None:
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that knows no locks, such as NFS without its lock service."""
+
+    def refuse(path: Path, **_: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(lock_module, "FileLock", no_locks)
+    monkeypatch.setattr(lock_module, "FileLock", refuse)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_locks_of_the_system_a_file_names_the_holder_and_a_dead_one_holds_nothing(
+    tmp_path: Path,
+):
     lock = acquire(tmp_path, 0)
     assert (tmp_path / ".lock.holder").read_text().splitlines()[0] == str(os.getpid())
     assert is_held(tmp_path)
@@ -192,6 +200,40 @@ def test_without_locks_of_the_system_a_file_names_the_holder_and_a_dead_one_hold
     assert not is_held(tmp_path)
     (tmp_path / ".lock.holder").write_text(f"{DEAD}\n{socket.gethostname()}\n")
     assert not is_held(tmp_path)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_locks_of_the_system_a_forced_attempt_keeps_the_file_that_names_it(tmp_path: Path):
+    (tmp_path / "predictions.jsonl").write_text("old")
+    with attempt(tmp_path, wait=False) as current:
+        current.begin(clear=True)
+        assert is_held(tmp_path)
+        assert not (tmp_path / "predictions.jsonl").exists()
+
+
+def test_only_the_first_of_several_processes_writes_the_status(tmp_path: Path):
+    with attempt(tmp_path, wait=False) as current:
+        current.begin(clear=False)
+        other = Attempt(tmp_path, writes=False)
+        other.doing("training")
+        other.finished()
+        found = read_status(tmp_path)
+        assert (found.state, found.doing, found.pid) == ("running", "preparing", os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("host", "pid", "expected"),
+    [("elsewhere", DEAD, "running"), (None, os.getpid(), "running"), (None, DEAD, "killed")],
+)
+def test_where_the_lock_cannot_be_tried_the_host_and_process_decide(
+    host: str | None, pid: int, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(folder: Path) -> bool:
+        raise StorageError(f"{folder}: cannot be locked.")
+
+    monkeypatch.setattr(status_module, "is_held", refuse)
+    write_status(tmp_path, status_of(pid, host=host))
+    assert state(tmp_path)[0] == expected
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -168,6 +168,14 @@ def test_the_reference_is_on_the_same_basis_and_never_itself() -> None:
     assert reference(theirs, [ours, theirs], "iapt") is ours
 
 
+def test_a_variant_of_the_reference_method_is_no_reference() -> None:
+    ours, plain = (collect([a_row(method=method)])[0][0] for method in ("iapt", "lora"))
+    variant = collect(five("boolq", "lora", [90.0] * 5, variant="lora_wide"))[0][0]
+    assert reference(ours, [variant], "lora") is None
+    assert reference(ours, [variant, plain], "lora") is plain
+    assert reference(variant, [variant, plain], "lora") is plain
+
+
 def test_the_reference_is_the_cell_with_most_rows() -> None:
     ours = collect([a_row()])[0][0]
     few, many = (

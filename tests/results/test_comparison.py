@@ -60,6 +60,21 @@ def test_ties_are_ties_and_prove_nothing() -> None:
     assert found.by_item == Outcomes(0, 0, 200)
 
 
+def test_scores_that_differ_by_rounding_alone_tie() -> None:
+    rounded = 0.1 + 0.2  # a little more than 0.3
+    found = compare(
+        cell_of(five("boolq", "iapt", [rounded, 80.0])), cell_of(five("boolq", "lora", [0.3, 70.0]))
+    )
+    assert found is not None
+    assert found.by_seed == Outcomes(1, 0, 1)
+    itemised = compare(
+        cell_of([item_row("boolq", "iapt", 0, [rounded, 0.3, 50.0])]),
+        cell_of([item_row("boolq", "lora", 0, [0.3, rounded, 60.0])]),
+    )
+    assert itemised is not None
+    assert itemised.by_item == Outcomes(0, 1, 2)
+
+
 def test_a_seed_that_only_one_has_is_left_out_and_counted() -> None:
     ours, theirs = answered("iapt", 0.8, seeds=(0, 2, 3, 4)), answered("lora", 0.6, seeds=(1, 2, 3))
     found = compare(cell_of(ours), cell_of(theirs))

@@ -133,3 +133,15 @@ def test_pairs_of_an_empty_folder_are_none_and_a_missing_folder_is_an_error(tmp_
     assert len(pairs(tmp_path)) == 0
     with pytest.raises(DataError, match="no such folder"):
         pairs(tmp_path / "none")
+
+
+def test_pairs_warn_of_rows_that_do_not_count(tmp_path: Path) -> None:
+    store(tmp_path, [raw_row(), raw_row(seed=17)])
+    store(tmp_path / "again", [raw_row(created="2026-11-24T22:50:00Z")])
+    (tmp_path / "x.json").write_text("{half")
+    with pytest.warns(UserWarning, match=r"x\.json") as caught:
+        pairs(tmp_path)
+    said = [str(warning.message) for warning in caught]
+    assert len(said) == 3
+    for text in ("x.json", "seed 0 has 2 rows; the newest counts", "seed 17 left out"):
+        assert any(text in line for line in said)

@@ -1,6 +1,7 @@
 """What a run leaves of its method's inside, written and read; a file of someone else is not trusted."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,12 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read_inspection(tmp_path) == INSPECTION
 
 
+def drawn(y: float) -> dict[str, object]:
+    """An inspection with one point of a curve, at this height."""
+    curve = {"name": "a", "points": [[0.0, y]]}
+    return {"functions": [{"title": "f", "x_label": "x", "y_label": "y", "curves": [curve]}]}
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -49,6 +56,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
             "weights",
         ),
         ({"prompts": [{"tokens": [], "weights": {}}] * 3}, "prompts"),
+        (drawn(math.nan), "points"),
+        (drawn(-math.inf), "points"),
     ],
 )
 def test_a_file_that_says_something_else_is_named_with_its_fault(

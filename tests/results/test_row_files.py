@@ -193,10 +193,18 @@ def test_each_example_has_one_score_on_one_line_of_the_file(tmp_path: Path) -> N
     assert (row.scores.items, row.scores.clusters) == ((12.5,) * n, (3,) * n)
     write_row(tmp_path, row)
     assert f'"items": [ {"12.5, " * (n - 1)}12.5 ],' in path.read_text()
-    raw["scores"]["items"].pop()
-    path.write_text(json.dumps(raw))
-    with pytest.raises(DataError, match=rf"items has {n - 1} numbers for n={n} examples"):
-        read_row(path)
+
+
+@pytest.mark.parametrize("name", ["items", "clusters"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_list_that_has_not_one_number_for_each_example_is_named(
+    tmp_path: Path, name: str, count: int
+) -> None:
+    raw = raw_row()
+    raw["scores"] |= {"n": 2, "items": [50, 50], "clusters": [0, 1], name: [0] * count}
+    (tmp_path / "x.json").write_text(json.dumps(raw))
+    with pytest.raises(DataError, match=rf"{name} has {count} numbers for n=2 examples"):
+        read_row(tmp_path / "x.json")
 
 
 def test_keys_of_a_later_version_are_named_kept_and_written_again(tmp_path: Path) -> None:
@@ -221,8 +229,11 @@ def test_bytes_that_are_no_text_are_named_and_skipped(tmp_path: Path) -> None:
 def test_rows_in_subfolders_count_and_hidden_ones_do_not(tmp_path: Path) -> None:
     store(tmp_path / "sweep", [raw_row()])
     store(tmp_path / ".trash", [raw_row(seed=1)])
-    rows, _ = read_rows(tmp_path)
+    (tmp_path / "._row.json").write_bytes(b"\0\5\x16\7")  # macOS leaves these beside files
+    (tmp_path / ".#row.json").write_text(json.dumps(raw_row(seed=2)))
+    rows, warnings = read_rows(tmp_path)
     assert [row.cell.seed for row in rows] == [0]
+    assert warnings == []
 
 
 def test_reading_many_files_shows_how_far_it_is(
