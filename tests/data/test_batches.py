@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from iapt.data.batches import WINDOW, Sampler, by_length, micro_batches
+from iapt.data.batches import WINDOW, Budget, Sampler, by_length, micro_batches
 
 
 def sizes_of(n: int, longest: int, seed: int = 1) -> list[int]:
@@ -56,6 +56,13 @@ def test_micro_batches_are_a_split_of_the_batch():
     parts = micro_batches(batch, SIZES, 70)
     assert sorted(i for part in parts for i in part) == sorted(batch)
     assert len(parts) > 1
+
+
+@pytest.mark.parametrize("most", [None, 0, 5])
+def test_a_budget_runs_every_group_within_its_tokens_and_its_padding(most: int | None):
+    ran: list[list[int]] = []
+    Budget(400, most_padding=most).each(range(len(SIZES)), SIZES, ran.append)
+    assert ran == by_length(SIZES, 400, most)
 
 
 def drawn(sampler: Sampler, n: int) -> list[list[int]]:

@@ -42,6 +42,12 @@ def test_a_release_lands_in_the_layout_with_a_manifest_and_is_read_like_a_folder
     assert verify(tmp_path / "hub" / "toy", release) == []
 
 
+def test_data_are_kept_in_the_folder_hub_of_the_cache_unless_a_root_is_given(tmp_path, monkeypatch):
+    monkeypatch.setenv("IAPT_CACHE", str(tmp_path / "cache"))
+    assert Hub().path == tmp_path / "cache" / "hub"
+    assert Hub(tmp_path / "mine").path == tmp_path / "mine"
+
+
 def test_what_is_there_and_whole_is_never_fetched_again(tmp_path, release, monkeypatch):
     Hub(tmp_path / "hub").fetch("toy", release)
     monkeypatch.setattr(hub, "fetch", lambda *a: pytest.fail("fetched again"))

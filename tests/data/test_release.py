@@ -25,11 +25,13 @@ QUESTION = {
 }
 
 
-def archive(tmp_path, leave_out=""):
+def archive(tmp_path, leave_out="", asked=None):
+    """The archive, without one of its files; `asked` are questions by split, in place of the one."""
     path = tmp_path / "data.tar.bz2"
     with tarfile.open(path, "w:bz2") as tar:
         for stem in ("train", "dev", "test"):
-            for name, row in ((f"{stem}.jsonl", QUESTION), (f"{stem}.tables.jsonl", TABLE)):
+            question = QUESTION | ({"question": asked[stem]} if asked else {})
+            for name, row in ((f"{stem}.jsonl", question), (f"{stem}.tables.jsonl", TABLE)):
                 if name != leave_out:
                     file = tmp_path / name
                     file.write_text(json.dumps(row) + "\n", "utf-8")
@@ -54,6 +56,16 @@ def test_wikisql_questions_get_their_tables_in_the_hugging_face_form(tmp_path):
     )
     sql = structured_to_sql(row["sql"], row["table"])
     assert execution_match(sql, row["sql"], row["table"]).correct
+
+
+def test_each_wikisql_split_has_its_own_questions_and_dev_is_the_validation_split(tmp_path):
+    asked = {"train": "who?", "dev": "how?", "test": "why?"}
+    splits = READERS["wikisql"]({"archive": archive(tmp_path, asked=asked)})
+    assert {split: [row["question"] for row in rows] for split, rows in splits.items()} == {
+        "train": ["who?"],
+        "validation": ["how?"],
+        "test": ["why?"],
+    }
 
 
 def test_a_wikisql_query_without_conditions_has_empty_lists(tmp_path, monkeypatch):

@@ -88,6 +88,29 @@ def test_the_fingerprint_follows_bytes_and_names(tmp_path):
     assert len({first, second, Folder(tmp_path).fingerprint("toy")}) == 3
 
 
+def test_the_fingerprint_does_not_follow_the_order_in_which_a_file_system_lists(
+    tmp_path, monkeypatch
+):
+    for split in ("train", "test", "validation"):
+        put(tmp_path, "toy", split, [{"a": split}])
+    found, listed = [], Path.glob
+    for backwards in (False, True):
+        monkeypatch.setattr(
+            Path,
+            "glob",
+            lambda self, pattern, way=backwards: iter(sorted(listed(self, pattern), reverse=way)),
+        )
+        found.append(Folder(tmp_path).fingerprint("toy"))
+    assert found[0] == found[1]
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    put(tmp_path / "mine", "toy", "train", [{"a": 1}])
+    assert Folder("~/mine").rows("toy", "train") == [{"a": 1}]
+    assert Folder("~/mine").at("~/mine/toy").rows("toy", "train") == [{"a": 1}]
+
+
 def test_a_folder_in_the_place_of_a_file_is_no_file(tmp_path):
     put(tmp_path, "toy", "train", [{"a": 1}])
     before = Folder(tmp_path).fingerprint("toy")
