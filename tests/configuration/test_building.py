@@ -95,6 +95,11 @@ def test_a_class_that_takes_anything_gets_it(plugins: Plugins):
     assert made(plugins, "Open", a=1, b=[2]).values == {"a": 1, "b": [2]}
 
 
+def test_a_class_that_takes_anything_gets_further_arguments_too(plugins: Plugins):
+    toy = build({"_target_": "toys.Open", "a": 1}, "toy", object, plugins, dims=6)
+    assert toy.values == {"a": 1, "dims": 6}
+
+
 def test_annotations_that_only_a_type_checker_knows_are_not_checked(plugins: Plugins):
     assert made(plugins, "Unknown", thing=[1]).thing == [1]
     with pytest.raises(ConfigError, match=r"toy\.thign: unknown; .*Did you mean 'thing'"):

@@ -100,6 +100,21 @@ def test_a_long_value_is_cut():
     assert "must be a name for files" in line
 
 
+@pytest.mark.parametrize("name", ["x", "9", "Ärger_1", "a.b-c+d_e", "日本", "e\u0301", "x" * 60])
+def test_a_name_for_files_is_taken(name: str):
+    assert checked(TypeAdapter(Name), name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".x", "-x", "+x", "_x", "\u0301e", "a b", "a/b", "a:b", "x\n", "x" * 61]
+)
+def test_a_name_that_is_hidden_looks_like_an_option_or_is_none_for_files_is_refused(name: str):
+    with pytest.raises(
+        ConfigError, match=r"must be a name for files: .* the first a letter or digit"
+    ):
+        checked(TypeAdapter(Name), name)
+
+
 def test_something_that_is_no_mapping_is_told_by_what_it_must_have():
     assert told(5) == ["outer=5: must be a mapping with name, inner, rate, rates, steps, sites, parts."]  # fmt: skip
 

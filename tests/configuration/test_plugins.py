@@ -67,6 +67,12 @@ def test_a_module_sees_its_neighbours_and_leaves_the_search_path_and_no_bytecode
     assert sorted(p.name for p in file.parent.iterdir()) == ["toy_neighbour.py", "toy_plugin.py"]
 
 
+def test_a_module_of_another_folder_sees_those_of_the_working_folder(tmp_path: Path):
+    module(Path.cwd(), "VALUE = 8\n", "toy_of_the_working_folder")
+    file = module(tmp_path / "there", "from toy_of_the_working_folder import VALUE\n")
+    assert Plugins.find(str(file)).load("toy_plugin").VALUE == 8
+
+
 def test_a_part_of_a_package_is_loaded(tmp_path: Path):
     module(tmp_path / "toy_package", "", "__init__")
     module(tmp_path / "toy_package", "from toy_package import __name__ as whole\n", "part")
