@@ -86,6 +86,16 @@ def test_a_complete_sweep_ends_with_0(cells: list[Cell], capsys: pytest.CaptureF
     assert "7 runs: 7 finished (1 before)." in capsys.readouterr().out
 
 
+def test_a_sweep_whose_sweeper_has_chosen_no_cell_is_not_finished(
+    capsys: pytest.CaptureFixture[str],
+):
+    write_manifest(Path("runs/sweeps/chosen"), [], [], complete=False)
+    assert main(["check", "runs/sweeps/chosen"]) == 3
+    assert "0 runs: none chosen yet." in capsys.readouterr().out
+    assert main(["check", "runs/sweeps/chosen", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["complete"] is False
+
+
 def test_it_changes_nothing(capsys: pytest.CaptureFixture[str]):
     before = {path: path.stat().st_mtime_ns for path in Path().rglob("*") if path.is_file()}
     assert main(["check"]) == 3

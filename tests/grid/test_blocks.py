@@ -93,3 +93,16 @@ def test_a_grid_has_some_cells_and_no_more_than_a_sweep_can_plan():
     assert len(combinations({key: some[:100] for key, some in many.items()})) == 10_000
     with pytest.raises(ConfigError, match="nothing to run"):
         words({"method": ["bitfit"], "rank": ["2"]})
+
+
+def test_a_value_that_another_block_has_is_none_of_the_users_own():
+    blocks = blocks_of([{"task": "a", "rank": 2}, {"task": "b"}], "mine", "paper")
+    assert combinations({"task": ["task=b"]}, blocks) == [("task=b",)]
+    with pytest.raises(ConfigError, match="nothing to run"):
+        combinations({"rank": ["rank=2"], "task": ["task=b"]}, blocks)
+
+
+def test_truth_values_are_written_as_a_user_types_them():
+    blocks = blocks_of([{"hide": [True, False], "rank": 2}], "mine", "paper")
+    assert blocks == [{"hide": ["hide=true", "hide=false"], "rank": ["rank=2"]}]
+    assert combinations({"hide": ["hide=true"]}, blocks) == [("hide=true", "rank=2")]

@@ -1,5 +1,7 @@
 """The cells of a grid: all combinations, in order, each with its plan."""
 
+from pathlib import Path
+
 import pytest
 
 from iapt.cli.composing import composed, grid_of
@@ -30,3 +32,17 @@ def test_each_mistake_is_told_once_with_the_number_of_its_cells():
     said = str(caught.value)
     assert said.count("method.rank=0: must be") == 1
     assert said.endswith("in 2 of 4 cells, such as method.rank=0 seed=0")
+
+
+def test_data_that_only_some_cells_lack_are_told_with_these_cells(tmp_path: Path):
+    (tmp_path / "rte").mkdir()
+    for split in ("train", "validation"):
+        (tmp_path / "rte" / f"{split}.jsonl").write_text("{}\n")
+    axes = [*TINY[1:], "task=rte,boolq,sst2", "data=folder", f"data.path={tmp_path}"]
+    with pytest.raises(ConfigError) as caught:
+        plan_cells(combinations(grid_of(axes)), composed)
+    said = str(caught.value).splitlines()
+    assert len(said) == 4
+    for name, line, cells in zip(("boolq", "sst2"), said[::2], said[1::2], strict=True):
+        assert f"has no data set '{name}'" in line
+        assert cells == f"  in 1 of 3 cells, such as task={name}"

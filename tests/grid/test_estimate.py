@@ -89,6 +89,7 @@ def test_a_row_without_a_batch_size_had_the_papers_and_not_the_plans(train: int,
         {"data": {"sizes": {}}},
         {"steps": None},
         {"peak_memory_mib": None},
+        {"dev": {"curve": []}},
     ],
 )
 def test_a_row_of_another_card_or_size_or_without_its_numbers_says_nothing(
@@ -98,15 +99,80 @@ def test_a_row_of_another_card_or_size_or_without_its_numbers_says_nothing(
     assert estimate(plan, WORK, [finished(plan, **changes)]).source == "formula"
 
 
-def test_the_formula_counts_operations_and_bytes():
+@pytest.mark.parametrize("key", ["backbone", "method", "variant"])
+def test_a_row_of_another_backbone_method_or_variant_says_nothing(key: str):
     plan = planned("method=lora")
+    row = finished(plan, cell=plan.cell | {key: "another"})
+    assert estimate(plan, WORK, [row]).source == "formula"
+
+
+def test_rows_of_other_tasks_do_not_count_beside_those_of_the_task():
+    plan, other = planned("method=lora"), planned("method=lora", "task=rte")
+    rows = [finished(plan), *[finished(other, peak_memory_mib=9e3, seconds=slow(9))] * 2]
+    assert estimate(plan, WORK, rows) == estimate(plan, WORK, rows[:1])
+
+
+def slow(times: float) -> dict[str, float]:
+    return {
+        key: times * s for key, s in (("train", 100), ("eval", 30), ("test", 20), ("total", 150))
+    }
+
+
+def test_an_odd_row_among_several_decides_neither_time_nor_memory():
+    plan = planned("method=lora")
+    rows = [
+        finished(plan, peak_memory_mib=memory, seconds=slow(times))
+        for memory, times in ((600.0, 1), (700.0, 1), (9_000.0, 50))
+    ]
+    needs = estimate(plan, WORK, rows)
+    assert needs.memory_mib == 700
+    assert needs.seconds == pytest.approx(2 * 100 + 4 * 30 + 2 * 20)
+
+
+@pytest.mark.parametrize(("words", "beams"), [((), 3), (("hparams.num_beams=1",), 1)])
+def test_the_formula_counts_operations_and_bytes(words: tuple[str, ...], beams: int):
+    plan = planned("method=lora", *words)
     needs = estimate(plan, WORK)
     weights = plan.backbone.dims.num_weights
-    tokens = 54 * (4 * 100 * 8 + 2 * 6 * 20) + 2 * 40 * (50 + 3 * 4)
+    tokens = 54 * (4 * 100 * 8 + 2 * 6 * 20) + 2 * 40 * (50 + beams * 4)
     assert needs.source == "formula"
     assert needs.seconds == pytest.approx(weights * tokens / 0.5e12)
     assert needs.memory_mib > (2 * 4 * weights + 16 * plan.trainable) / 2**20
     assert needs.checkpoint_mib == pytest.approx(16 * plan.trainable / 2**20)
+
+
+@pytest.mark.parametrize(("words", "length"), [((), 256), (("hparams.max_length=100",), 100)])
+def test_without_prompts_an_example_has_256_tokens_or_as_many_as_fit(
+    words: tuple[str, ...], length: int
+):
+    plan = planned("method=lora", *words)
+    answer = plan.task.max_new_tokens
+    tokens = (length + answer) * (4 * 100 * 8 + 2 * 6 * 20) + 2 * 40 * (length + 3 * answer)
+    seconds = plan.backbone.dims.num_weights * tokens / 0.5e12
+    assert estimate(plan, replace(WORK, prompts=None)).seconds == pytest.approx(seconds)
+
+
+def test_what_stays_on_disk_is_the_adapter_with_a_line_for_each_prediction():
+    plan = planned("method=bitfit")
+    lines = 40 * (module.ROW_BYTES + module.TOKEN_BYTES * plan.task.max_new_tokens)
+    needs = estimate(plan, WORK)
+    assert needs.disk_mib == pytest.approx((4 * plan.trainable + lines) / 2**20)
+
+
+@pytest.mark.parametrize(("backbone", "maps"), [("tiny_llama", 3), ("tiny_gpt2", 2)])
+def test_a_pass_of_training_keeps_states_of_as_many_tokens_as_the_budget_allows(
+    backbone: str, maps: int
+):
+    plan = planned("method=lora", f"backbone={backbone}", "hparams.batch_tokens=450")
+    dims = plan.backbone.dims
+    states = 4 * (6 * dims.hidden_size + maps * dims.ffn_size)
+
+    def memory(batch: int) -> float:
+        return estimate(plan, replace(WORK, batch_size=batch)).memory_mib
+
+    one_more = module.KEPT * 50 * dims.num_layers * states / 2**20
+    assert memory(9) - memory(8) == pytest.approx(one_more)
+    assert memory(90) == memory(9)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

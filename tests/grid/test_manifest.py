@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,17 @@ def test_cells_that_a_sweeper_chooses_are_added_by_their_jobs(cells: list[Cell])
     (folder / "9" / CELL).write_text("{}")
     with pytest.raises(DataError, match=rf"sweep.*/9/{CELL}: not a cell of this version: .*words"):
         read_manifest(folder)
+
+
+def test_a_run_is_found_by_its_words_without_those_for_hydra(cells: list[Cell]):
+    folder = Path("runs/sweeps/1")
+    for_hydra = ("hydra.job.name=x", "hydra/launcher=joblib", "+hydra.a=b", "++hydra.a=b")
+    given = [replace(cell, words=(*for_hydra, *cell.words)) for cell in cells]
+    manifest = write_manifest(folder, [], given, complete=True)
+    assert manifest.cells[1].words == given[1].words, "the sweep's command has them"
+    assert [manifest.number(cell.words) for cell in cells] == [0, 1]
+    hydraulic = replace(cells[0], words=("hydraulic.rank=2",))
+    assert entry_of(folder, hydraulic.words, "", hydraulic.plan).job() == ["hydraulic.rank=2"]
 
 
 @pytest.mark.parametrize(

@@ -112,3 +112,16 @@ def test_the_same_words_count_under_other_names(cells: list[Cell]):
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(other_config(cells[0], name="fast")))
     assert warning(cells).endswith("What differs (in how many): hparams.name (1).")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema_version": 9}'])
+def test_a_damaged_manifest_of_another_sweep_ends_nothing(cells: list[Cell], text: str):
+    for name in ("1", "2"):
+        write_manifest(Path("runs/sweeps") / name, [], cells, complete=True)
+    (Path("runs/sweeps/2") / "manifest.json").write_text(text)
+    path = Path("runs/sweeps/1/manifest.json")
+    path.write_text(path.read_text().replace("--quick--", "--fast--"))
+    folder = Path("runs") / cells[0].plan.run_id.replace("--quick--", "--fast--")
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(other_config(cells[0], name="fast")))
+    assert warning(cells).startswith("1 of 2 runs left to do were begun")

@@ -9,6 +9,7 @@ from iapt.cli.composing import composed
 from iapt.errors import ConfigError, DataError
 from iapt.grid.blocks import combinations
 from iapt.grid.cells import Cell, plan_cells
+from iapt.grid.estimate import estimate
 from iapt.grid.pace import progress_line
 from iapt.grid.show import DONE, FAILED, counted, duration, mebibytes, plan_text
 from iapt.grid.workload import NO_DATA, NO_TOKENIZER, Workload, Workloads, workload
@@ -47,6 +48,28 @@ def test_there_is_a_line_for_each_task_and_method_over_its_seeds():
     assert lines[0][3:8] == ["450", "50", "100", "36", f"{cells[0].plan.trainable:,}"]
     assert "~: by a formula" in text
     assert "Left: about" in text
+
+
+def test_what_is_left_is_that_of_the_cells_not_finished_and_a_line_is_of_one_run(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("iapt.grid.estimate.product_speed", lambda device, dtype: 1e12)
+    cells = planned(task="sst2", method="lora", backbone="llama2_7b", seed="0,1,2,3")
+    text = plan_text(
+        cells,
+        [DONE, "", FAILED, ""],
+        workload=lambda plan: workload(plan, None),
+        measure=lambda plan, work: 25.0,
+    )
+    plan = cells[0].plan
+    needs = estimate(plan, workload(plan, None))
+    assert needs.disk_mib > 30
+    (line,) = [line for line in text.splitlines() if line.startswith("sst2")]
+    assert line.endswith("  " + mebibytes(needs.disk_mib + needs.checkpoint_mib))
+    assert (
+        f"Left: about 75 s if one run follows another on cpu, {mebibytes(3 * needs.disk_mib)} on disk, "
+        f"{mebibytes(needs.memory_mib)} of memory at most."
+    ) in text
 
 
 def test_truncated_prompts_are_counted_with_the_tokenizer_alone():
