@@ -15,6 +15,7 @@ from iapt.backbone.config import BackboneConfig
 from iapt.backbone.load import load_backbone
 from iapt.cli.adapter import main
 from iapt.configuration.catalog import entry
+from iapt.errors import ConfigError
 from tests.tiny_runs import tiny_run
 
 
@@ -79,6 +80,72 @@ def test_generate_takes_texts_from_words_a_file_or_stdin(runs, capsys, monkeypat
     assert said(capsys, "generate", runs["lora"], *texts, "bare=true", *options) == "\n".join(bare) + "\n"  # fmt: skip
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert "no text" in refused(capsys, "generate", runs["lora"])
+
+
+def test_texts_that_have_the_chat_template_get_no_other(runs, capsys):
+    model = load_run(runs["lora"], device="cpu")
+    text, options = "[INST] a film[/INST]", {"max_new_tokens": 5, "num_beams": 1}
+    plain, rendered = (model.generate([text], **options, rendered=r) for r in (False, True))
+    assert plain != rendered
+    words = ("generate", runs["lora"], text, *(f"{k}={v}" for k, v in options.items()))
+    assert said(capsys, *words, "rendered=true", "device=cpu") == rendered[0] + "\n"
+    assert said(capsys, *words, "device=cpu") == plain[0] + "\n"
+
+
+def test_evaluate_scores_the_frozen_backbone_alone_on_request(runs, capsys):
+    model = load_run(runs["lora"], device="cpu")
+    with model.bare():
+        bare = model.evaluate()
+    assert bare.outputs != model.evaluate().outputs
+    said(capsys, "evaluate", runs["lora"], "bare=true", "device=cpu", "out=found")
+    lines = Path("found/predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["output"] for line in lines] == bare.outputs
+    scores = json.loads(Path("found/scores.json").read_text())
+    assert (scores["value"], scores["evaluated"]["bare"]) == (bare.scores.value, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("generate", "a film"),
+        ("evaluate",),
+        ("inspect", "a film"),
+        ("merge", "new"),
+        ("export", "new"),
+    ],
+)
+def test_a_backbone_that_has_moved_is_taken_from_the_given_place(
+    words: tuple[str, ...], runs, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[tuple[str, str]] = []
+
+    def attached(saved: object, device: str, checkpoint: str) -> None:
+        asked.append((device, checkpoint))
+        raise ConfigError("far enough")
+
+    monkeypatch.setattr("iapt.trained.model.attached", attached)
+    verb, *names = words
+    where = ("checkpoint=moved/there", "device=cpu")
+    assert "far enough" in refused(capsys, verb, runs["lora"], *names, *where)
+    assert asked == [("cpu", "moved/there")]
+
+
+def test_an_imported_adapter_is_for_the_checkpoint_that_is_given(
+    capsys, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[dict[str, object]] = []
+
+    def import_peft(source: Path, out: Path, backbone: dict[str, object], device: object) -> None:
+        asked.append(backbone)
+        raise ConfigError("far enough")
+
+    monkeypatch.setattr("iapt.trained.adapters.import_peft", import_peft)
+    words = ("import", "for_peft", "new", "backbone=llama2_7b")
+    for more in ((), ("checkpoint=moved/there",)):
+        assert "far enough" in refused(capsys, *words, *more)
+    own = entry("backbone", "llama2_7b")
+    there = {"kind": "hub", "checkpoint": "moved/there", "revision": None}
+    assert asked == [own, own | there]
 
 
 def test_evaluate_prints_the_score_and_writes_no_row(runs, capsys):

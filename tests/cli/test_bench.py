@@ -10,6 +10,7 @@ import pytest
 from iapt import workbench
 from iapt.cli import bench
 from iapt.cli.bench import main
+from iapt.cli.overrides import groups
 from iapt.errors import ConfigError
 from iapt.inference.learners import PEER_GROUPED, PEER_RANDOM
 
@@ -87,10 +88,54 @@ def test_texts_are_no_limit_for_training_nor_others_defaults_for_tenants(
         assert checked == lengths
 
 
+def planned(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
+    """The methods that a benchmark would measure."""
+    load = Mock(side_effect=ConfigError("far enough"))
+    monkeypatch.setattr(workbench.Bench, "load", load)
+    assert main([*TINY, *words]) == 2
+    load.assert_called_once()
+    return list(load.call_args.args[1])
+
+
+def test_without_methods_each_part_has_those_that_the_papers_table_needs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    for what, methods in {
+        "table4": ["lora", "iapt", "p_tuning_v2", "p_tuning"],
+        "decode": ["lora", "iapt"],
+    }.items():
+        assert planned(monkeypatch, f"what={what}", f"out={tmp_path}") == methods
+
+
+def test_all_methods_are_every_entry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(bench, "from_words", list)
+    monkeypatch.setattr("iapt.planning.make_plan", lambda words: SimpleNamespace(positions=1024))
+    words = ("what=train", "methods=all", f"out={tmp_path}")
+    assert planned(monkeypatch, *words) == groups()["method"]
+
+
+def test_texts_leave_room_for_the_soft_tokens_of_every_method(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = ("what=decode", f"out={tmp_path}", "instruction_tokens=1000")
+    assert planned(monkeypatch, *words, "new_tokens=20", "methods=lora,iapt") == ["lora", "iapt"]
+    assert planned(monkeypatch, *words, "new_tokens=24", "methods=lora") == ["lora"]
+    capsys.readouterr()
+    assert main([*TINY, *words, "new_tokens=24", "methods=lora,iapt"]) == 2
+    assert "but the backbone has 1,020 positions besides soft tokens" in capsys.readouterr().err
+
+
 def test_help_names_every_key_with_its_default(capsys: pytest.CaptureFixture[str]):
     assert main(["--help"]) == 0
     page = capsys.readouterr().out
-    for word in ("what=decode,train", "methods=NAMES", "beams=1,3", "instruction_tokens=274"):
+    words = (
+        "what=decode,train",
+        "methods=NAMES",
+        "beams=1,3",
+        "instruction_tokens=274",
+        "warmup=1 ",
+    )
+    for word in words:
         assert word in page
 
 

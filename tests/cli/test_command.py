@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from iapt.cli.command import OWN_ENTRIES, Command, Key, Words
+from iapt.cli.command import OWN_ENTRIES, Command, Key, Words, config_dirs
 from iapt.cli.readers import boolean, number, one_of, or_null, some_of, whole
+from iapt.configuration.catalog import CONFIG_DIR
 from iapt.errors import ConfigError, DataError
 
 COMMAND = Command(
@@ -35,6 +36,14 @@ def test_words_become_names_and_typed_values() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [("true", True), ("True", True), ("TRUE", True), ("false", False), ("False", False)],
+)
+def test_truth_is_written_with_small_or_large_letters(text: str, value: bool) -> None:
+    assert COMMAND.parse(["red", f"loud={text}"])["loud"] is value
+
+
+@pytest.mark.parametrize(
     ("word", "wrong"),
     [
         ("n=0", "n=0: must be a whole number >= 1."),
@@ -44,6 +53,7 @@ def test_words_become_names_and_typed_values() -> None:
         ("n=", "n=: no value"),
         ("price=nan", "price=nan: must be a number >= 0."),
         ("loud=yes", "loud=yes: must be true or false."),
+        ("loud=", "loud=: no value"),
         ("kind=be", "kind=be: must be one of a, bee. Did you mean 'bee'?"),
         ("beams=1,9", "beams=1,9: must be one of 1, 2, 3."),
         ("nn=1", "nn=1: unknown key 'nn'; allowed are n, price, loud, kind, beams, out. Did you mean 'n'?"),
@@ -55,6 +65,23 @@ def test_a_wrong_word_is_named_with_what_is_allowed(word: str, wrong: str) -> No
     with pytest.raises(ConfigError) as error:
         COMMAND.parse(["red", word])
     assert wrong in str(error.value)
+
+
+def test_texts_may_come_twice() -> None:
+    command = Command("iapt-toy", "TEXT ...", "Say.", at_least=1)
+    assert command.parse(["a", "b", "a"]).names == ("a", "b", "a")
+
+
+def test_the_folder_of_the_packages_own_entries_adds_nothing(tmp_path: Path) -> None:
+    words = [
+        "--config-dir",
+        str(CONFIG_DIR),
+        f"--config-dir={tmp_path}",
+        "-cd",
+        str(tmp_path),
+        "a=1",
+    ]
+    assert config_dirs(words) == ([tmp_path.resolve()], ["a=1"])
 
 
 def test_a_key_given_twice_and_a_missing_name_are_errors() -> None:

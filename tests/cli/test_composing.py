@@ -66,6 +66,12 @@ def test_whole_numbers_share_a_composition_and_leave_no_trace_in_it(
     assert [compose(cell) for cell in words] == [composed(cell) for cell in words]
 
 
+@pytest.mark.parametrize("word", ["seed=007", "seed=0", "method.rank=010", "method.rank=1_0"])
+def test_what_only_looks_like_a_number_is_what_it_is_to_hydra(word: str):
+    words = ("method=lora", word)
+    assert Composer()(words) == composed(words)
+
+
 def test_a_number_for_a_key_that_does_not_exist_is_hydras_to_explain():
     with pytest.raises(ConfigError, match=r"method\.rnk"):
         Composer()(("method=lora", "method.rnk=2"))

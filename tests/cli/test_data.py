@@ -6,9 +6,12 @@ import sys
 
 import pytest
 
+from iapt.cli import data
 from iapt.cli.data import main
+from iapt.configuration.catalog import names
 from iapt.data import hub
 from iapt.data.source import Sample
+from iapt.tasks.row_task import RowTask
 
 
 @pytest.fixture(autouse=True)
@@ -116,3 +119,25 @@ def test_verify_tells_whole_from_changed(capsys, monkeypatch, tmp_path):
     captured = capsys.readouterr()
     assert "two: train.jsonl has changed since it was fetched" in captured.out
     assert "1 of 2 data sets" in captured.err
+
+
+@pytest.mark.parametrize(("words", "length"), [([], 1024), (["max_length=100"], 100)])
+def test_preview_cuts_prompts_to_what_the_backbone_can_read(words, length, capsys, monkeypatch):
+    from iapt.data import preview
+
+    monkeypatch.setattr(preview, "preview", lambda task, source, tokens, *_: tokens.max_length)
+    assert main(["preview", "task=sst2", "backbone=tiny_llama", *words]) == 0
+    assert capsys.readouterr().out == f"{length}\n"
+
+
+def test_fetch_all_takes_every_release_of_every_task_once(capsys, monkeypatch, tmp_path):
+    asked, fetched = [], []
+    compose = data.from_words
+    monkeypatch.setattr(data, "from_words", lambda words: asked.append(words) or compose(words))
+    monkeypatch.setattr(hub.Hub, "fetch", lambda self, dataset, release: fetched.append(dataset))
+    monkeypatch.setattr(RowTask, "check_sizes", lambda self, source, dataset: "checked")
+    assert main(["fetch", "task=all", f"out={tmp_path}"]) == 0
+    assert asked == [[f"task={name}"] for name in names("task")]
+    assert {"boolq", "e2e_nlg", "mt_bench", "wikisql"} < set(fetched)
+    assert len(fetched) == len(set(fetched))
+    assert f"{tmp_path / 'boolq'}: checked\n" in capsys.readouterr().out

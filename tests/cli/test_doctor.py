@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -71,6 +72,56 @@ def test_data_that_is_not_fetched_is_said_with_what_to_do(capsys: pytest.Capture
     data = found(capsys, *TINY, "data=hub")["data"]
     assert data["state"] == "absent"
     assert data["todo"] == "iapt-data fetch task=sst2, or the first run does"
+
+
+def test_a_gpu_that_is_not_there_is_in_the_way(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    finding = found(capsys, *TINY[:-1], "device=cuda:1", code=1)["device"]
+    assert finding["state"] == "bad"
+    assert "device=cuda:1" in finding["text"]
+
+
+@pytest.mark.parametrize(
+    ("major", "has", "todo"),
+    [(7, "no", "backbone.dtype=float16 or float32"), (8, "yes", ""), (9, "yes", "")],
+)
+def test_cards_since_the_papers_have_bfloat16(
+    major: int,
+    has: str,
+    todo: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    card = SimpleNamespace(name="A card", total_memory=48 * 2**30, major=major)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda i: card)
+    gpu = found(capsys, *TINY)["gpu 0"]
+    assert (gpu["text"], gpu["todo"]) == (f"A card, 48 GiB, bfloat16 {has}", todo)
+
+
+@pytest.mark.parametrize(("free", "todo"), [(4.9, "make room"), (5.1, "")])
+def test_a_disk_that_is_almost_full_is_said(
+    free: float,
+    todo: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    usage = SimpleNamespace(free=free * 2**30)
+    monkeypatch.setattr(checkup.shutil, "disk_usage", lambda place: usage)
+    now = found(capsys, *TINY)
+    assert {now[name]["todo"] for name in ("out", "rows", "cache")} == {todo}
+
+
+def test_fetched_data_that_have_changed_are_in_the_way(capsys: pytest.CaptureFixture[str]):
+    folder = Path("rows/sst2")
+    folder.mkdir(parents=True)
+    (folder / "train.jsonl").write_text("{}\n")
+    (folder / "manifest.json").write_text('{"files": {}}')
+    data = found(capsys, *TINY, "data=hub", "data.root=rows", code=1)["data"]
+    assert (data["state"], data["todo"]) == ("bad", "delete it and fetch again")
+    assert data["text"].startswith("rows/sst2: ")
 
 
 def test_a_task_without_released_files_has_no_data_on_the_hub(capsys: pytest.CaptureFixture[str]):

@@ -2,11 +2,20 @@
 
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from iapt.cli.composing import composed, grid_of
+from iapt.cli.lost_workers import launch_all
+from iapt.grid.blocks import combinations
+from iapt.grid.cells import plan_cells
+from iapt.grid.manifest import Entry, write_manifest
+from iapt.results.row_files import write_row
+from iapt.results.status import new_status, write_status
 from tests.cli.test_launchers import in_a_process, needs_plugin
+from tests.results.example_rows import a_row
 
 DYING = Path(__file__).with_name("dying.py")
 WORDS = (
@@ -26,6 +35,50 @@ ENDS = {"SIGKILL": "killed", "SIGTERM": "interrupted"}
 
 def sweep(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     return in_a_process(folder, "-m", "iapt.cli.sweep", *words)
+
+
+@needs_plugin("joblib")
+def test_cells_that_ended_with_a_worker_run_again_alone_after_those_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["task=sst2", "backbone=tiny_llama", "method=lora", "device=cpu", "seed=0,1,2,3,4"]
+    cells = plan_cells(combinations(grid_of(words)), composed)
+    manifest = write_manifest(Path("runs/sweeps/1"), [], cells, complete=True)
+    killed = new_status().model_copy(update={"pid": 2**22 + 1})  # above the largest id of Linux
+    calls: list[list[int]] = []
+
+    def launch(chosen: Sequence[Entry]) -> str:
+        calls.append([manifest.cells.index(cell) for cell in chosen])
+        if len(calls) > 1 and calls[-1] != [1]:
+            return "returned"
+        for number in (0, 1) if len(calls) == 1 else (1,):
+            write_status(manifest.folder(manifest.cells[number]), killed)
+        if len(calls) == 1:
+            row = a_row(run_id=cells[2].plan.run_id, created=killed.started.isoformat())
+            write_row(Path("results/rows"), row)
+        raise RuntimeError("a worker is gone")
+
+    assert launch_all("joblib", manifest, launch) == "returned"
+    assert calls == [[0, 1, 2, 3, 4], [3, 4], [0], [1]]
+    said = capsys.readouterr().err
+    assert "runs that ended with it: 2; they are repeated one at a time" in said
+    assert f"{manifest.cells[1].run_id} was killed again" in said
+
+
+@needs_plugin("joblib")
+def test_an_error_that_no_lost_worker_explains_is_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    cells = plan_cells(combinations(grid_of([*WORDS[:2], "method=lora", "device=cpu"])), composed)
+    manifest = write_manifest(Path("runs/sweeps/1"), [], cells, complete=True)
+
+    def launch(chosen: Sequence[Entry]) -> None:
+        raise RuntimeError("the launcher itself is broken")
+
+    with pytest.raises(RuntimeError, match="itself is broken"):
+        launch_all("joblib", manifest, launch)
 
 
 @pytest.mark.slow

@@ -9,8 +9,17 @@ from iapt.cli.command import config_dirs
 from iapt.cli.composing import check_keys, composed, from_words, grid_of
 from iapt.cli.hydra_command import flags_and_words
 from iapt.cli.launchers import needs
-from iapt.cli.overrides import groups, prepare, quoted, summary
+from iapt.cli.overrides import (
+    entry_or_file,
+    groups,
+    plugin_files,
+    prepare,
+    quoted,
+    refuse_grid,
+    summary,
+)
 from iapt.configuration.catalog import entry
+from iapt.configuration.plugins import Plugins
 from iapt.errors import ConfigError, DataError
 
 METHOD = "# Mine.\n_target_: my_methods.Mine\nrank: 3\n"
@@ -313,3 +322,33 @@ def test_a_pipe_in_the_place_of_an_entry_is_not_waited_for(
     os.mkfifo("conf/task/mine.yaml")
     with pytest.raises(ConfigError, match="not a regular file"):
         prepare(["--config-dir", "conf", "task=mine"])
+
+
+def test_several_plugins_are_no_grid():
+    refuse_grid(["plugins=a,b", "method.activation=[relu,gelu]", "task.template='a,b'"])
+    with pytest.raises(ConfigError, match="seed=0,1: one run takes one value"):
+        refuse_grid(["plugins=a,b", "seed=0,1"])
+
+
+def test_a_file_in_a_config_dir_is_its_entry_and_no_second_one(outside: Path):
+    flag = f"--config-dir={outside}"
+    assert prepare([flag, f"method={outside}/method/mine.yaml"]) == ["method=mine"]
+    with pytest.raises(ConfigError, match="there is already a task 'mine'"):
+        prepare([flag, f"task={outside}/method/mine.yaml"])
+
+
+def test_a_package_of_plugins_is_its_folder(outside: Path):
+    package = Path.cwd() / "my_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    assert plugin_files(["my_package", "my_methods"], [outside]) == [
+        str(package),
+        str(outside / "my_methods.py"),
+    ]
+    assert list(Plugins.find(plugin_files(["my_package"])).files) == ["my_package"]
+
+
+def test_an_entry_of_a_config_dir_is_its_file_and_any_other_name_stays(outside: Path):
+    assert entry_or_file("task", "mine", [outside]) == str(outside / "task" / "mine.yaml")
+    for name in ("boolq", "other.yaml"):
+        assert entry_or_file("task", name, [outside]) == name

@@ -396,18 +396,3 @@ def test_a_folder_that_cannot_be_made_is_named_before_the_first_run(
     assert main([*TINY, f"{key}=file/below"]) == 2
     assert f"error: {key}=file/below: the folder cannot be" in capsys.readouterr().err
     assert jobs == []
-
-
-def test_help_names_the_seeds_and_examples(capsys: pytest.CaptureFixture[str]):
-    assert main(["--help"]) == 0
-    assert "seeds 0-4" in capsys.readouterr().out
-
-
-def test_estimate_is_about_the_plan_and_one_of_two(
-    jobs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
-):
-    assert main([*TINY, "estimate=mesure"]) == 2
-    assert "estimate=mesure: must be one of estimate=auto" in capsys.readouterr().err
-    assert main([*TINY, "seed=0", "dry_run=true", "estimate=measure"]) == 0
-    assert "^: time from a few steps measured now" in capsys.readouterr().out
-    assert jobs == []

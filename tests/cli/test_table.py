@@ -12,6 +12,7 @@ import pytest
 from iapt.cli import counting
 from iapt.cli.report import main as report
 from iapt.cli.table import LAYOUT, NAMES, main
+from iapt.reporting.report import Material
 from tests.results.example_rows import raw_row, store
 
 
@@ -283,6 +284,47 @@ def test_paired_shows_every_two_methods_and_what_would_find_a_difference(
     assert "setting=0ther: no row has it; the rows have 5e771116" in capsys.readouterr().err
     assert main([*words, "detect=0"]) == 2
     assert "detect=0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["summary", "rates", "paired", "open_choices"])
+def test_a_table_of_all_settings_takes_the_hash_of_any(
+    name: str, rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([name, f"rows={rows}", "out=none", "setting=9uick"]) == 0
+    assert main([name, f"rows={rows}", "out=none", "setting=0ther"]) == 2
+    assert "the rows have 5e771116, 9uick000" in capsys.readouterr().err
+    assert main(["table1", f"rows={rows}", "out=none", "setting=9uick"]) == 2
+    assert "the rows have 5e771116\n" in capsys.readouterr().err
+
+
+def test_paired_shows_the_setting_that_is_asked_for_alone(tmp_path: Path) -> None:
+    raws = [
+        raw_row(task, method, seed, 80.0 + seed * len(method), setting=setting)
+        for task, setting in (("boolq", "a" * 12), ("copa", "b" * 12))
+        for method in ("lora", "iapt_")
+        for seed in range(3)
+    ]
+    rows = store(tmp_path / "rows", raws)
+    for word, tasks in (("setting=aaaa", ["boolq"]), ("setting=", ["boolq", "copa"])):
+        words = [w for w in ("paired", f"rows={rows}", f"out={tmp_path}", word) if w[-1] != "="]
+        assert main(words) == 0
+        with (tmp_path / "paired.csv").open() as file:
+            assert [record["task"] for record in csv.DictReader(file)] == tasks
+
+
+def test_the_report_shows_as_many_predictions_as_are_asked_for(
+    rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def html_report(material: Material) -> str:
+        asked.append(material.samples)
+        return ""
+
+    monkeypatch.setattr("iapt.reporting.report.html_report", html_report)
+    for words in ([], ["samples=7"], ["samples=0"]):
+        assert report([f"rows={rows}", f"out={tmp_path / 'r.html'}", *words]) == 0
+    assert asked == [5, 7, 0]
 
 
 def test_a_table_warns_of_its_own_rows_only(

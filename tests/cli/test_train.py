@@ -212,6 +212,26 @@ def test_the_closing_hint_is_the_whole_command(
     assert "iapt-train task=sst2 method=lora seed=3 experiment=paper\n" in said
 
 
+def test_the_closing_hint_keeps_what_makes_the_method_and_forces_no_other_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(run_module, "run", lambda config: {"run_id": "x"})
+    (tmp_path / "mine" / "task").mkdir(parents=True)
+    words = [
+        "--config-dir",
+        "mine",
+        "plugins=json",
+        "method=iapt",
+        "variant=iapt_4",
+        "method.prompt_len=8",
+    ]
+    assert main([*words, "task=sst2", "device=cpu", "force=true", "hparams.max_steps=2"]) == 0
+    said = capsys.readouterr().out
+    start = f"--config-dir {tmp_path / 'mine'} plugins=json method=iapt variant=iapt_4 method.prompt_len=8 task=sst2"
+    assert f"All seeds: iapt-sweep {start} device=cpu hparams.max_steps=2\n" in said
+    assert f"iapt-train {start} experiment=paper\n" in said
+
+
 def test_help_answers_without_torch_or_hydra():
     """As a user starts it; the time depends on the machine, what is imported does not."""
     program = (
