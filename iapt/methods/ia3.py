@@ -122,7 +122,8 @@ class IA3(Mergeable, peft.PeftCompatible, Stackable):
             name, saved = f"{names[layer, module]}.{PEFT_L}", parts[PEFT_L]
             wide, high = dims.in_out(module)
             if module == "down" and saved.shape == (1, wide):  # its input, the inner state
-                scaled[layer, inner] = peft.expect_shape(name, saved, (1, wide))[0]
+                factors = peft.expect_shape(name, saved, (1, wide))[0]
+                scaled[layer, inner] = scaled.get((layer, inner), 1.0) * factors
                 continue
             factors = peft.expect_shape(name, saved, (high, 1))[:, 0]
             mine = [s for s in ("q", "k", "v", "up") if owner_of(s, dims) == module]
@@ -130,8 +131,11 @@ class IA3(Mergeable, peft.PeftCompatible, Stackable):
                 raise AdapterError(
                     f"tensor {name}: in block {layer}, our IA3 rescales only q, k, v and the inner state."
                 )
-            for site in mine:
-                scaled[layer, site] = backbone.family.site(layer, site).take(factors)
+            for (
+                site
+            ) in mine:  # the inner state may be scaled twice: as up's output, as down's input
+                own = backbone.family.site(layer, site).take(factors)
+                scaled[layer, site] = scaled.get((layer, site), 1.0) * own
         sites = [site for site in ("q", "k", "v", inner) if any(s == site for _, s in scaled)]
         ours: peft.Tensors = {}
         for layer in range(dims.num_layers):

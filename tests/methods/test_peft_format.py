@@ -175,13 +175,18 @@ def test_other_methods_that_plain_peft_trained_give_the_same_logits_here(family,
         **CAUSAL,
     )
     ia3 = IA3Config(**CAUSAL)  # peft's own choice: on LLaMA keys, values, inner state
+    twice = IA3Config(
+        target_modules=["up_proj", "down_proj"], feedforward_modules=["down_proj"], **CAUSAL
+    )
     prefix = PrefixTuningConfig(num_virtual_tokens=3, **CAUSAL)
     prompt = PromptTuningConfig(num_virtual_tokens=3, **CAUSAL)
     cases = [(AdaLoRA, adalora), (IA3, ia3)]
     if family != "gpt2":
         cases += [(PTuningV2, prefix), (PTuning, prompt)]
-    for method, config in cases:
-        folder = tmp_path / method.__name__
+    if family == "llama":
+        cases.append((IA3, twice))
+    for number, (method, config) in enumerate(cases):
+        folder = tmp_path / str(number)
         theirs = trained_by_peft(family, config, folder, noise=0.3)
         ours, _ = read_back(method, family, folder)
         gap = float((ours - theirs).abs().max())
