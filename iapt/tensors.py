@@ -6,7 +6,8 @@ dropped, added or changed since is noticed in one place, and readers need no che
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,19 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         StorageError: the file cannot be written.
     """
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    with replacing(path) as temporary:
-        try:
-            save_file(plain, temporary, dict(metadata))
-        except SafetensorError as error:  # this library does not raise OSError for a full disk
-            raise OSError(str(error)) from error
+    with replacing(path) as temporary, faults_as_os_errors():
+        save_file(plain, temporary, dict(metadata))
+
+
+@contextmanager
+def faults_as_os_errors() -> Iterator[None]:
+    """Make what libraries in Rust raise for a full disk an OSError: safetensors its own error, tokenizers Exception."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, SafetensorError) and "(os error " not in str(error):
+            raise
+        raise OSError(str(error)) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -10,6 +10,7 @@ import torch
 
 from iapt.errors import BackboneError, StorageError
 from iapt.files import storing
+from iapt.tensors import faults_as_os_errors
 
 BIAS_SWITCHES = ("attention_bias", "mlp_bias")  # LLaMA's settings that give its maps biases
 
@@ -30,7 +31,7 @@ def save_checkpoint(model: Any, tokenizer: Any, folder: Path) -> None:
     from transformers.utils.logging import disable_progress_bar
 
     config, tensors = _with_biases(model)
-    with storing(folder):
+    with storing(folder), faults_as_os_errors():
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
         try:

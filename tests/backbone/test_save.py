@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import enable_progress_bar
@@ -68,6 +69,26 @@ def test_half_a_checkpoint_is_removed(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(tokenizer, "save_pretrained", lambda _: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         save_checkpoint(new_backbone("llama").model, tokenizer, tmp_path / "merged")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("writer", ["model", "tokenizer"])
+def test_a_full_disk_is_a_storage_error_and_leaves_nothing(
+    writer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    made = {"model": new_backbone("llama").model, "tokenizer": tiny_tokenizer()}
+    fault = {
+        "model": SafetensorError("Error while serializing: No space left"),
+        "tokenizer": Exception("No space left on device (os error 28)"),
+    }[writer]
+
+    def full(*_: object, **__: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(made[writer], "save_pretrained", full)
+    with pytest.raises(StorageError, match=r"merged: cannot be written .*No space left") as caught:
+        save_checkpoint(made["model"], made["tokenizer"], tmp_path / "merged")
+    assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 
