@@ -18,7 +18,7 @@ from iapt.backbone.dims import Dims
 from iapt.errors import AdapterError, DataError
 from iapt.files import read_json, write_json
 from iapt.methods.base import Method
-from iapt.methods.saved import CONFIG, FORMAT, read_finite
+from iapt.methods.saved import CONFIG, FORMAT, dtype_word, read_finite
 from iapt.tensors import write_tensors
 
 TENSORS = "adapter_model.safetensors"
@@ -169,7 +169,7 @@ def expect_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     """
     if tuple(tensor.shape) != shape or not tensor.is_floating_point():
         raise AdapterError(
-            f"tensor {name} is {str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}; it must be "
+            f"tensor {name} is {dtype_word(tensor.dtype)} {tuple(tensor.shape)}; it must be "
             f"floating point {shape}."
         )
     return tensor.float()

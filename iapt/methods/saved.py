@@ -24,6 +24,12 @@ from iapt.tensors import digest_of, read_tensors, write_tensors
 
 CONFIG, TENSORS = "adapter_config.json", "adapter.safetensors"
 FORMAT = {"format": "pt"}  # the metadata by which other libraries know torch's tensors
+FLOATS = (
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+)  # that a saved tensor may have
 SHOWN = 8  # faults listed in one message
 
 
@@ -115,22 +121,36 @@ def read_finite(file: Path) -> dict[str, Tensor]:
     """Read an untrusted safetensors file.
 
     Raises:
-        AdapterError: it is missing or damaged, or contains a value that is not finite.
+        AdapterError: it is missing or damaged, or contains a value that is not finite or of an unknown dtype.
     """
     try:
         tensors, _ = read_tensors(file)
     except DataError as error:
         raise AdapterError(str(error)) from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.dtype not in FLOATS:
+            raise AdapterError(
+                f"{file}: tensor {named(name)} is {dtype_word(tensor.dtype)}; allowed are {', '.join(map(dtype_word, FLOATS))}."
+            )
+    check_finite(tensors, file)
+    return tensors
+
+
+def check_finite(tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Refuse values that are not finite in float32, in which methods compute.
+
+    Raises:
+        AdapterError: naming their file or folder, and the first tensors.
+    """
     broken = [
-        name
+        named(name)
         for name, t in tensors.items()
-        if t.is_floating_point() and not bool(torch.isfinite(t).all())
+        if t.is_floating_point() and not bool(torch.isfinite(t.float()).all())
     ]
     if broken:
         raise AdapterError(
-            f"{file} contains values that are not finite: {some(list(map(named, broken)))}."
+            f"{where} contains values that are not finite in float32: {some(broken)}."
         )
-    return tensors
 
 
 def fit(method: Method, tensors: Mapping[str, Tensor], where: Path) -> None:
@@ -194,7 +214,12 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 def _kind(t: Tensor) -> str:
     """Describe what must agree before a structure is adopted: the number of axes and the kind of number."""
-    return f"{t.dim()}-dimensional {'floating point' if t.is_floating_point() else str(t.dtype).removeprefix('torch.')}"
+    return f"{t.dim()}-dimensional {'floating point' if t.is_floating_point() else dtype_word(t.dtype)}"
+
+
+def dtype_word(dtype: torch.dtype) -> str:
+    """Return the name of a dtype: "float32"."""
+    return str(dtype).removeprefix("torch.")
 
 
 def some(items: Sequence[str], between: str = ", ") -> str:

@@ -13,6 +13,7 @@ from iapt.methods.adalora import AdaLoRA
 from iapt.methods.learned_adapter import LearnedAdapterReimpl
 from iapt.methods.lora import LoRA
 from iapt.methods.saved import (
+    FLOATS,
     AdapterConfig,
     check_digest,
     fit,
@@ -140,13 +141,28 @@ def test_a_damaged_configuration_is_refused_in_one_line(text: str, message: str,
     assert len(str(caught.value)) < 600
 
 
-@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 1e300])
 def test_values_that_are_not_finite_are_refused(value: float, tmp_path: Path):
-    tensors = saved(tmp_path)
+    tensors = {name: t.double() for name, t in saved(tmp_path).items()}
     next(iter(tensors.values()))[0, 0] = value
     save_file(tensors, tmp_path / "adapter.safetensors")
-    with pytest.raises(AdapterError, match=r"not finite: blocks\.0\.\w+\.lora_A\."):
+    with pytest.raises(AdapterError, match=r"not finite in float32: blocks\.0\.\w+\.lora_A\."):
         read_finite(tmp_path / "adapter.safetensors")
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_a_dtype_of_too_few_bits_is_refused_by_name(dtype: torch.dtype, tmp_path: Path):
+    tensors = {name: t.to(dtype) for name, t in saved(tmp_path).items()}
+    save_file(tensors, tmp_path / "adapter.safetensors")
+    with pytest.raises(AdapterError, match=r"A is float8_\w+; allowed are float64, .*bfloat16\."):
+        read_finite(tmp_path / "adapter.safetensors")
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_other_floating_point_dtypes_are_read(dtype: torch.dtype, tmp_path: Path):
+    tensors = {name: t.to(dtype) for name, t in saved(tmp_path).items()}
+    save_file(tensors, tmp_path / "adapter.safetensors")
+    fit(method(), read_finite(tmp_path / "adapter.safetensors"), tmp_path)
 
 
 def changed(tensors: dict[str, torch.Tensor], ending: str, new: torch.Tensor) -> str:
