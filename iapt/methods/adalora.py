@@ -218,7 +218,7 @@ class AdaLoRA(Mergeable, Structured, peft.PeftCompatible, Stackable):
     ) -> tuple[peft.Config, peft.Tensors]:
         """Read the triplets that peft's rank pattern kept; r0 stays in the denominator."""
         peft.refuse_options(config, PEFT_OPTIONS)
-        init_rank = int(peft.number(config, "init_r", 1))
+        init_rank = int(peft.number(config, "init_r", 1, backbone.dims.hidden_size))
         found, names = peft.by_place(tensors, PARTS, backbone), peft.module_names(backbone)
         ours: peft.Tensors = {}
         for layer in range(backbone.dims.num_layers):

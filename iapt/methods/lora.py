@@ -143,7 +143,8 @@ class LoRA(Mergeable, peft.PeftCompatible, Stackable):
         found = peft.by_place(tensors, (PEFT_A, PEFT_B), backbone)
         names = peft.module_names(backbone)
         ranks = {place: len(parts[PEFT_A]) for place, parts in found.items()}
-        scales = {place: _scale(config, names[place], ranks[place]) for place in found}
+        most = backbone.dims.hidden_size
+        scales = {place: _scale(config, names[place], ranks[place], most) for place in found}
         rank, scale = max(ranks.values()), max(scales.values())
         sites = [s for s in backbone.dims.linears if any(site == s for _, site in found)]
         ours: peft.Tensors = {}
@@ -162,13 +163,13 @@ class LoRA(Mergeable, peft.PeftCompatible, Stackable):
         return numbers if every else numbers | {"sites": sites}, ours
 
 
-def _scale(config: peft.Config, name: str, rank: int) -> float:
+def _scale(config: peft.Config, name: str, rank: int, most: int) -> float:
     """Return the factor by which peft multiplies a module's B A x; patterns may override it by module.
 
     Raises:
-        AdapterError: the rank differs from the configuration's.
+        AdapterError: the rank differs from the configuration's, or is above `most`.
     """
-    said = peft.number(_of_module(config, "rank_pattern", "r", name), "r", 1)
+    said = peft.number(_of_module(config, "rank_pattern", "r", name), "r", 1, most)
     alpha = peft.number(_of_module(config, "alpha_pattern", "lora_alpha", name), "lora_alpha", 1e-9)
     if said != rank:
         raise AdapterError(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
+from iapt.configuration.checking import short
 from iapt.errors import AdapterError, DataError
 from iapt.files import read_json, write_json
 from iapt.methods.base import Method
@@ -147,16 +148,16 @@ def refuse_options(config: Mapping[str, Any], known: Iterable[str]) -> None:
         )
 
 
-def number(config: Mapping[str, Any], key: str, least: float) -> float:
+def number(config: Mapping[str, Any], key: str, least: float, most: float = 1e9) -> float:
     """Read a number from peft's configuration.
 
     Raises:
-        AdapterError: it is missing, not a number, or below `least`.
+        AdapterError: it is missing, not a number, below `least` or above `most`.
     """
     value = config.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1e9:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise AdapterError(
-            f"{config['peft_type']}: {key}={value!r}: must be a number >= {least:g}."
+            f"{config['peft_type']}: {key}={short(value)}: must be a number from {least:g} to {most:g}."
         )
     return value
 

@@ -129,8 +129,9 @@ def read_finite(file: Path) -> dict[str, Tensor]:
         raise AdapterError(str(error)) from error
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and tensor.dtype not in FLOATS:
+            allowed = ", ".join(map(dtype_word, FLOATS))
             raise AdapterError(
-                f"{file}: tensor {named(name)} is {dtype_word(tensor.dtype)}; allowed are {', '.join(map(dtype_word, FLOATS))}."
+                f"{file}: tensor {named(name)} is {dtype_word(tensor.dtype)}; allowed are {allowed}."
             )
     check_finite(tensors, file)
     return tensors

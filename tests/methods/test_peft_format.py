@@ -238,6 +238,7 @@ REFUSED = {
     "lora_alpha='8'": {"lora_alpha": "8"},
     "lora_alpha=nan": {"lora_alpha": float("nan")},
     "says 3": {"r": 3},
+    "LORA: r=64: must be a number from 1 to 32": {"r": 64},
     "too complex": {"rank_pattern": {"(a+)+b": 3}},
 }
 
