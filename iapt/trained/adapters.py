@@ -4,7 +4,8 @@ Only `import_peft` loads a backbone, because it needs the names of its modules.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from iapt.backbone.config import BackboneConfig
+from iapt.backbone.dims import Dims
 from iapt.backbone.load import Loaded, load_backbone
 from iapt.configuration.building import resolve
 from iapt.configuration.catalog import entry, names
@@ -29,6 +31,7 @@ from iapt.methods.saved import (
     AdapterConfig,
     Decoding,
     check_digest,
+    check_finite,
     fit,
     read_config,
     read_finite,
@@ -143,16 +146,9 @@ def read_saved(folder: Path, plugins: Plugins = NO_PLUGINS) -> Saved:
         _agree(config, run, folder)
         _warn_of_changes(run, plugins)
     tensors = read_finite(adapter / TENSORS)
-    try:
+    with _blaming(adapter):
         backbone = BackboneConfig.from_mapping(config.backbone)
-        with torch.device("meta"):  # refuses absurd sizes before it allocates memory
-            size = sum(p.numel() for p in _build(config, backbone, plugins).parameters())
-        if size > max(SMALL, backbone.dims.num_weights):
-            raise AdapterError(f"its method has {size:,} parameters, more than the backbone.")
-        method = _build(config, backbone, plugins)
-    # ConfigError names a wrong value; torch raises the others for impossible sizes.
-    except (ConfigError, AdapterError, RuntimeError, OverflowError) as error:
-        raise AdapterError(f"{adapter}: {error}") from error
+        method = _build(config.method, backbone.dims, plugins)
     fit(method, tensors, adapter)
     check_digest(config, tensors, adapter)
     return Saved(adapter, config, backbone, run, method.eval(), plugins)
@@ -181,15 +177,17 @@ def import_peft(
     loaded = load_backbone(config, device)
     own, ours = kind.from_peft(peft_config, tensors, loaded.backbone)
     described = {k: v for k, v in numbers.items() if k != "tuned"} | own
-    method = build_method(described, config.dims)
+    with _blaming(folder):
+        method = _build(described, config.dims, NO_PLUGINS)
+        decoding = _decoding(method, config.dims)
+    check_finite(ours, folder)
     fit(method, ours, folder)
-    longest = min(PAPER_MAX_LENGTH, config.dims.max_positions - method.soft_tokens)
     made = AdapterConfig(
         method=described,
         backbone=dict(backbone) | {"dtype": loaded.dtype},
         backbone_fingerprint=loaded.fingerprint,
         revision=loaded.revision,
-        decoding=Decoding(max_length=longest),
+        decoding=decoding,
         trained={
             "peft": str(peft_config["peft_type"]),
             "base_model": str(peft_config.get("base_model_name_or_path") or ""),
@@ -206,8 +204,35 @@ def _adapter(folder: Path) -> Path | None:
     return next((p for p in places if (p / "adapter_config.json").is_file()), None)
 
 
-def _build(config: AdapterConfig, backbone: BackboneConfig, plugins: Plugins) -> Method:
-    return build_method(config.method, backbone.dims, plugins)
+@contextmanager
+def _blaming(folder: Path) -> Iterator[None]:
+    """Name the folder whose configuration a fault in the block comes from."""
+    try:
+        yield
+    # ConfigError names a wrong value; torch raises the last two for impossible sizes.
+    except (ConfigError, AdapterError, RuntimeError, OverflowError) as error:
+        raise AdapterError(f"{folder}: {error}") from error
+
+
+def _build(numbers: Mapping[str, Any], dims: Dims, plugins: Plugins) -> Method:
+    with torch.device("meta"):  # refuses absurd sizes before it allocates memory
+        size = sum(p.numel() for p in build_method(numbers, dims, plugins).parameters())
+    if size > max(SMALL, dims.num_weights):
+        raise AdapterError(f"its method has {size:,} parameters, more than the backbone.")
+    return build_method(numbers, dims, plugins)
+
+
+def _decoding(method: Method, dims: Dims) -> Decoding:
+    """Return how an imported adapter decodes, in the positions that its soft tokens leave."""
+    left = dims.max_positions - method.soft_tokens
+    if left < 2:
+        raise AdapterError(
+            f"its {method.soft_tokens:,} soft tokens leave no room for a text and an answer in the "
+            f"{dims.max_positions:,} positions of the backbone."
+        )
+    longest = min(PAPER_MAX_LENGTH, left)
+    answer = min(Decoding().max_new_tokens, max(1, longest // 4))  # the rest is for the text
+    return Decoding(max_length=longest, max_new_tokens=answer)
 
 
 def _method_for(peft_type: str) -> tuple[type[PeftCompatible], dict[str, Any]]:

@@ -213,6 +213,53 @@ def test_an_imported_adapter_reads_what_its_soft_tokens_and_the_paper_leave(
     assert config.backbone["dtype"] == "float32", "the one that was found"
 
 
+def scaled_twice(file: Path) -> None:
+    """An IA3 whose two factors of the same inner state are finite, and their product is not."""
+    place = "base_model.model.model.layers.0.mlp"
+    size = BackboneConfig.from_mapping(entry("backbone", "tiny_llama")).dims.ffn_size
+    large = {"up_proj": torch.full((size, 1), 1e30), "down_proj": torch.full((1, size), 1e30)}
+    save_file({f"{place}.{module}.ia3_l": t for module, t in large.items()}, file)
+
+
+@pytest.mark.parametrize(
+    ("method", "damage", "message"),
+    [
+        ({"name": "lora", "rank": 32}, None, r"parameters, more than the backbone"),
+        ({"name": "p_tuning", "prompt_len": 1024}, None, r"its 1,024 soft tokens leave no room"),
+        ({"name": "p_tuning", "prompt_len": 1100}, None, r"in the 1,024 positions of the backbone"),
+        ({"name": "ia3"}, scaled_twice, r"not finite in float32: blocks\.0\.up\.projection\."),
+    ],
+)
+def test_what_no_command_could_load_is_not_imported(
+    method, damage, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("iapt.trained.adapters.SMALL", 1)
+    backbone = entry("backbone", "tiny_llama")
+    loaded = load_backbone(BackboneConfig.from_mapping(backbone), CPU)
+    words = {k: v for k, v in entry("method", method["name"]).items() if k != "tuned"} | method
+    save_peft(tmp_path / "p", build_method(words, loaded.backbone.dims), loaded.backbone, None)
+    if damage:
+        damage(tmp_path / "p" / "adapter_model.safetensors")
+    with pytest.raises(AdapterError, match=message) as caught:
+        import_peft(tmp_path / "p", tmp_path / "ours", backbone, CPU)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ours").exists()
+
+
+def test_an_imported_adapter_generates_in_the_few_positions_that_its_soft_tokens_leave(
+    tmp_path: Path,
+):
+    backbone = entry("backbone", "tiny_llama")
+    loaded = load_backbone(BackboneConfig.from_mapping(backbone), CPU)
+    words = {k: v for k, v in entry("method", "p_tuning").items() if k != "tuned"}
+    method = build_method(words | {"prompt_len": 1000}, loaded.backbone.dims)
+    save_peft(tmp_path / "peft", method, loaded.backbone, None)
+    import_peft(tmp_path / "peft", tmp_path / "ours", backbone, CPU)
+    model = load_run(tmp_path / "ours", device="cpu")
+    assert model.config.decoding.max_new_tokens == 6
+    assert len(model.generate(["a"])) == 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_adapter_of_a_quantised_backbone_loads_on_it_and_on_no_other(kind: str, tmp_path: Path):
     folder = tiny_run(tmp_path, "method=lora", f"backbone.quantization={kind}")
