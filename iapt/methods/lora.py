@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.configuration.checking import Positive, Probability
+from iapt.configuration.checking import Positive, Probability, short
 from iapt.errors import AdapterError, ConfigError, closest
 from iapt.methods import peft_format as peft
 from iapt.methods.arguments import Rank, rank_within
@@ -26,8 +26,9 @@ from iapt.methods.per_site import PerSite
 from iapt.methods.stacked import Stackable, add_linear, linear
 
 PEFT_A, PEFT_B = "lora_A.weight", "lora_B.weight"
-# Untrusted regular expressions: no groups and few repeats, so that none takes long.
-PATTERN = re.compile(r"[\w.^$\\|*+\[\]-]{1,300}")
+# Untrusted regular expressions: few repeats and groups, and no repeated group, so that none takes long.
+PATTERN = re.compile(r"(?!.*\)[*+?])[\w.^$\\|*+?()\[\]-]{1,300}")
+MOST_CHOICES = 3
 # Initialisations of A and B that leave the backbone unchanged.
 PLAIN_STARTS = ("gaussian", "orthogonal", "eva")
 
@@ -182,11 +183,27 @@ def _of_module(config: peft.Config, pattern: str, key: str, name: str) -> peft.C
     """Return the configuration with the pattern's value for a module, matched as in peft."""
     own = config.get(pattern) or {}
     if not isinstance(own, dict):
-        raise AdapterError(f"LORA: {pattern}={own!r}: must be a mapping.")
+        raise AdapterError(f"LORA: {pattern}={short(own)}: must be a mapping.")
     module = name.removeprefix(peft.WRAPPED)
     for words, value in own.items():
-        if not PATTERN.fullmatch(words) or len(re.findall(r"[*+]", words)) > 3:
-            raise AdapterError(f"LORA: {pattern}: the pattern {words[:100]!r} is too complex.")
-        if re.match(rf"(.*\.)?({words})$", module):
+        if _matches(pattern, words, module):
             return config | {key: value}
     return config
+
+
+def _matches(pattern: str, words: str, module: str) -> bool:
+    """Say whether an expression of a pattern means a module, as in peft.
+
+    Raises:
+        AdapterError: it is not a regular expression, or could take long.
+    """
+    where = f"LORA: {pattern}: the pattern {short(words)}"
+    if not PATTERN.fullmatch(words) or len(re.findall(r"[*+?(]", words)) > MOST_CHOICES:
+        raise AdapterError(
+            f"{where} is too complex; allowed are names, sets, and at most {MOST_CHOICES} repeats and groups, none a "
+            "repeated group. Write the modules' names instead."
+        )
+    try:
+        return re.match(rf"(.*\.)?({words})$", module) is not None
+    except re.error as error:
+        raise AdapterError(f"{where} is not a regular expression ({error}).") from error

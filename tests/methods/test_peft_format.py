@@ -147,6 +147,11 @@ LORAS = {
         "rank_pattern": {EVERY[f][0]: 5, rf"\w+\.1\..*{EVERY[f][-1]}": 3},
         "alpha_pattern": {EVERY[f][-1]: 20},
     },
+    "patterns with groups": lambda f: {
+        "target_modules": EVERY[f],
+        "rank_pattern": {f"({EVERY[f][0]}|{EVERY[f][1]})": 5},
+        "alpha_pattern": {f"[0-1].*{EVERY[f][-1]}?": 20},
+    },
     "trained with dropout": lambda f: {"target_modules": EVERY[f], "lora_dropout": 0.3},
 }
 
@@ -239,7 +244,11 @@ REFUSED = {
     "lora_alpha=nan": {"lora_alpha": float("nan")},
     "says 3": {"r": 3},
     "LORA: r=64: must be a number from 1 to 32": {"r": 64},
-    "too complex": {"rank_pattern": {"(a+)+b": 3}},
+    "'(a+)+b' is too complex; allowed are": {"rank_pattern": {"(a+)+b": 3}},
+    "'(m|m)(o|o)(d|d)(e|e)' is too complex": {"rank_pattern": {"(m|m)(o|o)(d|d)(e|e)": 3}},
+    "'*' is not a regular expression": {"rank_pattern": {"*": 3}},
+    "'[' is not a regular expression": {"alpha_pattern": {"[": 3}},
+    "'q**' is not a regular expression": {"alpha_pattern": {"q**": 3}},
 }
 
 
