@@ -225,6 +225,7 @@ def _new(name: str) -> Path:
 def _import(words: Words) -> None:
     from iapt.backbone.device import device_named
     from iapt.configuration.catalog import entry
+    from iapt.configuration.checking import named
     from iapt.trained.adapters import import_peft
 
     if words["backbone"] is None:
@@ -237,7 +238,7 @@ def _import(words: Words) -> None:
     print(f"written: {out}/ ({made.method['name']} on {backbone['name']})")
     base = made.trained["base_model"]
     print(
-        f"  trained by peft{f' on {base}' if base else ''}; "
+        f"  trained by peft{f' on {named(base)}' if base else ''}; "
         f"iapt-adapter evaluate {out} task=TASK data=sample"
     )
 

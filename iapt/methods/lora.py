@@ -138,7 +138,7 @@ class LoRA(Mergeable, peft.PeftCompatible, Stackable):
         start = config.get("init_lora_weights")
         if isinstance(start, str) and start not in PLAIN_STARTS:
             raise AdapterError(
-                f"LORA: init_lora_weights={start!r} changes the backbone's own weights; convert the adapter "
+                f"LORA: init_lora_weights={short(start)} changes the backbone's own weights; convert the adapter "
                 "with peft (path_initial_model_for_weight_conversion)."
             )
         found = peft.by_place(tensors, (PEFT_A, PEFT_B), backbone)

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone
 from iapt.backbone.dims import Dims
-from iapt.configuration.checking import short
+from iapt.configuration.checking import named, short
 from iapt.errors import AdapterError, DataError
 from iapt.files import read_json, write_json
 from iapt.methods.base import Method
-from iapt.methods.saved import CONFIG, FORMAT, dtype_word, read_finite
+from iapt.methods.saved import CONFIG, FORMAT, dtype_word, read_finite, some
 from iapt.tensors import write_tensors
 
 TENSORS = "adapter_model.safetensors"
@@ -137,15 +137,14 @@ def refuse_options(config: Mapping[str, Any], known: Iterable[str]) -> None:
         AdapterError: naming options such as use_dora or modules_to_save.
     """
     passed = INERT | set(known)
-    wrong = [f"{key}={value!r}" for key, value in config.items() if key not in passed and value]
-    if config.get("bias", "none") == "none":
-        wrong = [word for word in wrong if not word.startswith("bias=")]
+    if config.get("bias") == "none":
+        passed |= {"bias"}
+    wrong = {key: value for key, value in config.items() if key not in passed and value}
     if config.get("task_type") not in (None, TASK):
-        wrong.append(f"task_type={config['task_type']!r}")
+        wrong["task_type"] = config["task_type"]
     if wrong:
-        raise AdapterError(
-            f"{config['peft_type']}: our method cannot represent {', '.join(wrong)[:500]}."
-        )
+        listed = some([f"{named(key)}={short(value)}" for key, value in wrong.items()])
+        raise AdapterError(f"{config['peft_type']}: our method cannot represent {listed}.")
 
 
 def number(config: Mapping[str, Any], key: str, least: float, most: float = 1e9) -> float:
@@ -208,8 +207,8 @@ def by_place(tensors: Tensors, endings: Iterable[str], backbone: Backbone) -> di
         place = None if ending is None else places.get(name.removesuffix(f".{ending}"))
         if ending is None or place is None:
             raise AdapterError(
-                f"tensor {name} belongs to none of the linear maps on which our methods act: "
-                f"{', '.join(backbone.dims.linears)} of each block."
+                f"tensor {named(name.removeprefix(WRAPPED))} belongs to none of the linear maps on which our methods "
+                f"act: {', '.join(backbone.dims.linears)} of each block."
             )
         if tensor.dim() != 2:
             raise AdapterError(

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from iapt.backbone.dims import Dims
+from iapt.configuration.checking import named
 from iapt.errors import AdapterError
 from iapt.methods import peft_format as peft
 from iapt.methods.reparam import Reparameterised
+from iapt.methods.saved import some
 from iapt.methods.searched import Reshaped
 
 PLAIN = "vectors.plain"
@@ -119,7 +121,7 @@ class PromptVectors(Reshaped, peft.PeftCompatible):
         if tensors.keys() != {PEFT_VECTORS}:
             raise AdapterError(
                 f"{config['peft_type']}: the file must contain only {PEFT_VECTORS}; it contains "
-                f"{', '.join(sorted(tensors)[:5]) or 'nothing'}."
+                f"{some(list(map(named, sorted(tensors)))) or 'nothing'}."
             )
         vectors = peft.expect_shape(PEFT_VECTORS, tensors[PEFT_VECTORS], (n, width))
         return {"prompt_len": n, "latent_dim": None}, {PLAIN: vectors}

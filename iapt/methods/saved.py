@@ -15,7 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from iapt.configuration.checking import Count, faults, named
+from iapt.configuration.checking import Count, faults, named, short
 from iapt.errors import AdapterError, DataError
 from iapt.files import read_json, write_json
 from iapt.methods.base import Method
@@ -102,7 +102,7 @@ def read_config(folder: Path) -> AdapterConfig:
         raise AdapterError(f"{folder} is not a saved adapter: {error}") from error
     if isinstance(values, dict) and "peft_type" in values:
         raise AdapterError(
-            f"{folder} is an adapter of the peft library ({values['peft_type']}); convert it: "
+            f"{folder} is an adapter of the peft library ({short(values['peft_type'])}); convert it: "
             "iapt-adapter import FOLDER OUT backbone=NAME."
         )
     if isinstance(values, dict) and "format" not in values:

@@ -42,6 +42,7 @@ from iapt.plan import Plan
 from iapt.provenance import versions
 from iapt.training.hparams import PAPER_MAX_LENGTH
 
+LONGEST_NAME = 300  # of a model, in a file of others; longer ones are cut
 SMALL = 10_000_000  # a number of parameters that fits any machine
 
 
@@ -190,7 +191,7 @@ def import_peft(
         decoding=decoding,
         trained={
             "peft": str(peft_config["peft_type"]),
-            "base_model": str(peft_config.get("base_model_name_or_path") or ""),
+            "base_model": str(peft_config.get("base_model_name_or_path") or "")[:LONGEST_NAME],
         },
         versions=versions(*config.libraries),
     )
@@ -245,8 +246,8 @@ def _method_for(peft_type: str) -> tuple[type[PeftCompatible], dict[str, Any]]:
             known |= {word: (kind, numbers) for word in kind.peft_types if word not in known}
     if peft_type not in known:
         raise AdapterError(
-            f"peft_type={peft_type}: none of our methods computes the same function; allowed are {', '.join(known)}."
-            f"{closest(peft_type, known)}"
+            f"peft_type={named(peft_type)}: none of our methods computes the same function; allowed are "
+            f"{', '.join(known)}."
         )
     return known[peft_type]
 

@@ -190,12 +190,27 @@ def test_a_lora_that_peft_trained_becomes_an_adapter_of_ours(family: str, tmp_pa
         load_run(tmp_path / "peft", device="cpu")
 
 
-def test_methods_of_pefts_that_nobody_here_has_are_named(tmp_path: Path):
-    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LOHA"}')
+@pytest.mark.parametrize(("kind", "shown"), [("VERA", "VERA"), ("LO\nHA" * 1000, r"'LO\\nHA.*'")])
+def test_methods_of_pefts_that_nobody_here_has_are_named(kind: str, shown: str, tmp_path: Path):
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": kind}))
     save_file({"a": torch.zeros(1)}, tmp_path / "adapter_model.safetensors")
-    with pytest.raises(AdapterError, match=r"peft_type=LOHA: none of our methods.*ADALORA.*LORA"):
+    with pytest.raises(
+        AdapterError, match=rf"peft_type={shown}: none of our methods.*ADALORA.*LORA"
+    ) as caught:
         import_peft(tmp_path, tmp_path / "out", entry("backbone", "tiny_llama"), CPU)
+    assert "\n" not in str(caught.value)
+    assert "mean" not in str(caught.value), "a similar name is another method"
+    assert len(str(caught.value)) < 400
     assert not (tmp_path / "out").exists()
+
+
+def test_a_long_name_of_the_base_model_is_cut(tmp_path: Path):
+    backbone = entry("backbone", "tiny_llama")
+    loaded = load_backbone(BackboneConfig.from_mapping(backbone), CPU)
+    words = {"_target_": "iapt.methods.lora.LoRA"}
+    save_peft(tmp_path / "p", build_method(words, loaded.backbone.dims), loaded.backbone, "x" * 10**5)  # fmt: skip
+    config = import_peft(tmp_path / "p", tmp_path / "ours", backbone, CPU)
+    assert len(config.trained["base_model"]) == 300
 
 
 @pytest.mark.parametrize(("paper", "longest"), [(2048, 1024 - 5), (100, 100)])
