@@ -132,7 +132,11 @@ def _fold_one(method: Mergeable, backbone: Backbone, layer: int, site: str) -> O
     part, part_bias = method.fold(layer, site, place.take(full), place.take(full_bias))
     full = place.put(full, part)
     stored = (full.T if transposed else full).contiguous().to(weight.dtype)
-    folded = None if part_bias is None else place.put(full_bias, part_bias).to(weight.dtype)
+    # A module without a bias gets none that is zero: not every checkpoint has a place for it.
+    if part_bias is None or (bias is None and not bool(part_bias.any())):
+        folded = None
+    else:
+        folded = place.put(full_bias, part_bias).to(weight.dtype)
     for tensor in (stored, folded):
         if tensor is not None and not bool(torch.isfinite(tensor).all()):
             raise AdapterError(

@@ -64,6 +64,14 @@ def test_an_update_is_added_in_fp32_and_rounded_once():
         torch.testing.assert_close(weight.float(), exact, atol=1e-6, rtol=2**-8)
 
 
+@pytest.mark.parametrize("build", [LoRA, AdaLoRA, IA3])
+def test_a_method_without_biases_adds_none(build):
+    backbone = new_backbone("llama")
+    names = backbone.model.state_dict().keys()
+    merge(by_hand.disturbed(build(backbone.dims)), backbone)
+    assert backbone.model.state_dict().keys() == names
+
+
 def test_unmerging_a_bf16_backbone_restores_every_bit():
     backbone = new_backbone("llama", dtype=torch.bfloat16)
     original = {k: v.clone() for k, v in backbone.model.state_dict().items()}
@@ -100,6 +108,7 @@ def test_values_that_the_weights_dtype_cannot_hold_are_refused():
     backbone = new_backbone("llama", dtype=torch.float16)
     method = BitFit(backbone.dims)
     with torch.no_grad():
+        method.blocks[3]["down"].latent.fill_(1.0)
         method.blocks[3]["down"].projection.fill_(1e5)  # finite in float32
     with pytest.raises(AdapterError, match=r"block 3, 'down' gives .* not finite in float16"):
         merge(method, backbone)
