@@ -70,14 +70,15 @@ class Saved:
         """Compare a loaded backbone with the one that the adapter was trained on.
 
         Raises:
-            AdapterError: the weights differ.
+            AdapterError: a file that loading reads, the dtype or the quantization differs.
         """
         if loaded.fingerprint != self.config.backbone_fingerprint:
             raise AdapterError(
                 f"{self.folder}: trained on {self.backbone.name} with backbone_fingerprint="
                 f"{self.config.backbone_fingerprint} (revision {self.config.revision}), "
-                f"but the loaded one has {loaded.fingerprint} (revision {loaded.revision}): its weights, dtype or "
-                "quantization differ."
+                f"but the loaded one has {loaded.fingerprint} (revision {loaded.revision}): a file of its checkpoint "
+                "(weights, configuration or tokenizer), its dtype or its quantization differs. Give the same files, "
+                "with checkpoint=FOLDER if they have moved; a folder does not stand for the embedded model."
             )
 
     def tokens(self, tokenizer: Any) -> Tokens:
