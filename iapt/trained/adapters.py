@@ -18,7 +18,7 @@ from iapt.backbone.dims import Dims
 from iapt.backbone.load import Loaded, load_backbone
 from iapt.configuration.building import resolve
 from iapt.configuration.catalog import entry, names
-from iapt.configuration.checking import named, short
+from iapt.configuration.checking import checked, named, short
 from iapt.configuration.plugins import Plugins
 from iapt.data.tokens import Tokens
 from iapt.entries import NO_PLUGINS, build_method
@@ -39,6 +39,7 @@ from iapt.methods.saved import (
     some,
 )
 from iapt.plan import Plan
+from iapt.planning import Limit
 from iapt.provenance import versions
 from iapt.training.hparams import PAPER_MAX_LENGTH
 
@@ -263,11 +264,16 @@ def _warn_of_changes(run: Mapping[str, Any], plugins: Plugins) -> None:
 
 
 def _agree(config: AdapterConfig, run: Any, folder: Path) -> None:
-    """Check that the adapter's method and backbone are those of its run."""
+    """Check that the adapter's method, backbone and template are those of its run, which has limits."""
     if not isinstance(run, dict) or not isinstance(run.get("limit"), dict):
         raise AdapterError(f"{folder / 'config.json'}: is not a run's configuration.")
+    with _blaming(folder / "config.json"):
+        checked(Limit, run["limit"], "limit")
+    groups, task = {"method": config.method, "backbone": config.backbone}, run.get("task")
+    if isinstance(task, dict) and "template" in task.keys() & config.trained.keys():
+        groups["task"] = task | {"template": config.trained["template"]}
     wrong = []
-    for group, own in (("method", config.method), ("backbone", config.backbone)):
+    for group, own in groups.items():
         other = run.get(group)
         other = other if isinstance(other, dict) else {}
         wrong += [

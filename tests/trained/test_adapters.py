@@ -151,13 +151,26 @@ def test_what_is_read_does_not_drop_out(made: Path):
     assert not any(module.training for module in read_saved(made).method.modules())
 
 
-def test_a_value_that_only_the_runs_configuration_has_is_a_difference(made: Path, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("file", "group", "values", "message"),
+    [
+        ("config.json", "method", {"rslora": True}, r"method\.rslora: the adapter has None"),
+        ("config.json", "task", {"template": "Z {sentence}"}, r"task\.template: .*has 'Z {sen"),
+        ("adapter/adapter_config.json", "trained", {"template": "Z"}, r"template: .* has 'Z', the"),
+        ("config.json", "limit", {"test": "x"}, r"limit\.test='x': must be a whole number >= 1"),
+        ("config.json", "limit", {"dev": -1}, r"config\.json: limit\.dev=-1: must be a whole"),
+    ],
+)
+def test_what_was_changed_after_training_is_named(
+    file: str, group: str, values: dict[str, object], message: str, made: Path, tmp_path: Path
+):
     run = Path(shutil.copytree(made, tmp_path / "run"))
-    config = json.loads((run / "config.json").read_text())
-    config["method"]["rslora"] = True
-    (run / "config.json").write_text(json.dumps(config))
-    with pytest.raises(AdapterError, match=r"method\.rslora: the adapter has None"):
+    config = json.loads((run / file).read_text())
+    config[group] |= values
+    (run / file).write_text(json.dumps(config))
+    with pytest.raises(AdapterError, match=message) as caught:
         read_saved(run)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks for it
