@@ -161,6 +161,11 @@ class Backbone:
         finally:
             self._off -= 1
 
+    @property
+    def is_disabled(self) -> bool:
+        """Whether this is inside `disabled`."""
+        return self._off > 0
+
     # ---------------------------------------------------------------- running
 
     def __call__(

@@ -28,7 +28,7 @@ from iapt.data.source import Folder, limited
 from iapt.data.tokens import Tokens
 from iapt.data.truncation import cut_line
 from iapt.entries import build_source, build_task
-from iapt.errors import ConfigError
+from iapt.errors import AdapterError, ConfigError
 from iapt.evaluation import Evaluation, encode_to_decode, evaluate
 from iapt.inference.generate import decode
 from iapt.methods.base import Method
@@ -112,7 +112,7 @@ class TrainedModel:
                 yield self
         finally:
             if merged:
-                self.merge()
+                self._merge()
 
     def score(
         self,
@@ -185,8 +185,15 @@ class TrainedModel:
         """Fold the method into the backbone's weights; `unmerge` undoes it.
 
         Raises:
-            AdapterError: the method's effect is not a change of weights.
+            AdapterError: the method's effect is not a change of weights, or this is inside `bare`.
         """
+        if self.backbone.is_disabled:
+            raise AdapterError(
+                "merge: not inside `with model.bare()`, which runs the bare model; merge after it."
+            )
+        self._merge()
+
+    def _merge(self) -> None:
         merge(self.method, self.backbone)
         self._merged = True
 
@@ -205,7 +212,7 @@ class TrainedModel:
             StorageError: the folder is not empty, or cannot be written.
         """
         merged = self._merged
-        self.merge()
+        self._merge()
         try:
             save_checkpoint(self.backbone.model, self._tokens.tokenizer, Path(folder))
         finally:

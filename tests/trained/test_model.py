@@ -231,6 +231,11 @@ def test_merging_changes_no_text_and_can_be_undone(runs: dict[str, Path]):
     assert model.generate(TEXTS, max_new_tokens=8) == attached
     with model.bare():
         assert model.generate(TEXTS, max_new_tokens=8) == bare, "bare is bare when merged, too"
+        with pytest.raises(
+            AdapterError, match=r"not inside `with model\.bare\(\)`.*merge after it"
+        ):
+            model.merge()
+        assert model.generate(TEXTS, max_new_tokens=8) == bare, "it stays bare"
     assert "merged" in repr(model), "as before the block"
     assert model.generate(TEXTS, max_new_tokens=8) == attached
     model.merge()
