@@ -96,6 +96,12 @@ def describe(plan: Plan, loaded: Loaded, num_beams: int) -> AdapterConfig:
         backbone_fingerprint=loaded.fingerprint,
         revision=loaded.revision,
         decoding=Decoding(
+def whole_path(checkpoint: str) -> str:
+    """Return the path from the root if a checkpoint is a folder, so that it holds everywhere; else the hub id."""
+    folder = expanded(checkpoint)
+    return str(folder.absolute()) if folder.is_dir() else checkpoint
+
+
             num_beams=num_beams,
             max_new_tokens=plan.task.max_new_tokens,
             batch_tokens=plan.hparams.eval_batch_tokens,
@@ -185,9 +191,10 @@ def import_peft(
         decoding = _decoding(method, config.dims)
     check_finite(ours, folder)
     fit(method, ours, folder)
+    place = {"checkpoint": whole_path(str(config.checkpoint))} if config.kind == "hub" else {}
     made = AdapterConfig(
         method=described,
-        backbone=dict(backbone) | {"dtype": loaded.dtype},
+        backbone=dict(backbone) | place | {"dtype": loaded.dtype},
         backbone_fingerprint=loaded.fingerprint,
         revision=loaded.revision,
         decoding=decoding,

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from iapt import load_run
 from iapt.backbone.config import BackboneConfig
-from iapt.backbone.load import load_backbone
+from iapt.backbone.load import load_backbone, load_tokenizer
 from iapt.cli.adapter import main
 from iapt.configuration.catalog import entry
 from iapt.errors import ConfigError
@@ -231,6 +231,21 @@ def test_export_and_import_keep_the_logits(runs, capsys):
     assert "backbone: missing" in refused(capsys, "import", "for_peft", "third")
     wrong = refused(capsys, "import", "for_peft", "third", "backbone=tiny_lama")
     assert "backbone=tiny_lama: there is no such" in wrong
+
+
+def test_a_folder_that_was_given_for_an_import_is_found_from_everywhere(
+    runs, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    said(capsys, "export", runs["lora"], "for_peft", "device=cpu")
+    tiny = BackboneConfig.from_mapping(entry("backbone", "tiny_llama"))
+    load_backbone(tiny, torch.device("cpu")).backbone.model.save_pretrained("weights")
+    load_tokenizer(tiny).save_pretrained("weights")
+    words = ("backbone=tiny_llama", "checkpoint=weights", "device=cpu")
+    said(capsys, "import", "for_peft", "mine", *words)
+    mine = Path("mine").absolute()
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert said(capsys, "generate", mine, "a film", "max_new_tokens=3", "device=cpu")
 
 
 def test_wrong_words_are_named(runs, capsys):
