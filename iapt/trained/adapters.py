@@ -6,7 +6,7 @@ Only `import_peft` loads a backbone, because it needs the names of its modules.
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -82,10 +82,24 @@ class Saved:
                 "with checkpoint=FOLDER if they have moved; a folder does not stand for the embedded model."
             )
 
+    def moved(self, checkpoint: str | None) -> "Saved":
+        """Return the same adapter for a backbone in another place, a hub id or a folder; None leaves it."""
+        if checkpoint is None:
+            return self
+        place = whole_path(checkpoint)
+        backbone = replace(self.backbone, kind="hub", checkpoint=place, revision=None)
+        return replace(self, backbone=backbone)
+
     def tokens(self, tokenizer: Any) -> Tokens:
         """Return how the backbone reads text for this adapter."""
         longest = self.config.decoding.max_length
         return Tokens(tokenizer, self.backbone.template, self.backbone.bos, longest)
+
+
+def whole_path(checkpoint: str) -> str:
+    """Return the path from the root if a checkpoint is a folder, so that it holds everywhere; else the hub id."""
+    folder = expanded(checkpoint)
+    return str(folder.absolute()) if folder.is_dir() else checkpoint
 
 
 def describe(plan: Plan, loaded: Loaded, num_beams: int) -> AdapterConfig:
@@ -96,12 +110,6 @@ def describe(plan: Plan, loaded: Loaded, num_beams: int) -> AdapterConfig:
         backbone_fingerprint=loaded.fingerprint,
         revision=loaded.revision,
         decoding=Decoding(
-def whole_path(checkpoint: str) -> str:
-    """Return the path from the root if a checkpoint is a folder, so that it holds everywhere; else the hub id."""
-    folder = expanded(checkpoint)
-    return str(folder.absolute()) if folder.is_dir() else checkpoint
-
-
             num_beams=num_beams,
             max_new_tokens=plan.task.max_new_tokens,
             batch_tokens=plan.hparams.eval_batch_tokens,
@@ -183,6 +191,7 @@ def import_peft(
     peft_config, tensors = read_peft(folder)
     kind, numbers = _method_for(peft_config["peft_type"])
     config = BackboneConfig.from_mapping(backbone)
+    place = {"checkpoint": whole_path(str(config.checkpoint))} if config.kind == "hub" else {}
     loaded = load_backbone(config, device)
     own, ours = kind.from_peft(peft_config, tensors, loaded.backbone)
     described = {k: v for k, v in numbers.items() if k != "tuned"} | own
@@ -191,7 +200,6 @@ def import_peft(
         decoding = _decoding(method, config.dims)
     check_finite(ours, folder)
     fit(method, ours, folder)
-    place = {"checkpoint": whole_path(str(config.checkpoint))} if config.kind == "hub" else {}
     made = AdapterConfig(
         method=described,
         backbone=dict(backbone) | place | {"dtype": loaded.dtype},

@@ -58,6 +58,7 @@ class TrainedModel:
         self.method: Method = saved.method.to(loaded.backbone.device).eval()
         self.config, self.run = saved.config, saved.run
         self._tokens, self._plugins, self._merged = saved.tokens(tokenizer), saved.plugins, False
+        self._checkpoint = saved.backbone.checkpoint
         self.method.attach(self.backbone)
 
     def __repr__(self) -> str:
@@ -225,7 +226,7 @@ class TrainedModel:
         Raises:
             AdapterError: peft lacks this method, or computes something else on this backbone.
         """
-        save_peft(Path(folder), self.method, self.backbone, self.config.backbone.get("checkpoint"))
+        save_peft(Path(folder), self.method, self.backbone, self._checkpoint)
 
 
 def load_run(
@@ -254,12 +255,10 @@ def load_run(
 
 def attached(saved: Saved, device: str, checkpoint: str | None) -> TrainedModel:
     """Load the backbone of an adapter that was read; the rest as in `load_run`."""
-    config = saved.backbone
-    if checkpoint is not None:
-        config = replace(config, kind="hub", checkpoint=checkpoint, revision=None)
-    loaded = load_backbone(config, device_named(device))
+    saved = saved.moved(checkpoint)
+    loaded = load_backbone(saved.backbone, device_named(device))
     saved.check(loaded)
-    return TrainedModel(saved, loaded, load_tokenizer(config))
+    return TrainedModel(saved, loaded, load_tokenizer(saved.backbone))
 
 
 def to_score(

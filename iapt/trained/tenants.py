@@ -42,6 +42,7 @@ class Tenants:
         *,
         device: str = "auto",
         plugins: Sequence[str] = (),
+        checkpoint: str | None = None,
     ) -> "Tenants":
         """Load adapters that were trained on the same backbone.
 
@@ -49,6 +50,7 @@ class Tenants:
             runs: name -> run, as for `load_run`.
             device: "auto", "cpu", "cuda" or "cuda:N".
             plugins: modules outside `iapt` whose classes the runs may name.
+            checkpoint: hub id or folder of the backbone, if it has moved.
 
         Raises:
             AdapterError: an adapter cannot be read, or two were trained on different backbones.
@@ -65,6 +67,7 @@ class Tenants:
                     f"tenant {name!r} was trained on {_backbone(one)}, {leader!r} on {_backbone(first)}; tenants "
                     "must share one backbone."
                 )
+        first = saved[leader] = first.moved(checkpoint)  # the backbone is loaded from its place
         loaded = load_backbone(first.backbone, device_named(device))
         first.check(loaded)
         return cls(saved, loaded)

@@ -297,7 +297,14 @@ def test_a_checkpoint_that_has_moved_is_found_where_the_user_says(
     assert asked[0].revision is None, "the revision was of the old place"
     model.save_peft(tmp_path / "peft")
     saved = json.loads((tmp_path / "peft" / "adapter_config.json").read_text())
-    assert saved["base_model_name_or_path"] == str(tmp_path / "here"), "as the run named it"
+    assert saved["base_model_name_or_path"] == str(tmp_path / "there"), "where it is now"
+    monkeypatch.chdir(tmp_path)
+    tenants = Tenants.load({"anna": run}, device="cpu", checkpoint="there")
+    assert tenants.generate(TEXTS, ["anna", "anna"], num_beams=3, max_new_tokens=4) == texts
+    here = load_run(run, device="cpu", checkpoint="there")
+    here.save_peft(tmp_path / "peft")
+    saved = json.loads((tmp_path / "peft" / "adapter_config.json").read_text())
+    assert saved["base_model_name_or_path"] == str(tmp_path / "there"), "not a name on the hub"
 
 
 def test_an_adapter_for_other_weights_is_refused_with_both_fingerprints(copy: Path):
