@@ -8,7 +8,7 @@ model.score(split="dev")                 # or another task, other data
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from iapt.backbone.device import device_named
 from iapt.backbone.load import Loaded, load_backbone, load_tokenizer
 from iapt.backbone.save import save_checkpoint
 from iapt.configuration.catalog import entry, names
-from iapt.configuration.checking import faults
+from iapt.configuration.checking import faults, short
 from iapt.configuration.plugins import Plugins
 from iapt.data.encode import Encoded
 from iapt.data.source import Folder, limited
@@ -87,7 +87,7 @@ class TrainedModel:
             One text each, in order.
 
         Raises:
-            ConfigError: a number is out of range.
+            ConfigError: a number is out of range, or `texts` is no list of texts.
         """
         decoding = decoding_with(
             self.config.decoding, num_beams, max_new_tokens, self.backbone.dims.vocab_size
@@ -311,14 +311,30 @@ def encode_texts(texts: Sequence[str], tokens: Tokens, max_new_tokens: int) -> l
     """Encode texts in the chat template; warns if it truncates any to fit.
 
     Raises:
-        ConfigError: `texts` is one text instead of a list.
+        ConfigError: `texts` is no list of texts.
     """
-    if isinstance(texts, str):
-        raise ConfigError("texts: must be a list of texts, not one text; write [text].")
-    examples = [Example(str(i), {"query": text}, "", ()) for i, text in enumerate(texts)]
+    given = listed("texts", texts, "texts")
+    examples = [Example(str(i), {"query": text}, "", ()) for i, text in enumerate(given)]
     encoded = encode_to_decode(PLAIN, examples, tokens, max_new_tokens)
     _warn_of_cuts(encoded, tokens, max_new_tokens, "texts")
     return encoded
+
+
+def listed(field: str, values: object, what: str, kinds: tuple[type, ...] = (str,)) -> list[Any]:
+    """Return the items of a list that a caller gave.
+
+    Raises:
+        ConfigError: it is one text instead of a list, or an item is of none of these kinds.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ConfigError(
+            f"{field}={short(values)}: must be a list of {what}, not one; write [...]."
+        )
+    items = list(values)
+    for item in items:
+        if not isinstance(item, kinds):
+            raise ConfigError(f"{field}: must be a list of {what}, and {short(item)} is none.")
+    return items
 
 
 def _warn_of_cuts(

@@ -18,7 +18,7 @@ from iapt.errors import AdapterError, ConfigError
 from iapt.inference.generate import decode
 from iapt.methods.saved import Decoding
 from iapt.trained.adapters import Saved, find_run, read_saved
-from iapt.trained.model import decoding_with, encode_texts
+from iapt.trained.model import decoding_with, encode_texts, listed
 
 
 class Tenants:
@@ -55,9 +55,13 @@ class Tenants:
         Raises:
             AdapterError: an adapter cannot be read, or two were trained on different backbones.
             BackboneError: the backbone cannot be loaded.
+            ConfigError: `runs` does not name at least one run.
         """
-        if not runs:
-            raise ConfigError("runs: at least one tenant is needed, such as {'anna': 'runs/...'}.")
+        if not runs or not isinstance(runs, Mapping):
+            raise ConfigError(
+                "runs: must name at least one tenant and its run, such as {'anna': 'runs/...'}."
+            )
+        listed("runs", runs, "tenants' names with their runs")
         trusted = Plugins.find(plugins)
         saved = {name: read_saved(find_run(run), trusted) for name, run in runs.items()}
         (leader, first), *others = saved.items()
@@ -98,8 +102,11 @@ class Tenants:
 
         Raises:
             AdapterError: a name is unknown; the message has the nearest.
-            ConfigError: the numbers of names and texts differ.
+            ConfigError: texts or names are no list, or their numbers differ.
         """
+        texts = listed("texts", texts, "texts")
+        whose = "tenants' names, with None for the bare backbone"
+        names = listed("names", names, whose, (str, type(None)))
         if len(names) != len(texts):
             raise ConfigError(
                 f"names: {len(names)} for {len(texts)} texts; give one for each, None for the bare backbone."

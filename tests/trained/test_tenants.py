@@ -83,8 +83,20 @@ def test_mistakes_are_named_before_anything_is_decoded(
         tenants.generate(["x", "y"], ["anna"])
     with pytest.raises(ConfigError, match="num_beams=0"):
         tenants.generate(["x"], ["anna"], num_beams=0)
-    with pytest.raises(ConfigError, match="at least one tenant"):
-        Tenants.load({})
+    for texts, names, message in (
+        ("abcd", ["anna"] * 4, r"texts='abcd': must be a list of texts, not one"),
+        ([3], ["anna"], r"texts: must be a list of texts, and 3 is none\."),
+        (["x"] * 4, "anna", r"names='anna': must be a list of tenants' names"),
+        (["x"], [3], r"names: must be a list of tenants' names, .*, and 3 is none\."),
+        (None, ["anna"], r"texts=None: must be a list"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            tenants.generate(texts, names)
+    for given in ({}, [runs["lora"]], str(runs["lora"])):
+        with pytest.raises(ConfigError, match="at least one tenant and its run"):
+            Tenants.load(given)
+    with pytest.raises(ConfigError, match=r"runs: .* names with their runs, and None is none"):
+        Tenants.load({None: runs["lora"]})
     other = Path(shutil.copytree(runs["lora"] / "adapter", tmp_path / "other"))
     config = json.loads((other / "adapter_config.json").read_text())
     config["backbone"]["name"] = "another"
