@@ -18,7 +18,7 @@ from iapt.cli.command import OWN_ENTRIES, Command, Key, Words
 from iapt.cli.composing import from_words
 from iapt.cli.overrides import groups, prepare
 from iapt.cli.readers import boolean, numbers, one_of, some_of, whole
-from iapt.errors import ConfigError
+from iapt.errors import ConfigError, DataError
 from iapt.files import expanded
 
 if TYPE_CHECKING:
@@ -90,9 +90,13 @@ def _bench(words: Words) -> None:
     # Refuses unknown names before it imports torch.
     prepare(words.overrides(*chosen, f"method={','.join(every)}"))
 
-    from iapt.files import check_writable, read_json, write_json
+    from iapt.files import check_writable, write_json
 
     check_writable(settings["out"])
+    path = settings["out"] / f"{settings['backbone']}.json"
+    report = _earlier(path)
+    if "tenants" in wanted:
+        _check_pools(settings)
     from iapt.benchmarks import BENCHMARKS
     from iapt.planning import make_plan
     from iapt.provenance import git_state, utc_now
@@ -112,15 +116,28 @@ def _bench(words: Words) -> None:
     print(
         f"{bench.name} on {bench.device}; medians of {settings['repeats']} repeats, taken in turn"
     )
-    path = settings["out"] / f"{settings['backbone']}.json"
-    # Keeps the other parts of an earlier measurement, each with its own settings.
-    report: dict[str, Any] = read_json(path) if path.is_file() else {}
     for what in wanted:
         this = bench.of(wanted[what], own[what])
         report[what] = BENCHMARKS[what](this) | _about(this) | {"created": utc_now()}
         write_json(path, report)
         _show(what, path, report)
     print(f"\nwritten: {path}")
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    """Return an earlier measurement, whose other parts are kept, each with its own settings; nothing if there is none.
+
+    Raises:
+        DataError: the file holds something else.
+    """
+    from iapt.files import read_json
+
+    report = read_json(path) if path.is_file() else {}
+    if not isinstance(report, dict):
+        raise DataError(
+            f"{path} is not a file of iapt-bench (it holds no mapping). Move it away, or give another out=FOLDER."
+        )
+    return report
 
 
 def _methods(what: str, words: Words, settings: dict[str, Any]) -> tuple[str, ...]:
@@ -140,6 +157,16 @@ def _check_lengths(settings: dict[str, Any], positions: int) -> None:
         raise ConfigError(
             f"instruction_tokens={instruction} new_tokens={new}: together they have {instruction + new:,} tokens, but "
             f"the backbone has {positions:,} positions besides soft tokens; lower them."
+        )
+
+
+def _check_pools(settings: dict[str, Any]) -> None:
+    """Refuse pools that are too small for every batch."""
+    rows, pool = min(settings["tenants"]), max(settings["pools"])
+    if set(settings["popularity"]) == {"distinct"} and rows > pool:
+        raise ConfigError(
+            f"tenants={rows} pools={pool} popularity=distinct: no pool has a tenant for each row, so there is nothing "
+            f"to measure; use pools={rows} or more."
         )
 
 

@@ -60,6 +60,10 @@ def test_a_wrong_word_is_named_before_anything_is_loaded(
             ["what=train", "weights=random", "instruction_tokens=999999999"],
             "together they have 1,000,000,031 tokens",
         ),
+        (
+            ["what=tenants", "tenants=16,32", "pools=1,2", "popularity=distinct"],
+            "tenants=16 pools=2 popularity=distinct: no pool has a tenant for each row",
+        ),
     ],
 )
 def test_what_no_backbone_or_data_can_have_is_refused(
@@ -244,6 +248,18 @@ def test_tenants_are_timed_by_popularity_beside_bare_and_peft(tmp_path: Path):
     ]
     assert report["rows"][1]["bytes_per_tenant"] > 0
     assert (tmp_path / "tiny_llama-tenants.svg").is_file()
+
+
+@pytest.mark.parametrize(("content", "said"), [("[1]", "it holds no mapping"), ("{", "not JSON")])
+def test_a_file_of_something_else_is_refused_before_anything_is_measured(
+    content: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "tiny_llama.json").write_text(content)
+    assert main([*TINY, "what=tenants", f"out={tmp_path}"]) == 1
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert not captured.out
+    assert (tmp_path / "tiny_llama.json").read_text() == content
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_anything_is_measured(
