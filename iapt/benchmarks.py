@@ -15,6 +15,7 @@ from iapt.inference.contenders import decoding
 from iapt.inference.contest import Contest
 from iapt.inference.efficiency import Timing, measure_in_turn, reading_seconds
 from iapt.progress import progress
+from iapt.reporting.render import DASH
 from iapt.workbench import Bench
 
 Report = dict[str, Any]
@@ -57,10 +58,11 @@ def _decode(bench: Bench, ids: Tensor, what: str, *, merged: bool) -> Report:
             row = _row(name, timing, timings["bare"]) | {"num_beams": beams}
             rows.append(row)
             low, high = timing.whole.ends
+            step = 1000 * timing.step.median
             print(
                 f"  {name:<34} {row['tokens_per_second']:7.1f} tokens/s   {row['ratio_to_bare']:5.2f} of bare   "
                 f"{timing.whole.median:.3f} s (5-95 %: {low:.3f}-{high:.3f}), prefill {timing.first.median:.3f} s, "
-                f"then {1000 * timing.step.median:.1f} ms a token   {timing.peak_mib:,.0f} MiB"
+                f"then {f'{step:.1f}' if step > 0 else DASH} ms a token   {timing.peak_mib:,.0f} MiB"
             )
     return {"instruction_tokens": ids.shape[1], "new_tokens": new, "rows": rows}
 

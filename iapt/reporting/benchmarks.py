@@ -115,9 +115,8 @@ def _grid(backbone: str, report: Report) -> Grid:
                 DASH if other is None else _ratio(other, row, "seconds"),
                 number(1000 * median(row["prefill_seconds"]), 0),
                 _ratio(row, bare, "prefill_seconds"),
-                number(1000 * step, 1),
-                _ratio(row, bare, "step_seconds"),
-                number(step / limit, 2),
+                *_token(row, bare),
+                number(step / limit, 2) if step > 0 else DASH,
                 number(row["peak_mib"], 0),
             ]
         )
@@ -133,6 +132,18 @@ def _ratio(above: Report, below: Report, key: str) -> str:
     """Return the median ratio of values measured in the same turn."""
     pairs = zip(above[key], below[key], strict=True)
     return number(median(a / b for a, b in pairs), 2)
+
+
+def _token(row: Report, bare: Report) -> tuple[str, str]:
+    """Return the milliseconds of a token after the first and its ratio to bare's, dashes unless they are positive.
+
+    They are differences of two measured times, which noise can exceed.
+    """
+    step = median(row["step_seconds"])
+    if step <= 0:
+        return DASH, DASH
+    ratio = _ratio(row, bare, "step_seconds") if min(bare["step_seconds"]) > 0 else DASH
+    return number(1000 * step, 1), ratio
 
 
 def _origin(backbone: str, report: Report) -> str:
@@ -151,8 +162,9 @@ def _origin(backbone: str, report: Report) -> str:
 def _beams(backbone: str, report: Report) -> dict[str, str]:
     points: dict[str, list[tuple[float, float]]] = {}
     for row in report["rows"]:
-        point = (row["num_beams"], 1000 * median(row["step_seconds"]))
-        points.setdefault(row["what"], []).append(point)
+        step = median(row["step_seconds"])
+        if step > 0:
+            points.setdefault(row["what"], []).append((row["num_beams"], 1000 * step))
     drawing = line_chart(
         [Series(name, some) for name, some in points.items()],
         title=f"{backbone}: time of a token",
@@ -179,8 +191,7 @@ def tenants_document(backbone: str, report: Report) -> tuple[Document, dict[str,
                 number(median(row["seconds"]), 3),
                 number(row["ratio_to_bare"], 2),
                 f"{low:.2f} to {high:.2f}",
-                number(1000 * median(row["step_seconds"]), 1),
-                _ratio(row, bare, "step_seconds"),
+                *_token(row, bare),
                 DASH if size is None else number(size / 2**20, 2),
             ]
         )

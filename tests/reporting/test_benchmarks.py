@@ -99,3 +99,19 @@ def test_tenants_have_a_line_each_and_a_picture_of_distinct_ones() -> None:
     assert "| lora | 2.000 | 0.50 | 0.50 to 0.75 | 20.0 | 2.00 | 2.00 |" in shown
     assert csv_text(document).startswith("what,")
     assert "<svg" in drawings["small-tenants.svg"]
+
+
+def test_a_token_that_took_less_than_no_time_is_a_dash(tmp_path: Path) -> None:
+    below = {"step_seconds": [-0.001] * 3}
+    rows = [row("bare", 1.0), row("lora", 2.0, **below), row("iapt", 1.0)]
+    (tmp_path / "small.json").write_text(json.dumps({"table4": report("cpu", rows=rows)}))
+    assert "| lora | 3 | 16.0 | 0.50 | 1.00 | 200 | 2.00 | – | – | – | 15001 |" in text(tmp_path)
+    assert "| iapt | 3 | 32.0 | 1.00 | 2.00 | 100 | 1.00 | 10.0 | 1.00 | 2.00 | 15001 |" in text(
+        tmp_path
+    )
+    batch = {"rows": 1, "pool": 1, "popularity": "zipf", "distinct": 1, "bytes_per_tenant": None}
+    rows = [row("bare", 1.0, **batch, **below), row("lora", 2.0, **batch)]
+    document, _ = tenants_document("small", report("cpu", rows=rows))
+    shown = " ".join(markdown(document).split())
+    assert "| bare | 1.000 | 1.00 | 0.50 to 0.75 | – | – | – |" in shown
+    assert "| lora | 2.000 | 0.50 | 0.50 to 0.75 | 20.0 | – | – |" in shown
