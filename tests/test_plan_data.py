@@ -5,8 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from iapt.configuration.identity import distinctive
 from iapt.data.source import Sample
+from iapt.errors import DataError
 from iapt.planning import make_plan
 from tests.composed import composed
 
@@ -55,6 +58,15 @@ def test_the_rows_of_a_tasks_own_folder_are_part_of_the_run_and_its_path_is_not(
         assert same.cell_hash == moved.cell_hash
         assert same.config["task"]["folder"] != moved.config["task"]["folder"]
         assert same.cell["data"] == "folder:rows", "neither sample nor hub is where they come from"
+
+
+def test_a_folder_that_the_user_gives_takes_the_place_of_a_tasks_own(tmp_path: Path):
+    task = ("task=custom_example", f"task.folder={tmp_path / 'nowhere'}", "data=folder")
+    plan = make_plan(config(*task, f"data.path={Sample().path}"))
+    assert plan.cell["data"] == "folder:sample"
+    assert len(plan.examples()["test"]) == len(Sample().rows("tickets", "test"))
+    with pytest.raises(DataError, match=r"data folder .*missing does not exist"):
+        make_plan(config(*task, f"data.path={tmp_path / 'missing'}"))
 
 
 def test_where_fetched_data_is_kept_is_no_part_of_a_run(tmp_path: Path):

@@ -284,7 +284,7 @@ COMMANDS = Commands(
                 "Score a split, a task or a folder, without training; writes no row.",
                 1,
                 Key("task", "an entry of configs/task/ or a YAML file", None, str, "the run's"),
-                Key("data", "sample, hub or a folder of rows", None, str, "the run's"),
+                Key("data", "sample, hub or a folder of rows, also in place of the task's own", None, str, "the run's"),
                 Key("split", "train, dev or test", "test", one_of("train", "dev", "test")),
                 Key("limit", "the most examples to score", None, whole(1), "the run's"),
                 Key("out", "a folder for predictions.jsonl and scores.json", None, expanded, "FOLDER"),

@@ -39,6 +39,7 @@ class Folder:
     def __init__(self, path: str | Path, name: str | None = None) -> None:
         self.path = expanded(path)
         self.name = name or str(path)
+        self._given = name is None
         self._rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
     def rows(self, dataset: str, split: str) -> Sequence[Mapping[str, Any]]:
@@ -89,8 +90,8 @@ class Folder:
             return f"{path}, line {next(islice(filled, row, None))}"
 
     def at(self, folder: str) -> "Folder":
-        """Return a source for one data set whose files are directly in a folder."""
-        return _OneFolder(folder)
+        """Return a source for one data set whose files are directly in a folder; a path that was given comes first."""
+        return self if self._given else _OneFolder(folder)
 
     def _folder(self, dataset: str) -> Path:
         if not self.path.is_dir():

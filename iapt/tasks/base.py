@@ -65,7 +65,7 @@ class Source(Protocol):
         """Return 16 hex digits that identify the bytes of the data set's files."""
 
     def at(self, folder: str) -> "Source":
-        """Return a source for one data set whose files are in a folder of their own."""
+        """Return a source for one data set whose files are in a folder of their own, unless this one comes first."""
 
     def place(self, dataset: str, split: str, row: int) -> str:
         """Return the file and line of a row, for messages."""

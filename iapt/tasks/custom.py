@@ -10,8 +10,8 @@ r"""A task of your own from one YAML file and a folder of JSON Lines, without Py
     split: {rule: hold_out, rows: 100, test: test}
     max_new_tokens: 8
 
-Template fields are row fields. Without `folder`, the rows come from `<data>/<dataset>/` like those
-of any other task.
+Template fields are row fields. Without `folder`, and with `data=<path>`, the rows come from
+`<data>/<dataset>/` like those of any other task.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,8 @@ class Custom(RowTask):
         metric: "exact-match" (first line, ignoring case, punctuation and articles), "f1-em" (the
             SQuAD metric), "rouge-l" (whole text) or "number" (the last number); or an entry for a metric of
             `evaluate`, over the whole text (see `EvaluateMetric`).
-        folder: where the rows are; None for the data source of the run.
+        folder: where the rows are, unless the data source is a folder that the user names; None for the data
+            source of the run.
         dataset: the folder name below the data source; the task's name by default.
         modules: the user's own modules, which may define the metric; not set in the YAML.
         **common: see `RowTask`.
@@ -79,7 +80,7 @@ class Custom(RowTask):
         self._fields = tuple(dict.fromkeys(names))
 
     def source(self, source: Source) -> Source:
-        """Return the source of the task's own folder, if it has one."""
+        """Return the source of the task's own folder, if it has one and the user names no other."""
         return source.at(self.folder) if self.folder else source
 
     def example(self, row: Row, identity: str) -> Example:

@@ -24,7 +24,7 @@ from iapt.configuration.catalog import entry, names
 from iapt.configuration.checking import faults, short
 from iapt.configuration.plugins import Plugins
 from iapt.data.encode import Encoded
-from iapt.data.source import Folder, limited
+from iapt.data.source import Folder, Sample, limited
 from iapt.data.tokens import Tokens
 from iapt.data.truncation import cut_line
 from iapt.entries import build_source, build_task
@@ -37,6 +37,7 @@ from iapt.methods.peft_format import save_peft
 from iapt.methods.saved import Decoding
 from iapt.results.inspection import Inspection
 from iapt.tasks.base import Example, Scores, Source, Split, Task
+from iapt.tasks.row_task import RowTask
 from iapt.trained.adapters import Saved, find_run, read_saved
 from iapt.trained.inspection import inspect
 
@@ -140,14 +141,15 @@ class TrainedModel:
 
         Args:
             task: an entry of configs/task/ or the path of such a YAML file; the run's by default.
-            data: "sample", "hub" or a folder of rows; the run's by default.
+            data: "sample", "hub" or a folder of rows, which takes the place of a task's own; the run's by default.
             split: "train", "dev" or "test".
             limit: the most examples.  By default the run's limit for its own task and data, which
                 reproduces its score, and all examples of other tasks and data.
             num_beams: beam size; by default the run's for its own task, and the task's for another.
 
         Raises:
-            ConfigError: there is no such task, or an adapter without a run needs a task or data.
+            ConfigError: there is no such task, an adapter without a run needs a task or data, or the task has a
+                folder of its own, which only another folder replaces.
             DataError: the data lacks the split.
         """
         made, examples = to_score(self.run, self._plugins, task, data, split=split, limit=limit)
@@ -273,7 +275,14 @@ def to_score(
     """Return a task with the examples to score, which need no backbone; see `TrainedModel.evaluate`."""
     run = run or {}
     made = build_task(_task(task, run), plugins)
-    examples = made.examples(split, _source(data, run, plugins))
+    source: Source = Sample()
+    if data is not None or task is None or not _has_folder(made, source):
+        source = _source(data, run, plugins)
+    if data is not None and _has_folder(made, source):
+        raise ConfigError(
+            f"data={data}: {made.name} has rows of its own (task.folder); omit data, or give a folder of other rows."
+        )
+    examples = made.examples(split, source)
     if limit is None and task is None and data is None:
         limit = run["limit"].get(split)
     return made, limited(examples, limit)
@@ -350,6 +359,11 @@ def _task(task: str | None, run: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(chosen, dict):
         raise ConfigError("task: this adapter has no run; name a task, such as task=boolq.")
     return chosen
+
+
+def _has_folder(task: Task, source: Source) -> bool:
+    """Return whether a task reads a folder of its own instead of the source."""
+    return isinstance(task, RowTask) and task.source(source) is not source
 
 
 def _source(data: str | Path | None, run: Mapping[str, Any], plugins: Plugins) -> Source:

@@ -130,7 +130,7 @@ def test_a_pipe_in_the_place_of_a_file_or_a_folder_is_not_waited_for(tmp_path):
     with pytest.raises(DataError, match=r"data folder .*pipe is not a folder"):
         Folder(tmp_path / "pipe").fingerprint("toy")
     with pytest.raises(DataError, match=r"task.folder=.*pipe is not a folder"):
-        Folder(tmp_path).at(str(tmp_path / "pipe")).rows("toy", "train")
+        Sample().at(str(tmp_path / "pipe")).rows("toy", "train")
 
 
 @pytest.mark.parametrize("denied", ["is_dir", "is_file"])

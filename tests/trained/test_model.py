@@ -193,6 +193,33 @@ def test_the_runs_limit_is_for_its_own_task_and_data_alone(runs: dict[str, Path]
     assert len(ids(None, "sample", "test")) > 6
 
 
+def test_a_folder_takes_the_place_of_a_tasks_own_and_other_sources_are_refused(
+    runs: dict[str, Path], tmp_path: Path
+):
+    own, other = tmp_path / "own", tmp_path / "other" / "tickets"
+    for folder, n in ((own, 3), (other, 4)):
+        folder.mkdir(parents=True)
+        row = json.dumps({"text": "it broke", "department": "delivery"}) + "\n"
+        (folder / "test.jsonl").write_text(row * n)
+    run = json.loads((runs["lora"] / "config.json").read_text())
+    run["task"] = entry("task", "custom_example") | {"folder": str(own)}
+    task = tmp_path / "mine.yaml"
+    task.write_text(json.dumps(run["task"]))
+
+    def count(run: dict[str, Any] | None, task: Path | None, data: Path | str | None) -> int:
+        chosen = None if task is None else str(task)
+        return len(to_score(run, NO_PLUGINS, chosen, data, split="test", limit=None)[1])
+
+    assert [count(run, None, None), count(run, task, None), count(None, task, None)] == [3, 3, 3]
+    assert [count(run, None, other.parent), count(None, task, other.parent)] == [4, 4]
+    for named in ("sample", "hub"):
+        with pytest.raises(ConfigError, match=rf"data={named}: custom_example has rows of its own"):
+            count(run, None, named)
+    trained_on_a_folder = run | {"data": {"name": "folder:other"}}
+    with pytest.raises(ConfigError, match="the run was trained on folder:other"):
+        count(trained_on_a_folder, None, None)
+
+
 def test_what_cannot_be_scored_is_named(runs: dict[str, Path], tmp_path: Path):
     model = load_run(runs["lora"], device="cpu")
     with pytest.raises(ConfigError, match=r"task=bolq: there is no such task.*'boolq'"):
