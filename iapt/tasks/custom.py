@@ -10,7 +10,7 @@ r"""A task of your own from one YAML file and a folder of JSON Lines, without Py
     split: {rule: hold_out, rows: 100, test: test}
     max_new_tokens: 8
 
-Template fields are row fields. Without `folder`, and with `data=<path>`, the rows come from
+Template fields, and that of `cluster`, are row fields. Without `folder`, and with `data=<path>`, the rows come from
 `<data>/<dataset>/` like those of any other task.
 """
 
@@ -77,7 +77,7 @@ class Custom(RowTask):
         self.metric = self._evaluate.name if self._evaluate else self._rule
         self.response = response
         self.folder = folder
-        self._fields = tuple(dict.fromkeys(names))
+        self._fields = tuple(dict.fromkeys([*names, *([self.cluster] if self.cluster else [])]))
 
     def source(self, source: Source) -> Source:
         """Return the source of the task's own folder, if it has one and the user names no other."""

@@ -7,7 +7,7 @@ from typing import Any
 from iapt.configuration.checking import Count, checked
 from iapt.errors import ConfigError, DataError, closest
 from iapt.tasks.base import SPLITS, Example, Fetching, Row, Scores, Source, Split
-from iapt.tasks.fields import check_template
+from iapt.tasks.fields import check_template, template_fields
 from iapt.tasks.splits import SplitRule
 
 
@@ -25,8 +25,8 @@ class RowTask(ABC):
         sizes: rows per official split as released; fetched data must have them, folders need not.
         release: the released files (hub id and revision, or URLs and checksums), for fetching sources.
         fields: the fields that a template may use; None if only the rows can tell.
-        cluster: the template field in which dependent examples agree, such as the passage that several
-            questions are about; None if all examples are independent.
+        cluster: the field in which dependent examples agree, such as the passage that several questions are
+            about; None if all examples are independent.
     """
 
     metric: str = "acc"
@@ -91,7 +91,7 @@ class RowTask(ABC):
         Raises:
             ConfigError: there is no such split.
             DataError: the source lacks the data, differs in size from the release, or has rows without a
-                prompt or a gold answer.
+                prompt, a gold answer or the field that `cluster` names.
         """
         if split not in SPLITS:
             raise ConfigError(
@@ -105,10 +105,7 @@ class RowTask(ABC):
         for i in chosen:
             try:
                 example = self.example(rows[i], f"{self.dataset}/{official}/{i}")
-                if not any(example.fields.values()):
-                    raise DataError(
-                        f"{example.id}: every field of the prompt ({', '.join(example.fields)}) is empty."
-                    )
+                self._check_fields(example)
             except DataError as error:
                 raise DataError(f"{source.place(self.dataset, official, i)}: {error}") from error
             examples.append(example)
@@ -191,6 +188,18 @@ class RowTask(ABC):
                 "released_rows": self.sizes.get(official),
             }
         return report
+
+    def _check_fields(self, example: Example) -> None:
+        asked = dict.fromkeys(template_fields(self.template))
+        if not any(example.fields.get(name) for name in asked):
+            raise DataError(
+                f"{example.id}: every field of the prompt ({', '.join(asked)}) is empty."
+            )
+        if self.cluster is not None and self.cluster not in example.fields:
+            raise DataError(
+                f"{example.id}: task.cluster={self.cluster!r} is no field of the example; it has "
+                f"{', '.join(example.fields)}.{closest(self.cluster, example.fields)}"
+            )
 
     def _carve(self, split: Split, source: Source) -> tuple[str, list[int]]:
         official = self.split_rule.official(split)

@@ -109,6 +109,22 @@ def test_an_answer_over_two_lines_still_scores_100_when_fed_back(metric, folder)
     assert task.score([task.parse(example.response, example)], [example]).value == 100.0
 
 
+@pytest.mark.parametrize("template", ["{q}", "{page} {q}"])
+def test_rows_belong_together_by_a_field_that_the_prompt_may_leave_out(template, tmp_path):
+    rows = [{"q": f"why {i}", "r": "a", "page": i // 2, "blank": ""} for i in range(4)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    base = {"name": "a", "response": "r", "metric": "f1-em", "max_new_tokens": 1}
+    base |= {"split": {"rule": "official"}, "folder": str(tmp_path), "template": template}
+    task = Custom(**base, cluster="page")
+    examples = task.examples("train", Sample())
+    assert [task.cluster_of(example) for example in examples] == ["0", "0", "1", "1"]
+    assert render(examples[0], task.template, "{query}").instruction.endswith("why 0")
+    with pytest.raises(DataError, match=r"line 1: .*'pgae' is missing.*Did you mean 'page'"):
+        Custom(**base, cluster="pgae").examples("train", Sample())
+    with pytest.raises(DataError, match=r"every field of the prompt \(blank\) is empty"):
+        Custom(**base | {"template": "{blank}"}, cluster="page").examples("train", Sample())
+
+
 def test_mistakes_are_named_before_anything_is_read(folder):
     base = {"name": "a", "template": "{q}", "response": "r", "metric": "f1-em", "max_new_tokens": 1}
     base["split"] = {"rule": "official"}

@@ -196,3 +196,6 @@ def test_examples_that_agree_in_the_clusters_field_depend_on_each_other():
     assert found[0] == found[2] != found[1]
     assert None not in found
     assert make().cluster_of(make().example(one, "x/train/0")) is None
+    task.cluster = "txet"  # as a class of the user's may have it, whose fields only its rows tell
+    with pytest.raises(DataError, match=r"task\.cluster='txet' is no field.*Did you mean 'text'"):
+        task.examples("train", Rows(train=[one]))
