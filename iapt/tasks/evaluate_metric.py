@@ -6,7 +6,7 @@
 
 A metric is code, so a YAML file alone cannot bring one in: the user's own module must be among the
 `plugins`, and the hub supplies only metrics that `evaluate` itself publishes, never those of other
-accounts.  When a task is built, its metric must be able to score one right answer.
+accounts.  When a task is built, its metric must be able to score a right, a wrong and an empty answer.
 """
 
 import math
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic.dataclasses import dataclass
 
-from iapt.configuration.checking import STRICT, Positive, Text, checked
+from iapt.configuration.checking import STRICT, Positive, Text, checked, short
 from iapt.errors import ConfigError, MetricError, closest
 from iapt.metrics.as_evaluate import NAMES, local_metric
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import evaluate
 
 _TRIAL = "The parcel came three days late."
+_WRONG = "No idea"
 _PUBLISHED = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -91,19 +92,17 @@ class EvaluateMetric:
         """Score answers; None counts as an empty text.
 
         Returns:
-            The value (0-100), and all of the metric's numbers, unscaled.
+            The value (0-100), and all of the metric's finite numbers, unscaled.
 
         Raises:
-            MetricError: the metric does not give the wanted number, or the value is not within 0-100.
+            MetricError: the metric fails or does not give the wanted number, or the value is not within 0-100.
         """
-        found = self._metric.compute(
-            predictions=[text or "" for text in parsed],
-            references=[list(texts) if self._many else texts[0] for texts in references],
-            **self._kwargs,
-        )
-        numbers = {
-            key: n for key, value in (found or {}).items() if (n := _number(value)) is not None
-        }
+        try:
+            numbers = self._numbers(parsed, references)
+        except Exception as error:  # third-party code may raise anything
+            why = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".:")
+            texts = short([text or "" for text in parsed])
+            raise MetricError(f"{self._said}: cannot score {texts}: {why}.") from error
         if self._key is None and len(numbers) == 1:
             value = next(iter(numbers.values()))
         elif self._key in numbers:
@@ -119,17 +118,26 @@ class EvaluateMetric:
             raise MetricError(
                 f"{self._said}: gave {value:g} with scale {self._scale:g}; must be 0-100."
             )
-        return min(value, 100.0), numbers
+        return min(value, 100.0), {key: n for key, n in numbers.items() if math.isfinite(n)}
+
+    def _numbers(
+        self, parsed: Sequence[str | None], references: Sequence[Sequence[str]]
+    ) -> dict[str, float]:
+        found = self._metric.compute(
+            predictions=[text or "" for text in parsed],
+            references=[list(texts) if self._many else texts[0] for texts in references],
+            **self._kwargs,
+        )
+        pairs = (found or {}).items()
+        return {key: n for key, value in pairs if (n := _number(value)) is not None}
 
     def _trial(self) -> float:
+        """Return the value of one right answer, after scoring it beside a wrong and an empty one."""
         try:
+            self.score([_WRONG, None, _TRIAL], [[_TRIAL]] * 3)
             return self.score([_TRIAL], [[_TRIAL]])[0]
         except MetricError as error:
             raise ConfigError(str(error)) from error
-        except Exception as error:  # third-party code may raise anything
-            raise ConfigError(
-                f"{self._said}: cannot score a text against the same text: {type(error).__name__}: {error}."
-            ) from error
 
 
 def module_of(metric: object) -> str:
@@ -195,6 +203,6 @@ def _number(value: Any) -> float | None:
         value = value.tolist()
     if isinstance(value, list) and value and all(isinstance(each, int | float) for each in value):
         value = fmean(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value)

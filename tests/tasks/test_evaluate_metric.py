@@ -229,12 +229,12 @@ def test_a_metric_that_cannot_be_had_is_one_clear_line(
         ({"evaluate": "f1_em"}, "set key: to one of its numbers: exact_match, f1, f1_em"),
         ({"evaluate": "f1_em", "key": "f2"}, "key='f2' is not among.*Did you mean 'f1'"),
         ({"evaluate": "rouge_l", "scale": 2}, "gave 200 with scale 2; must be 0-100"),
-        ({"evaluate": "rouge_l", "kwargs": {"nonsense": 1}}, "cannot score a text.*TypeError"),
+        ({"evaluate": "rouge_l", "kwargs": {"nonsense": 1}}, "cannot score .*TypeError"),
         ({"evaluate": "lengths", "key": "share"}, "gives a right answer 1, .* add scale: 100"),
         ({"evaluate": "lengths", "scale": 100}, "set key: to one of its numbers: share, each"),
         ({"evaluate": "numbers", "scale": 100}, "a text task needs a metric of texts"),
         ({"evaluate": "empty", "scale": 100}, "has 0 classes derived from evaluate.Metric"),
-        ({"evaluate": "failing", "scale": 100}, "cannot score a text.*ZeroDivisionError"),
+        ({"evaluate": "failing", "scale": 100}, "cannot score .*ZeroDivisionError"),
     ],
 )
 def test_mistakes_are_named_when_the_task_is_built(entry: Any, said: str, own: Own) -> None:
@@ -242,9 +242,37 @@ def test_mistakes_are_named_when_the_task_is_built(entry: Any, said: str, own: O
         custom(entry, own)
 
 
-def test_a_value_off_the_scale_is_an_error_and_not_a_score(own: Own) -> None:
-    metric = EvaluateMetric({"evaluate": "lengths", "key": "share", "scale": 100}, own)
-    metric._kwargs = {"bonus": 0.5}
-
-    with pytest.raises(MetricError, match="gave 150 with scale 100; must be 0-100"):
-        metric.score(["a"], [["b"]])
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("1.5", r"gave 150 with scale 100; must be 0-100\.$"),
+        ("-2.0", r"gave -200 with scale 100; must be 0-100\.$"),
+        ("float('nan')", r"gave nan with scale 100; must be 0-100\.$"),
+        ("float('inf')", r"gave inf with scale 100; must be 0-100\.$"),
+        ("int('a')", r"cannot score \[.*\]: ValueError: invalid literal .* 'a'\.$"),
+        ("None", r"key='share' is not among its numbers: each\.$"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("when", "at_once"),
+    [
+        ("'odd' in predictions", False),
+        ("'' in predictions", True),
+        ("all(s < 1 for s in same[:1])", True),
+    ],
+)
+def test_a_metric_that_fails_on_some_answers_is_told_in_a_line_and_before_a_run_if_they_are_plain(
+    value: str, said: str, when: str, at_once: bool, own: Own
+) -> None:
+    name, entry = "lengths", {"evaluate": "lengths", "key": "share", "scale": 100}
+    source = own.files[name].read_text()
+    source = source.replace("share + bonus", f"{value} if {when} else share")
+    own.files[name].write_text(source)
+    if at_once:
+        with pytest.raises(ConfigError, match=said):
+            EvaluateMetric(entry, own)
+        return
+    metric = EvaluateMetric(entry, own)
+    assert metric.score(["a"], [["b"]])[0] == 100.0
+    with pytest.raises(MetricError, match=said):
+        metric.score(["odd"], [["b"]])
