@@ -69,16 +69,29 @@ class Evaluation:
         Raises:
             StorageError: the file cannot be written.
         """
-        columns = {
-            "id": [e.id for e in self.examples],
-            "instruction": self.instructions,
-            "output": self.outputs,
-            "parsed": self.parsed,
-            "references": [e.references for e in self.examples],
-            "score": self.items or [None] * len(self.examples),
-        }
-        lines = zip(*columns.values(), strict=True)
-        write_lines(path, (dict(zip(columns, line, strict=True)) for line in lines))
+        scores = self.items or [None] * len(self.examples)
+        _write(path, self.examples, self.instructions, self.outputs, self.parsed, scores)
+
+
+def _write(
+    path: Path,
+    examples: Sequence[Example],
+    instructions: Sequence[str],
+    outputs: Sequence[str],
+    parsed: Sequence[str | None] | None = None,
+    scores: Sequence[float | None] | None = None,
+) -> None:
+    columns = {
+        "id": [e.id for e in examples],
+        "instruction": instructions,
+        "output": outputs,
+        "parsed": parsed,
+        "references": [e.references for e in examples],
+        "score": scores,
+    }
+    known = {name: column for name, column in columns.items() if column is not None}
+    lines = zip(*known.values(), strict=True)
+    write_lines(path, (dict(zip(known, line, strict=True)) for line in lines))
 
 
 def encode_splits(plan: Plan, examples: Mapping[Split, list[Example]], tokens: Tokens) -> Prompts:
@@ -162,6 +175,7 @@ def evaluate(
     *,
     num_beams: int,
     batch_tokens: int,
+    predictions: Path | None = None,
 ) -> Evaluation:
     """Decode examples, ask the follow-up questions (MT-Bench's second turn), and score everything.
 
@@ -173,6 +187,7 @@ def evaluate(
         tokens: how the backbone reads text.
         num_beams: the number of beams; 1 is greedy search.
         batch_tokens: the most tokens in one batch.
+        predictions: a file for what `Evaluation.write_predictions` writes; it has the outputs even if scoring fails.
     """
 
     def texts(instructions: Sequence[Encoded]) -> list[str]:
@@ -195,14 +210,19 @@ def evaluate(
     if further:
         outputs += texts(encoded_further)
         asked += further
+    instructions = [render(e, task.template, "{query}").instruction for e in asked]
+    if predictions is not None:
+        _write(predictions, asked, instructions, outputs)
     parsed = [task.parse(output, e) for output, e in zip(outputs, asked, strict=True)]
     scores = task.score(parsed, asked)
     items = item_scores(task, parsed, asked, scores.value)
-    instructions = [render(e, task.template, "{query}").instruction for e in asked]
     together = clusters(task, asked)
-    return Evaluation(
+    made = Evaluation(
         asked, instructions, outputs, parsed, scores, items, together, encoded_further
     )
+    if predictions is not None:
+        made.write_predictions(predictions)
+    return made
 
 
 def item_scores(

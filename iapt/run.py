@@ -197,11 +197,11 @@ def _run(
         tokens,
         num_beams=num_beams,
         batch_tokens=plan.hparams.eval_batch_tokens,
+        predictions=current.folder / "predictions.jsonl" if processes.first() else None,
     )
     if not processes.first():
         return None
     show_cuts("follow_ups", evaluation.further, plan)
-    evaluation.write_predictions(current.folder / "predictions.jsonl")
     now = time.perf_counter()
     prompted = [e.instruction for e in encoded["test"]]
     if inspected := inspect(method, backbone, tokenizer, prompted):

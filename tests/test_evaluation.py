@@ -232,6 +232,28 @@ def test_a_line_of_predictions_has_the_output_what_was_found_in_it_and_the_refer
     ]
 
 
+@pytest.mark.parametrize("step", ["parse", "score"])
+def test_what_was_decoded_is_kept_where_scoring_it_fails(
+    step: str,
+    asked: list[dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def fails(*_: Any) -> None:
+        raise ValueError("no score")
+
+    file, task, examples = tmp_path / "predictions.jsonl", Chat(1), [example("one")]
+    encoded = encode_to_decode(task.template, examples, TOKENS, 3)
+    numbers: Any = {"num_beams": 1, "batch_tokens": 9, "predictions": file}
+    evaluate(task, examples, encoded, "B", TOKENS, **numbers)  # type: ignore[arg-type]
+    line = {"id": "one", "instruction": "Q one", "output": "A", "references": ["yes"]}
+    assert json.loads(file.read_text()) == line | {"parsed": "A to one", "score": 100.0}
+    monkeypatch.setattr(Chat, step, fails)
+    with pytest.raises(ValueError, match="no score"):
+        evaluate(task, examples, encoded, "B", TOKENS, **numbers)  # type: ignore[arg-type]
+    assert json.loads(file.read_text()) == line | {"output": "b"}
+
+
 def test_predictions_that_miss_an_example_are_not_written_as_if_whole(tmp_path: Path):
     found = Evaluation(
         [example("one")], ["Is it?"], ["Yes."], [], Scores("acc", 50.0, 1, 0), (100.0,), ()

@@ -327,6 +327,12 @@ def test_a_score_that_no_row_can_hold_ends_the_run_with_its_name(
         DataError, match=r"TestScores.value=101.0: must be less than or equal to 100"
     ):
         run(config)
+    (kept,) = tmp_path.glob("runs/*/predictions.jsonl")
+    kept.unlink()
+    monkeypatch.setattr(task, "score", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(config)
+    assert len(kept.read_text().splitlines()) == 6, "what was decoded is not lost"
     assert not list(tmp_path.glob("results/rows/*"))
 
 

@@ -152,23 +152,23 @@ def _evaluate(words: Words) -> None:
     made, _ = to_score(saved.run, saved.plugins, **rows)
     beams, vocab = words["num_beams"], saved.backbone.dims.vocab_size
     decoding_with(saved.config.decoding, beams, made.max_new_tokens, vocab)
-    if words["out"] is not None:
-        check_writable(words["out"])
+    folder = words["out"]
+    if folder is not None:
+        check_writable(folder)
+    predictions = None if folder is None else folder / "predictions.jsonl"
     model = _attached(saved, words)
     if words["bare"]:
         with model.bare():
-            found = model.evaluate(**asked)
+            found = model.evaluate(**asked, predictions=predictions)
     else:
-        found = model.evaluate(**asked)
+        found = model.evaluate(**asked, predictions=predictions)
     scores = found.scores
     print(
         f"{scores.metric} {scores.value:.1f} on {scores.n} examples ({scores.n_unparsed} unparsed)"
     )
     for name, value in scores.details.items():
         print(f"  {name} {value:g}")
-    if words["out"] is not None:
-        folder = words["out"]
-        found.write_predictions(folder / "predictions.jsonl")
+    if folder is not None:
         evaluated = {k: v for k, v in asked.items() if v is not None}
         evaluated |= {"bare": words["bare"], "trained": model.config.trained}
         write_json(folder / "scores.json", asdict(scores) | {"evaluated": evaluated})

@@ -136,6 +136,7 @@ class TrainedModel:
         split: Split = "test",
         limit: int | None = None,
         num_beams: int | None = None,
+        predictions: Path | None = None,
     ) -> Evaluation:
         """Decode and score a split: outputs, answers and scores.
 
@@ -146,6 +147,7 @@ class TrainedModel:
             limit: the most examples.  By default the run's limit for its own task and data, which
                 reproduces its score, and all examples of other tasks and data.
             num_beams: beam size; by default the run's for its own task, and the task's for another.
+            predictions: a file for outputs, answers and scores; it has the outputs even if scoring fails.
 
         Raises:
             ConfigError: there is no such task, an adapter without a run needs a task or data, or the task has a
@@ -170,6 +172,7 @@ class TrainedModel:
             self._tokens,
             num_beams=decoding.num_beams,
             batch_tokens=decoding.batch_tokens,
+            predictions=predictions,
         )
         _warn_of_cuts(evaluation.further, self._tokens, made.max_new_tokens, "follow-ups")
         return evaluation

@@ -155,6 +155,7 @@ def test_evaluate_prints_the_score_and_writes_no_row(runs, capsys):
     assert f"({stored['n_unparsed']} unparsed)" in shown
     words = ("task=boolq", "data=sample", "split=dev", "limit=3", "out=found")
     said(capsys, "evaluate", runs["lora"], *words)
+    assert "score" in json.loads(Path("found/predictions.jsonl").read_text().splitlines()[0])
     assert len(Path("found/predictions.jsonl").read_text().splitlines()) == 3
     scores = json.loads(Path("found/scores.json").read_text())
     assert (scores["metric"], scores["n"]) == ("acc", 3)
