@@ -60,11 +60,14 @@ def build(
     }
     # A class may supply what its base class requires, so only its own parameters are mandatory.
     needed = {n for n in asked if n in own and parameters[n].default is inspect.Parameter.empty}
-    made = checked(_adapter(target.__name__, asked, needed, takes_all), values, where)
+    name = target.__name__
+    made = checked(_adapter(name, asked, needed, takes_all), values, where)
     arguments = {key: getattr(made, key) for key in values}
     try:
         return target(**extra, **arguments)
     except TypeError as error:
+        if lacking := _lacking(error) & set(asked) - set(values):
+            checked(_adapter(name, asked, needed | lacking, takes_all), values, where)
         raise ConfigError(f"{where}: {error} (in {entry['_target_']}).") from error
 
 
@@ -99,6 +102,12 @@ def resolve(target: object, where: str, kind: type[Any], plugins: Plugins) -> ty
     if protocol and lacking:
         raise ConfigError(f"{said}: is not a {kind.__name__}; it has no {', no '.join(lacking)}.")
     return found
+
+
+def _lacking(error: TypeError) -> set[str]:
+    """Return the arguments that a base class requires, and that its subclass neither got nor supplied."""
+    found = re.search(r"__init__\(\) missing \d+ required .*arguments?: (.*)", str(error))
+    return set(re.findall(r"'(\w+)'", found[1])) if found else set()
 
 
 def _verbs(kind: type[Any]) -> list[str]:

@@ -29,6 +29,14 @@ class Handing(Plain):
         super().__init__(**{"size": 3, **common})
         self.own = own
 
+class Lazy(Plain):
+    def __init__(self, *, own: bool, **common) -> None:
+        super().__init__(**common)
+
+class Wrong(Plain):
+    def __init__(self, size: int = 1) -> None:
+        Handing(size=size)
+
 class Open:
     def __init__(self, **values) -> None:
         self.values = values
@@ -89,6 +97,13 @@ def test_what_a_class_hands_on_is_asked_of_its_base(plugins: Plugins):
     assert (toy.own, toy.kind, toy.size) == (True, "b", 3)
     with pytest.raises(ConfigError, match=r"toy\.knid: unknown; .*Did you mean 'kind'"):
         made(plugins, "Handing", own=True, knid="b")
+
+
+def test_what_a_base_requires_and_nobody_gives_is_missing(plugins: Plugins):
+    with pytest.raises(ConfigError, match=r"^toy\.size: missing; it must be a whole number\.$"):
+        made(plugins, "Lazy", own=True)
+    with pytest.raises(ConfigError, match=r"missing .* argument: 'own' \(in toys\.Wrong\)"):
+        made(plugins, "Wrong")  # its own mistake, and no argument of the entry's
 
 
 def test_a_class_that_takes_anything_gets_it(plugins: Plugins):
