@@ -53,11 +53,8 @@ class Classification(RowTask):
     ) -> None:
         super().__init__(fields=fields.keys(), **common)
         words = [_plain(label) for label in labels]
-        if len(words) < 2 or len(set(words)) != len(words) or not all(words):
-            raise ConfigError(
-                f"task.labels={list(labels)!r} for {self.name!r}: at least two different words are "
-                "needed."
-            )
+        if problem := _clash(labels) if len(words) > 1 else "at least two words are needed":
+            raise ConfigError(f"task.labels={list(labels)!r} for {self.name!r}: {problem}.")
         if len(also) not in (0, len(words)):
             raise ConfigError(
                 f"task.also={[list(names) for names in also]!r} for {self.name!r}: needs a list of names for each of "
@@ -65,9 +62,9 @@ class Classification(RowTask):
             )
         pairs = zip(labels, also, strict=False)
         others = {_plain(name): label for label, names in pairs for name in names}
-        if len(others) != sum(map(len, also)) or not all(others) or others.keys() & {*words}:
+        if problem := _clash([*labels, *(name for names in also for name in names)]):
             raise ConfigError(
-                f"task.also={[list(names) for names in also]!r} for {self.name!r}: all names must be different."
+                f"task.also={[list(names) for names in also]!r} for {self.name!r}: {problem}."
             )
         self.fields = dict(fields)
         self.labels = tuple(labels)
@@ -116,6 +113,22 @@ class Classification(RowTask):
 def _any_of(words: Iterable[str]) -> re.Pattern[str]:
     longest = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
     return re.compile(rf"(?<!\w)(?:{longest})(?!\w|[.,]\d)")
+
+
+def _clash(words: Iterable[str]) -> str:
+    """Say which words an answer cannot tell apart; empty if it can tell all."""
+    seen: dict[str, str] = {}
+    for word in words:
+        plain = _plain(word)
+        if not plain:
+            return f"{word!r} has nothing that an answer is searched for; give it a letter or digit"
+        if plain in seen:
+            return (
+                f"{seen[plain]!r} and {word!r} are the same in an answer, where case, hyphens, underscores, quotes "
+                "and brackets do not count; rename one"
+            )
+        seen[plain] = word
+    return ""
 
 
 def _plain(line: str) -> str:

@@ -104,9 +104,18 @@ def test_a_label_that_is_none_of_the_values_is_refused(label, boolq):
         boolq.example({"question": "q", "passage": "p", "label": label}, "x/0")
 
 
-def test_two_labels_with_one_spelling_are_refused(task_of):
-    with pytest.raises(Exception, match="at least two different words") as caught:
-        task_of("boolq", "labels=[yes,Yes]")
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("[yes,Yes]", "'yes' and 'Yes' are the same in an answer, where case"),
+        ("[A+,A-,A]", "'A-' and 'A' are the same in an answer, .*hyphens"),
+        ("[yes,'**']", r"'\*\*' has nothing that an answer is searched for"),
+        ("[yes]", "at least two words are needed"),
+    ],
+)
+def test_labels_that_an_answer_cannot_tell_apart_are_refused(labels, message, task_of):
+    with pytest.raises(Exception, match=message) as caught:
+        task_of("boolq", f"labels={labels}")
     assert isinstance(caught.value.__cause__ or caught.value, ConfigError)
 
 
@@ -203,9 +212,9 @@ def test_the_data_sets_own_names_of_its_labels_count_too(task, output, parsed, t
     ("also", "message"),
     [
         ("[[True]]", "needs a list of names for each of the 2 labels"),
-        ("[[wrong],[Wrong]]", "all names must be different"),
-        ("[[yes],[right]]", "all names must be different"),
-        ("[['**'],[right]]", "all names must be different"),
+        ("[[wrong],[Wrong]]", "'wrong' and 'Wrong' are the same"),
+        ("[[yes],[right]]", "'yes' and 'yes' are the same"),
+        ("[['**'],[right]]", "has nothing that an answer"),
     ],
 )
 def test_names_that_do_not_tell_labels_apart_are_refused(also, message, task_of):
