@@ -209,10 +209,13 @@ class RowTask(ABC):
                 f"{', '.join(self.split_rule.splits())}."
             )
         n = len(self._official_rows(official, source))
-        indices = self.split_rule.indices(split, n, exact=isinstance(source, Fetching))
+        rule, exact = self.split_rule, isinstance(source, Fetching)
+        indices = rule.indices(split, n, exact=exact)
         if not indices:
             raise DataError(
-                f"{self.name}/{split} is empty: {official} of {source.name!r} has too few rows ({n})."
+                f"{self.name}/{split} is empty: {official} of {source.name!r} has {n} rows, and {rule.rule} needs at "
+                f"least {rule.least(split, exact=exact)} for one row of {split}. Add rows, or choose another split "
+                "rule (task.split)."
             )
         return official, indices
 

@@ -85,6 +85,16 @@ class SplitRule:
             return sorted(order[:held] if split == "dev" else order[held:])
         return list(range(n))
 
+    def least(self, split: str, *, exact: bool) -> int:
+        """Return the fewest rows of an official split from which a split gets one; `exact` as in `held_out`."""
+        if self.rule == "halve_validation" and split == "dev":
+            return 2
+        if self.rule == "hold_out" and split == "dev" and not exact:
+            return SLICE_SHARE
+        if self.rule == "hold_out" and split == "train" and exact:
+            return (self.rows or 0) + 1
+        return 1
+
     def sentence(self) -> str:
         """Describe the rule in words, for Table 6."""
         if self.rule == "halve_validation":

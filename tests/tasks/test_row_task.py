@@ -98,8 +98,12 @@ def test_unlabelled_rows_are_refused_for_training_and_scoring():
 
 
 def test_a_split_that_comes_out_empty_is_an_error():
-    with pytest.raises(DataError, match=r"tiny/dev is empty: .* has too few rows \(1\)"):
+    with pytest.raises(DataError, match=r"tiny/dev is empty: .* has 1 rows, .* at least 2 for one"):
         make().examples("dev", Rows(validation=labelled(1)))
+    task = make(split={"rule": "hold_out", "rows": 4}, sizes={})
+    with pytest.raises(DataError, match=r"has 9 rows, and hold_out needs at least 10 for one row"):
+        task.examples("dev", Rows(train=labelled(9)))
+    assert len(task.examples("dev", Rows(train=labelled(10)))) == 1
 
 
 def test_a_missing_split_is_reported_and_raised():

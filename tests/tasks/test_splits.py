@@ -74,3 +74,15 @@ def test_a_slice_gives_a_tenth_of_its_rows_to_dev_and_never_more_than_asked():
 def test_a_wrong_rule_is_named(values, message):
     with pytest.raises(ConfigError, match=message):
         checked(SplitRule, values, "task.split")
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize(
+    "rule", [HALVES, SplitRule("hold_out", 3, test="test"), SplitRule("official")]
+)
+def test_a_split_has_a_row_from_its_fewest_rows_on_and_none_before(rule, exact):
+    for split in rule.splits():
+        sizes = [len(rule.indices(split, n, exact=exact)) for n in range(12)]
+        least = rule.least(split, exact=exact)
+        assert not any(sizes[:least])
+        assert all(sizes[least:])
