@@ -18,6 +18,10 @@ from iapt.tasks.row_task import RowTask
 from iapt.training.loggers import RunLogger
 
 T = TypeVar("T")
+GIVEN = (
+    "dims",
+    "modules",
+)  # arguments of methods and tasks that come from elsewhere than their entries
 NO_PLUGINS = Plugins()
 
 

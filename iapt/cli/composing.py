@@ -31,8 +31,7 @@ def from_words(words: Sequence[str]) -> dict[str, Any]:
         ConfigError: a word is wrong, also where the command does not use it; see `prepare` and `check_keys`.
     """
     refuse_grid(words)
-    prepared = prepare(words)
-    check_keys(prepared)
+    prepared = check_keys(prepare(words))
     config = composed(prepared)
     # Both bring libraries that take seconds to load; a wrong word is refused before.
     from iapt.configuration.checking import checked
@@ -42,10 +41,13 @@ def from_words(words: Sequence[str]) -> dict[str, Any]:
     return config
 
 
-def check_keys(prepared: Sequence[str]) -> None:
+def check_keys(prepared: Sequence[str]) -> list[str]:
     """Compose once per choice and report an overridden key that does not exist, before Hydra does.
 
     Whatever else Hydra cannot compose of the first cell is reported too.
+
+    Returns:
+        The words, marked for Hydra as new where a key is an argument of an entry's class that its file leaves out.
 
     Raises:
         ConfigError: naming the nearest key and, where there are several choices, the one that lacks it.
@@ -56,6 +58,7 @@ def check_keys(prepared: Sequence[str]) -> None:
     known = groups()
     chosen = {key: words for key, words in grid.items() if key in known}
     made: dict[tuple[str, ...], Any] = {}
+    new: set[str] = set()
     for word in prepared:
         key, value = split_argument(word)
         path = key.split(".")
@@ -69,6 +72,11 @@ def check_keys(prepared: Sequence[str]) -> None:
             for depth, part in enumerate(path):
                 have = sorted(str(k) for k in node) if OmegaConf.is_dict(node) else []
                 if part not in have:
+                    more = _arguments(node, path[0], grid) if depth == 1 else []
+                    if part in more:
+                        new.add(word)
+                        break
+                    have += [name for name in more if name not in have]
                     where = f" in {'.'.join(path[:depth])}" if depth else ""
                     only = f" of {choice}, one of several" if len(choices) > 1 else ""
                     raise ConfigError(
@@ -78,7 +86,25 @@ def check_keys(prepared: Sequence[str]) -> None:
                     )
                 there = OmegaConf.is_missing(node, part) or OmegaConf.is_interpolation(node, part)
                 node = None if there else node[part]
-    _composed(tuple(words[0] for words in grid.values()))
+    marked = [f"++{word}" if word in new else word for word in prepared]
+    _composed(tuple(words[0] for words in grid_of(marked).values()))
+    return marked
+
+
+def _arguments(node: Any, group: str, grid: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the arguments that an entry may give to its class, though its file need not."""
+    from omegaconf import OmegaConf
+
+    entry: Any = OmegaConf.to_container(node) if OmegaConf.is_dict(node) else {}
+    if "_target_" not in entry:
+        return []
+    # These bring torch, and so come only where the files alone do not know a key.
+    from iapt.configuration.building import arguments
+    from iapt.configuration.plugins import Plugins
+    from iapt.entries import GIVEN
+
+    plugins = Plugins.find(_composed(tuple(grid.get("plugins", ()))).plugins)
+    return [name for name in arguments(entry, group, plugins) if name not in GIVEN]
 
 
 def experiment_grid(prepared: Sequence[str]) -> "tuple[object, str, str] | None":

@@ -83,7 +83,7 @@ def _sweep(line: Line) -> None:
     prepared = prepare([*(f"--config-dir={folder}" for folder in folders), *expanded])
     grid = grid_of(prepared)
     check_launcher(grid)
-    check_keys(prepared)
+    prepared = check_keys(prepared)
     cells_words = words_of_cells(prepared)
     if line.shows:  # of the first cell
         run_hydra(lambda _: None, [*line.shows, *cells_words[0]])

@@ -40,8 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(line: Line) -> None:
     refuse_grid(line.words)
     refuse_launcher(line.words)
-    prepared = prepare(line.words)
-    check_keys(prepared)
+    prepared = check_keys(prepare(line.words))
     if grid := experiment_grid(prepared):
         raise ConfigError(
             f"experiment={grid[1]}: a grid of runs; iapt-sweep runs them. For one of them, give "

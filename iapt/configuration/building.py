@@ -71,6 +71,17 @@ def build(
         raise ConfigError(f"{where}: {error} (in {entry['_target_']}).") from error
 
 
+def arguments(entry: Mapping[str, Any], where: str, plugins: Plugins) -> list[str]:
+    """Return the names of the arguments that an entry's `_target_` takes.
+
+    Raises:
+        ConfigError: the target is not allowed or does not exist; see `build`.
+    """
+    parameters, _, _ = _signature(resolve(entry.get("_target_"), where, object, plugins))
+    several = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return [name for name, p in parameters.items() if p.kind not in several]
+
+
 def resolve(target: object, where: str, kind: type[Any], plugins: Plugins) -> type[Any]:
     """Find the class with a dotted name; see `build`."""
     said = f"{where}._target_={short(target)}"

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -245,7 +246,48 @@ def test_the_choice_that_lacks_a_key_is_named():
     message = r"method\.rank=8: unknown key 'rank' in method of method=iapt, one of several;"
     with pytest.raises(ConfigError, match=message):
         check_keys(["method=lora,iapt", "method.rank=8"])
-    check_keys(["method=lora,ssp", "method.rank=8"])
+    words = ["method=lora,ssp", "method.rank=8"]
+    assert check_keys(words) == words
+
+
+WIDE = "from iapt.methods.lora import LoRA\n\nclass Mine(LoRA):\n    pass\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "group", "expected"),
+    [
+        (["method.dropout=0.5"], "method", {"rank": 3, "dropout": 0.5}),
+        (["method.dropout=0.5", "method.rank=2"], "method", {"rank": 2, "dropout": 0.5}),
+        (["task.num_beams=1", "task.split.rule=official"], "task", {"num_beams": 1, "split": {"rule": "official"}}),
+    ],
+)  # fmt: skip
+def test_an_argument_that_the_file_of_an_entry_leaves_out_may_be_given(
+    words: list[str], group: str, expected: dict[str, Any], outside: Path
+):
+    (outside / "my_methods.py").write_text(WIDE)
+    given = ["--config-dir", str(outside), "plugins=my_methods", "method=mine", "task=mine"]
+    assert expected.items() <= from_words([*given, *words])[group].items()
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("method.drop_out=1", "'drop_out' in method; allowed are .*rank.* Did you mean 'dropout'"),
+        (
+            "method.dims=1",
+            r"unknown key 'dims' in method; allowed are _target_, rank, tuned, alpha",
+        ),
+        ("task.split.rule.x=1", "unknown key 'x' in task.split.rule"),
+        ("seed.x=1", "unknown key 'x' in seed; allowed are none below this"),
+    ],
+)
+def test_a_key_that_neither_the_file_nor_the_class_has_is_refused(
+    word: str, message: str, outside: Path
+):
+    (outside / "my_methods.py").write_text(WIDE)
+    words = ["--config-dir", str(outside), "plugins=my_methods", "method=mine", word]
+    with pytest.raises(ConfigError, match=message):
+        from_words(words)
 
 
 def test_a_number_of_thousands_of_digits_is_told_in_a_line():
