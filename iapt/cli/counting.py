@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from iapt.cli.composing import composed
-from iapt.cli.overrides import add_entries
+from iapt.cli.overrides import add_entries, quoted
 from iapt.configuration.plugins import Plugins
 from iapt.errors import ConfigError
 
@@ -32,9 +32,12 @@ def count_entries(
     from iapt.progress import progress
 
     trusted = Plugins.find(plugins, folders)
-    entries = _entries(folders, "backbone", "method")
+    entries, faults = _entries(folders, "backbone", "method")
     real = {name: e for name, e in entries["backbone"].items() if e["kind"] != "tiny"}
     counts: dict[str, dict[str, dict[str, Any]]] = {backbone: {} for backbone in real}
+    refused = {
+        name: {"refused": fault} for (group, name), fault in faults.items() if group == "method"
+    }
     total = len(real) * len(entries["method"])
     with progress("counting", "method", total, delay=2) as bar:
         for backbone, found in counts.items():
@@ -47,12 +50,24 @@ def count_entries(
                 except ConfigError as error:
                     found[method] = {"refused": str(error)}
                 bar.update()
+            found |= refused
     return counts
 
 
-def _entries(folders: Sequence[Path], *groups: str) -> dict[str, Any]:
-    """Compose all entries of some groups at once: group -> name -> values."""
-    known = add_entries(folders)
-    words = [f"+{group}@{group}.{name}={name}" for group in groups for name in known[group]]
+def _entries(
+    folders: Sequence[Path], *groups: str
+) -> tuple[dict[str, Any], dict[tuple[str, str], str]]:
+    """Compose all entries of some groups at once: group -> name -> values; and the faults of `add_entries`."""
+    known, faults = add_entries(folders)
+    names = {group: [n for n in known[group] if (group, n) not in faults] for group in groups}
+    # By number, because a name may be of several parts to Hydra, or none.
+    words = [
+        f"+{group}@{group}.n{number}={quoted(name)}"
+        for group, found in names.items()
+        for number, name in enumerate(found)
+    ]
     entries = composed(words, name=None)
-    return {group: entries[group] for group in groups}
+    return {
+        group: {name: entries[group][f"n{number}"] for number, name in enumerate(found)}
+        for group, found in names.items()
+    }, faults

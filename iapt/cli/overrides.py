@@ -76,7 +76,8 @@ def prepare(words: Sequence[str]) -> list[str]:
         ConfigError: a word is not key=value, a group has no such entry, or a key is given twice.
     """
     folders, words = config_dirs(words)
-    known, prepared = add_entries(folders), list[str]()
+    known, broken = add_entries(folders)
+    prepared = list[str]()
     seen: dict[str, str] = {}
     for word in words:
         key, value = split_argument(word)
@@ -108,8 +109,12 @@ def prepare(words: Sequence[str]) -> list[str]:
         elif key == "data" and _is_path(value, known["data"]):
             prepared += ["data=folder", f"data.path={quoted(value)}"]
         elif key in known:
-            chosen = ",".join(_choice(key, v, known[key], folders) for v in value.split(","))
-            prepared.append(f"{'+' if key in CHOOSING else ''}{key}={chosen}")
+            chosen = [_choice(key, v, known[key], folders) for v in value.split(",")]
+            for fault in [broken[key, entry] for entry in chosen if (key, entry) in broken]:
+                raise ConfigError(fault)
+            prepared.append(
+                f"{'+' if key in CHOOSING else ''}{key}={','.join(map(quoted, chosen))}"
+            )
         else:
             prepared.append(word)
     return sorted(prepared, key=lambda word: word.startswith("+scale="))
@@ -129,19 +134,28 @@ def refuse_grid(words: Sequence[str]) -> None:
             )
 
 
-def add_entries(folders: Sequence[Path]) -> dict[str, list[str]]:
-    """Register the entries of `--config-dir` folders with Hydra; returns all groups with their entries.
+def add_entries(
+    folders: Sequence[Path],
+) -> tuple[dict[str, list[str]], dict[tuple[str, str], str]]:
+    """Register the entries of `--config-dir` folders with Hydra.
+
+    Returns:
+        All groups with their entries; and of each file that is no YAML mapping its group and entry, and the fault,
+        which matters only to those who choose it.
 
     Raises:
-        ConfigError: as `groups`; also for a file that is not a YAML mapping.
+        ConfigError: as `groups`.
     """
-    known = groups(folders)
+    known, broken = groups(folders), dict[tuple[str, str], str]()
     # A Hydra search path would turn every other subfolder into a group too.
     for folder in folders:
         for group in known:
             for file in sorted((folder / group).glob("*.yaml")):
-                _register(group, file)
-    return known
+                try:
+                    _register(group, file)
+                except ConfigError as error:
+                    broken[group, file.stem] = str(error)
+    return known, broken
 
 
 def entry_or_file(group: str, name: str, folders: Sequence[Path]) -> str:
@@ -169,8 +183,9 @@ def plugin_files(names: Sequence[str], folders: Sequence[Path] = ()) -> list[str
 
 
 def quoted(text: str) -> str:
-    """Return a text as Hydra's grammar accepts it, quoted if needed."""
-    if re.fullmatch(r"[\w./:+-]+", text, re.ASCII):
+    """Return a text as Hydra's grammar accepts it, quoted if needed, also where it would be read as another value."""
+    number_or_such = re.match(r"[\d.+-]|(null|true|false|nan|inf)$", text, re.IGNORECASE)
+    if re.fullmatch(r"[\w./:+-]+", text, re.ASCII) and not number_or_such:
         return text
     # A backslash escapes only a quote, so it is doubled only before one.
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)

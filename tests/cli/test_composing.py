@@ -1,4 +1,4 @@
-"""A grid's compositions are shared, and each cell is what Hydra alone would compose."""
+"""Keys that exist, compositions that a grid shares, and cells that are what Hydra alone would compose."""
 
 import re
 from itertools import product
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from iapt.cli import composing
-from iapt.cli.composing import Composer, composed, grid_of
+from iapt.cli.composing import Composer, composed, from_words, grid_of
 from iapt.cli.overrides import prepare
 from iapt.errors import ConfigError
 
@@ -113,3 +113,49 @@ def test_a_range_of_too_many_values_is_refused_before_it_is_expanded(word: str, 
 
 def test_a_range_is_a_grid_of_its_values():
     assert grid_of(["seed=range(0,3)"]) == {"seed": ["seed=0", "seed=1", "seed=2"]}
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> list[str]:
+    """Words that choose a method and a task whose files leave most arguments out."""
+    for name, text in {
+        "my_methods.py": "from iapt.methods.lora import LoRA\n\nclass Mine(LoRA):\n    pass\n",
+        "method/mine.yaml": "_target_: my_methods.Mine\nrank: 3\n",
+        "task/mine.yaml": "_target_: iapt.tasks.custom.Custom\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return ["--config-dir", str(tmp_path), "plugins=my_methods", "method=mine", "task=mine"]
+
+
+@pytest.mark.parametrize(
+    ("words", "group", "expected"),
+    [
+        (["method.dropout=0.5"], "method", {"rank": 3, "dropout": 0.5}),
+        (["method.dropout=0.5", "method.rank=2"], "method", {"rank": 2, "dropout": 0.5}),
+        (["task.num_beams=1", "task.split.rule=official"], "task", {"num_beams": 1, "split": {"rule": "official"}}),
+    ],
+)  # fmt: skip
+def test_an_argument_that_the_file_of_an_entry_leaves_out_may_be_given(
+    words: list[str], group: str, expected: dict[str, Any], own: list[str]
+):
+    assert expected.items() <= from_words([*own, *words])[group].items()
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("method.drop_out=1", "'drop_out' in method; allowed are .*rank.* Did you mean 'dropout'"),
+        (
+            "method.dims=1",
+            r"unknown key 'dims' in method; allowed are _target_, rank, tuned, alpha",
+        ),
+        ("task.splt.rule=official", "unknown key 'splt' in task; .*Did you mean 'split'"),
+        ("seed.x=1", "unknown key 'x' in seed; allowed are none below this"),
+    ],
+)
+def test_a_key_that_neither_the_file_nor_the_class_has_is_refused(
+    word: str, message: str, own: list[str]
+):
+    with pytest.raises(ConfigError, match=message):
+        from_words([*own, word])

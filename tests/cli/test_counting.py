@@ -36,7 +36,7 @@ def test_a_new_method_file_is_counted_by_itself(configs: Path) -> None:
     assert set(counts) == {"small"}
     lora, wide = counts["small"]["lora"], counts["small"]["wide"]
     assert lora["counted"] == 3 * 4 * (4 * 16 + 3 * 24)
-    assert lora["trained"] == lora["stored"] == [lora["counted"]] * 3
+    assert lora["trained"] == lora["stored"] == [lora["counted"]] * 2
     assert wide["counted"] == 2 * lora["counted"]
 
 
@@ -54,6 +54,24 @@ def test_a_formula_that_names_nothing_known_is_told_in_the_methods_line(configs:
     counts = count_entries()["small"]
     assert "method.size='L * rnk': 'rnk' is not one of" in counts["odd"]["refused"]
     assert counts["lora"]["counted"]
+
+
+def test_methods_of_any_name_are_counted_and_a_broken_file_is_told_in_its_line(
+    configs: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    (folder / "method").mkdir(parents=True)
+    for name in ("v1.2", "null", "my method"):
+        (folder / "method" / f"{name}.yaml").write_text(
+            "_target_: iapt.methods.lora.LoRA\nrank: 4\n"
+        )
+    (folder / "method" / "broken.yaml").write_text("a: [")
+    counts = count_entries([folder])["small"]
+    assert "broken.yaml: not YAML" in counts.pop("broken")["refused"]
+    assert set(counts) == {"lora", "v1.2", "null", "my method"}
+    assert {tuple(found["trained"]) for found in counts.values()} == {
+        (3 * 4 * (4 * 16 + 3 * 24),) * 2
+    }
 
 
 def test_methods_of_the_users_own_are_counted_too(configs: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -106,6 +105,32 @@ def test_a_file_is_an_entry(outside: Path):
     assert config["method"]["_target_"] == "iapt.methods.lora.LoRA"
     assert (config["method"]["rank"], config["method"]["name"]) == (9, "mine")
     assert prepare([f"method=lora,{file}"]) == ["method=lora,mine"]
+
+
+@pytest.mark.parametrize(
+    "stem", ["nan", "123", "1e5", "null", "True", ".5", "-x", "my method", "töst", "it's", "a=b", "v1.2"]
+)  # fmt: skip
+def test_an_entry_may_have_any_name_whatever_it_means_to_yaml_or_hydra(stem: str, outside: Path):
+    file = outside / "method" / f"{stem}.yaml"
+    file.write_text("_target_: iapt.methods.lora.LoRA\nrank: 7\n")
+    for words in (["--config-dir", str(outside), f"method={stem}"], [f"method={file}"]):
+        method = from_words(words)["method"]
+        assert (method["name"], method["rank"]) == (stem, 7)
+    words = prepare(["--config-dir", str(outside), f"method=lora,{stem}"])
+    assert [composed([word])["method"]["name"] for word in grid_of(words)["method"]] == [
+        "lora",
+        stem,
+    ]
+
+
+def test_a_file_that_is_no_entry_stops_only_those_who_choose_it(outside: Path):
+    (outside / "method" / "broken.yaml").write_text("a: [")
+    (outside / "task" / "._mine.yaml").write_bytes(bytes(range(256)))
+    words = ["--config-dir", str(outside)]
+    assert from_words([*words, "method=mine", "task=mine"])["method"]["rank"] == 3
+    for chosen in ("method=broken", "method=mine,broken"):
+        with pytest.raises(ConfigError, match=r"method=.*broken\.yaml: not YAML \(line 1"):
+            prepare([*words, chosen])
 
 
 @pytest.mark.parametrize(
@@ -250,46 +275,6 @@ def test_the_choice_that_lacks_a_key_is_named():
     assert check_keys(words) == words
 
 
-WIDE = "from iapt.methods.lora import LoRA\n\nclass Mine(LoRA):\n    pass\n"
-
-
-@pytest.mark.parametrize(
-    ("words", "group", "expected"),
-    [
-        (["method.dropout=0.5"], "method", {"rank": 3, "dropout": 0.5}),
-        (["method.dropout=0.5", "method.rank=2"], "method", {"rank": 2, "dropout": 0.5}),
-        (["task.num_beams=1", "task.split.rule=official"], "task", {"num_beams": 1, "split": {"rule": "official"}}),
-    ],
-)  # fmt: skip
-def test_an_argument_that_the_file_of_an_entry_leaves_out_may_be_given(
-    words: list[str], group: str, expected: dict[str, Any], outside: Path
-):
-    (outside / "my_methods.py").write_text(WIDE)
-    given = ["--config-dir", str(outside), "plugins=my_methods", "method=mine", "task=mine"]
-    assert expected.items() <= from_words([*given, *words])[group].items()
-
-
-@pytest.mark.parametrize(
-    ("word", "message"),
-    [
-        ("method.drop_out=1", "'drop_out' in method; allowed are .*rank.* Did you mean 'dropout'"),
-        (
-            "method.dims=1",
-            r"unknown key 'dims' in method; allowed are _target_, rank, tuned, alpha",
-        ),
-        ("task.split.rule.x=1", "unknown key 'x' in task.split.rule"),
-        ("seed.x=1", "unknown key 'x' in seed; allowed are none below this"),
-    ],
-)
-def test_a_key_that_neither_the_file_nor_the_class_has_is_refused(
-    word: str, message: str, outside: Path
-):
-    (outside / "my_methods.py").write_text(WIDE)
-    words = ["--config-dir", str(outside), "plugins=my_methods", "method=mine", word]
-    with pytest.raises(ConfigError, match=message):
-        from_words(words)
-
-
 def test_a_number_of_thousands_of_digits_is_told_in_a_line():
     with pytest.raises(ConfigError, match="quote special characters"):
         grid_of([f"seed={'9' * 5000}"])
@@ -309,7 +294,22 @@ def test_a_value_that_must_be_given_is_named():
 
 
 @pytest.mark.parametrize(
-    "text", ["a/b.py", "a b", "it's", "a,b", "[x]", "a\\b", "ä", "x\\'y", "x\\"]
+    "text",
+    [
+        "a/b.py",
+        "a b",
+        "it's",
+        "a,b",
+        "[x]",
+        "a\\b",
+        "ä",
+        "x\\'y",
+        "x\\",
+        "2024",
+        "nan",
+        "null",
+        "./1",
+    ],
 )
 def test_a_quoted_text_comes_out_of_hydra_as_it_was(text: str):
     assert composed([f"out={quoted(text)}"])["out"] == text
