@@ -49,6 +49,8 @@ def count_entries(
                     found[method] = count(built, dims, values)
                 except ConfigError as error:
                     found[method] = {"refused": str(error)}
+                except Exception as error:  # noqa: BLE001  # a method of the user's may raise anything
+                    found[method] = {"refused": f"{type(error).__name__}: {error}"}
                 bar.update()
             found |= refused
     return counts

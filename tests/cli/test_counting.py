@@ -66,7 +66,12 @@ def test_methods_of_any_name_are_counted_and_a_broken_file_is_told_in_its_line(
             "_target_: iapt.methods.lora.LoRA\nrank: 4\n"
         )
     (folder / "method" / "broken.yaml").write_text("a: [")
-    counts = count_entries([folder])["small"]
+    (folder / "method" / "failing.yaml").write_text("_target_: failing.Failing\n")
+    (folder / "failing.py").write_text(
+        "from iapt import Method\n\nclass Failing(Method):\n    def __init__(self, dims):\n        1 / 0\n"
+    )
+    counts = count_entries([folder], ["failing"])["small"]
+    assert counts.pop("failing") == {"refused": "ZeroDivisionError: division by zero"}
     assert "broken.yaml: not YAML" in counts.pop("broken")["refused"]
     assert set(counts) == {"lora", "v1.2", "null", "my method"}
     assert {tuple(found["trained"]) for found in counts.values()} == {
