@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from iapt.reporting.places import NOT_PRINTED
 from iapt.reporting.render import DASH, Document, Entry, Grid, Line
 from iapt.reporting.spec import MAIN_BACKBONE, load, load_table
 from iapt.results.cells import Cell
@@ -25,7 +26,7 @@ Counts = Mapping[str, Any]
 
 
 def params_table(counts: Mapping[str, Mapping[str, Counts]]) -> Document:
-    """Lay out the sizes of methods, one grid per backbone, in the order of Table 1.
+    """Lay out the sizes of methods, one grid per backbone, in the order of Table 1, and those that it lacks last.
 
     Args:
         counts: Backbone -> method entry -> `counted`, `reading` and, for each of `SIZES`, [at the
@@ -42,7 +43,10 @@ def params_table(counts: Mapping[str, Mapping[str, Counts]]) -> Document:
         found = counts[backbone]
         names = [name for name in printed if name in found]
         lines: list[Line] = []
-        for name in [*names, *sorted(set(found) - set(names))]:
+        others = sorted(set(found) - set(names))
+        for name in [*names, *others]:
+            if others and name == others[0]:
+                lines.append(NOT_PRINTED)
             line = printed.get(name)
             paper = line.params if line and backbone == MAIN_BACKBONE else None
             lines += _size_lines(line.label if line else name, paper, found[name])
