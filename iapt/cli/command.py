@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from iapt.cli.exit import answer
-from iapt.cli.readers import Read, some_of
+from iapt.cli.readers import Read, listed
 from iapt.configuration.catalog import CONFIG_DIR
 from iapt.errors import ConfigError, closest
 from iapt.files import expanded
@@ -252,7 +252,7 @@ def config_dirs(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 # Every command that takes the user's own entries declares these two keys.
 OWN_ENTRIES = (
     Key(FLAG, "a folder with your own entries, such as method/NAME.yaml", (), shown="FOLDER"),
-    Key("plugins", "the modules that these entries name", (), some_of(), "a,b"),
+    Key("plugins", "the modules that these entries name", (), listed, "a,b"),
 )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iapt.cli.command import config_dirs
+from iapt.cli.readers import listed
 from iapt.configuration.catalog import CONFIG_DIR as CONFIG_DIR
 from iapt.configuration.catalog import LARGEST, read_entry
 from iapt.errors import ConfigError, closest
@@ -103,8 +104,7 @@ def prepare(words: Sequence[str]) -> list[str]:
             raise ConfigError(f"{word}: give further folders of entries with --config-dir DIR.")
         seen[key] = word
         if key == "plugins":
-            names = [] if value == "null" else value.strip("[]").split(",")
-            files = plugin_files([name.strip(" '\"") for name in names], folders)
+            files = plugin_files(listed(value), folders)
             prepared += [f"plugins=[{','.join(map(quoted, files))}]"] if files else []
         elif key == "data" and _is_path(value, known["data"]):
             prepared += ["data=folder", f"data.path={quoted(value)}"]

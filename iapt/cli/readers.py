@@ -66,6 +66,12 @@ def some_of(*allowed: str) -> Read:
     return read
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """Read texts separated by commas, as they are or as Hydra writes a list: `a,b`, `[a, 'b']`; none in `null`."""
+    inner = "" if text == "null" else text.strip().strip("[]")
+    return tuple(part.strip(" '\"") for part in inner.split(",")) if inner.strip() else ()
+
+
 def numbers(least: int = 0, most: int = MOST) -> Read:
     """Return a reader of comma-separated whole numbers from `least` to `most`."""
 

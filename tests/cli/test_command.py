@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from iapt.cli import overrides
 from iapt.cli.command import OWN_ENTRIES, Command, Key, Words, config_dirs
 from iapt.cli.readers import boolean, number, one_of, or_null, some_of, whole
 from iapt.configuration.catalog import CONFIG_DIR
@@ -139,6 +140,28 @@ def test_folders_and_plugins_of_the_users_own_become_words_of_iapt_train(tmp_pat
     assert "--config-dir=FOLDER" in command.help()
     with pytest.raises(ConfigError, match="--config-dir: no folder; write --config-dir DIR"):
         command.parse(["--config-dir"])
+
+
+@pytest.mark.parametrize(
+    ("text", "modules"),
+    [
+        ("a,b", ("a", "b")),
+        ("[a,b]", ("a", "b")),
+        ("['a', \"b.py\"]", ("a", "b.py")),
+        ("[my dir/a.py]", ("my dir/a.py",)),
+        ("null", ()),
+        ("[]", ()),
+        ("a,", ("a", "")),  # which no module is called
+    ],
+)
+def test_plugins_are_read_alike_by_every_command(
+    text: str, modules: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(overrides, "plugin_files", lambda names, _: asked.append(tuple(names)))
+    overrides.prepare([f"plugins={text}"])
+    command = Command("iapt-toy", "", "Play.", keys=OWN_ENTRIES)
+    assert [command.parse([f"plugins={text}"])["plugins"]] == asked == [modules]
 
 
 def test_a_command_may_pass_on_the_words_that_it_does_not_know() -> None:
