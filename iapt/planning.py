@@ -17,6 +17,7 @@ from iapt.backbone.device import device_named
 from iapt.backbone.dims import Dims
 from iapt.backbone.quantized import check_library
 from iapt.configuration import checking
+from iapt.configuration.catalog import names, target_of
 from iapt.configuration.checking import STRICT, Name, Text, checked, short
 from iapt.configuration.identity import digest, distinctive, run_name, setting_of
 from iapt.configuration.plugins import Plugins
@@ -142,6 +143,9 @@ def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
         check_system_template(backbone.template)
     with faults:
         check_library(backbone.quantization)
+    for group in ("task", "method"):
+        with faults:
+            _refuse_taken(group, config[group])
     with faults:
         _check_parameters(method, hparams)
     with faults:
@@ -234,6 +238,17 @@ def _check_tuned(method: object) -> None:
     """Check a method's own rates, even those that the preset does not use, since a misspelt one goes unnoticed."""
     if isinstance(method, Mapping) and "tuned" in method:
         checked(_Tuned, method["tuned"], "method.tuned")
+
+
+def _refuse_taken(group: str, entry: Mapping[str, Any]) -> None:
+    """Refuse a name of the package's for another class, whose rows would stand in tables as those of the package."""
+    name, target = entry["name"], entry["_target_"]
+    for taken in names(group):
+        if taken.casefold() == name.casefold() and target != target_of(group, taken):
+            raise ConfigError(
+                f"{group}.name={name!r}: is the name of the {group} {taken} ({target_of(group, taken)}), and this "
+                f"is {target!r}; give {group}.name another value, so that result rows can tell the two apart."
+            )
 
 
 def _check_parameters(method: Method, hparams: HParams) -> None:

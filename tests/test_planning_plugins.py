@@ -89,13 +89,39 @@ class Told(Files): ...
 
 def test_a_task_a_source_and_a_logger_may_be_plugins_too(tmp_path: Path):
     (tmp_path / "others.py").write_text(OTHERS)
-    task = config()["task"] | {"_target_": "others.Mine"}
+    task = config()["task"] | {"_target_": "others.Mine", "name": "mine"}
     data = {"_target_": "others.Rows", "path": str(Sample().path)}
     logger = {"_target_": "others.Told"}
     plugin = str(tmp_path / "others.py")
     plan = make_plan(config(task=task, data=data, logger=logger, plugins=plugin))
     found = [type(part).__name__ for part in (plan.task, plan.source, plan.logger)]
     assert found == ["Mine", "Rows", "Told"]
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "target"),
+    [
+        ("method", "lora", "toys.Scale"),
+        ("method", "LoRA", "toys.Scale"),
+        ("method", "iapt_8m", "toys.Scale"),
+        ("method", "bitfit", "iapt.methods.lora.LoRA"),
+        ("task", "BoolQ", "iapt.tasks.custom.Custom"),
+    ],
+)
+def test_a_name_of_the_packages_is_refused_for_another_class(
+    group: str, name: str, target: str, tmp_path: Path
+):
+    values = with_plugin(tmp_path) | {"task": config("task=custom_example")["task"]}
+    values[group] = values[group] | {"name": name, "_target_": target}
+    with pytest.raises(
+        ConfigError, match=rf"{group}\.name='{name}': is the name of the .* is '{target}'; give"
+    ):
+        make_plan(values)
+
+
+def test_a_name_of_the_packages_may_be_that_of_its_class_with_other_numbers():
+    entry = config("method=iapt")["method"] | {"name": "iapt_8m", "prompt_len": 3}
+    assert make_plan(config(method=entry)).cell["method"] == "iapt_8m"
 
 
 def test_a_method_without_parameters_is_refused(tmp_path: Path):

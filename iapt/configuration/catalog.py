@@ -1,5 +1,6 @@
 """The entries of the package, configs/<group>/<name>.yaml, and the user's files of the same form."""
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,15 @@ def entry(group: str, name: str) -> dict[str, Any]:
         config = read_entry(path, f"{group}={name}")[1]
     named = {"name": Path(name).stem} if group in NAMED else {}
     return named | resolved(config, f"{group}={name}")
+
+
+@cache
+def target_of(group: str, name: str) -> str:
+    """Return the `_target_` of an entry of the package, perhaps of one that it builds on; empty if there is none."""
+    node = read_entry(CONFIG_DIR / group / f"{name}.yaml", f"{group}={name}")[1]
+    bases = [b for b in node.get("defaults", ()) if isinstance(b, str) and b != "_self_"]
+    found = [node.get("_target_"), *(target_of(group, base) for base in bases)]
+    return next(filter(None, found), "")
 
 
 def read_entry(file: Path, said: str) -> "tuple[str, DictConfig]":

@@ -19,7 +19,7 @@ from tests.results.example_rows import a_row
 
 DYING = Path(__file__).with_name("dying.py")
 WORDS = (
-    "task=sst2", "backbone=tiny_llama", f"plugins={DYING}", "method=bitfit", "device=cpu",
+    "task=sst2", "backbone=tiny_llama", f"plugins={DYING}", "method=bitfit", "method.name=dying", "device=cpu",
     "method._target_=dying.Dying", "hparams.batch_size=4", "hparams.max_steps=6", "hparams.eval_every=3",
     "hparams.checkpoint_every=2", "limit.train=24", "limit.dev=4", "limit.test=4", "seed=0,1",
 )  # fmt: skip

@@ -369,6 +369,7 @@ def test_a_method_of_the_users_is_imported_only_where_the_user_names_its_module(
     )
     kinds = {"method": "Mine", "data": "Rows", "task": "Films"}
     words = [f"{group}._target_=iapt_test_plugin.{kind}" for group, kind in kinds.items()]
+    words += [f"{group}.name=mine" for group in ("method", "task")]
     run = tiny_run(tmp_path, "method=lora", f"plugins={plugin}", *words)
     with pytest.raises(AdapterError, match=r"iapt_test_plugin\.Mine.*nothing was imported"):
         load_run(run, device="cpu")
