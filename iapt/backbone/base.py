@@ -29,7 +29,7 @@ from torch.utils.checkpoint import checkpoint
 
 from iapt.backbone.attention import causal, literal, masked
 from iapt.backbone.cache import FixedState, State
-from iapt.backbone.dims import Dims
+from iapt.backbone.dims import PARTS, Dims
 from iapt.backbone.family import Family, Rotary, Site
 from iapt.backbone.quantized import is_quantized
 from iapt.backbone.stream import Prefix, Stream
@@ -84,11 +84,17 @@ class Backbone:
     # ---------------------------------------------------------------- verbs
 
     def on_linear(self, layer: int, site: str, fn: PairFn) -> None:
-        """Replace the output of a projection: fn(x (B,T,in), y (B,T,out)) -> (B,T,out)."""
+        """Replace the output of a projection: fn(x (B,T,in), y (B,T,out)) -> (B,T,out).
+
+        Raises:
+            BackboneError: here as in the other verbs, there is no such place; the message lists those that exist.
+        """
+        self.dims.check_place(layer, site, self.dims.outputs)
         self._act_at(self.family.site(layer, site), fn)
 
     def on_sublayer(self, layer: int, part: str, fn: PairFn) -> None:
         """Replace what "attn" or "ffn" adds to the stream: fn(normed input, output) -> (B,T,D)."""
+        self.dims.check_place(layer, part, PARTS)
         self._act_at(Site(self.family.sublayer(layer, part)), fn)
 
     def _act_at(self, place: Site, fn: PairFn) -> None:
@@ -96,6 +102,7 @@ class Backbone:
 
     def on_block(self, layer: int, fn: PairFn) -> None:
         """Replace a block's output: fn(h_in (B,T,D), h_out (B,T,D)) -> (B,T,D)."""
+        self.dims.check_place(layer)
         self._block_fns[layer].append(fn)
 
     def soft_prompt(
@@ -125,6 +132,7 @@ class Backbone:
         Raises:
             BackboneError: without `keep`, this block already has such a prompt or a prefix.
         """
+        self.dims.check_place(layer)
         if not keep:
             self._refuse_second(layer)
         self._prompts[layer].append(SoftPrompt(fn, keep, after_first, hide_from_first, add))
@@ -135,6 +143,7 @@ class Backbone:
         Raises:
             BackboneError: this block already has a prefix, or a soft prompt without `keep`.
         """
+        self.dims.check_place(layer)
         self._refuse_second(layer)
         self._prefixes[layer] = fn
 

@@ -8,18 +8,20 @@ need no weights.  Logical sites (Vaswani et al. 2017)::
     act            the feed-forward activation's output (not a linear map; used to rescale it)
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from iapt.configuration.checking import STRICT
-from iapt.errors import ConfigError, closest
+from iapt.errors import BackboneError, ConfigError, closest
 
 FamilyName = Literal["llama", "gpt2", "gpt_neox"]
 # Far above any model's, yet small enough for tensors on the meta device.
 Size = Annotated[int, Field(ge=1, le=2**24)]
 FAMILIES: tuple[FamilyName, ...] = get_args(FamilyName)
+PARTS = ("attn", "ffn")  # what a block adds to the residual stream
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -90,6 +92,30 @@ class Dims:
     def sites(self) -> tuple[str, ...]:
         """The logical linear maps of a block, in forward order."""
         return ("q", "k", "v", "o", *(("gate",) if self.gated else ()), "up", "down")
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The outputs of a block that a method can change: its sites and, where a module has them, `qkv` and `act`."""
+        return (*self.sites, *(("qkv", "act") if self.fused_qkv else ()))
+
+    def check_place(self, layer: int, what: str = "", known: Sequence[str] = ("",)) -> None:
+        """Refuse a block that there is not, or something that a block does not have.
+
+        Args:
+            layer: 0-based block.
+            what: one of `known`: `outputs` or `PARTS`.
+            known: the names that are allowed.
+
+        Raises:
+            BackboneError: naming what is allowed.
+        """
+        if layer not in range(self.num_layers):
+            raise BackboneError(f"block {layer}: must be 0 to {self.num_layers - 1}.")
+        if what not in known:
+            raise BackboneError(
+                f"block {layer}, {what!r}: a {self.family} block has {', '.join(known)} here."
+                f"{closest(str(what), known)}"
+            )
 
     def in_out(self, site: str) -> tuple[int, int]:
         """Return (input width, output width) of a linear site.

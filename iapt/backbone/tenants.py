@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from iapt.backbone.base import Backbone, PairFn
 from iapt.backbone.cache import State
+from iapt.backbone.dims import PARTS
 from iapt.backbone.rows import Group, Rows
 from iapt.backbone.stream import Prefix, Stream
 from iapt.errors import AdapterError, closest
@@ -70,11 +71,12 @@ class Seat(Backbone):
 
     def on_linear(self, layer: int, site: str, fn: PairFn) -> None:
         """Record an action on a projection."""
-        self.family.site(layer, site)  # refuses an unknown site
+        self.dims.check_place(layer, site, self.dims.outputs)
         self.actions.setdefault(("linear", layer, site), []).append(fn)
 
     def on_sublayer(self, layer: int, part: str, fn: PairFn) -> None:
         """Record an action on "attn" or "ffn"."""
+        self.dims.check_place(layer, part, PARTS)
         self.actions.setdefault(("sublayer", layer, part), []).append(fn)
 
     def _act(self, module: nn.Module, x: Tensor, y: Tensor) -> Tensor:

@@ -1,13 +1,18 @@
 """The engine against the Hugging Face model it runs, and its verbs against the same by hand."""
 
+from functools import partial
+from operator import methodcaller
+
 import pytest
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
 from iapt.backbone.base import Backbone
-from iapt.backbone.dims import FAMILIES
+from iapt.backbone.dims import FAMILIES, PARTS
+from iapt.backbone.tenants import SharedBackbone
 from iapt.errors import BackboneError
+from iapt.methods.base import Method
 from tests.tiny import encoded, new_backbone, padded, shared_backbone, tiny_dims
 
 ATOL = 1e-5
@@ -254,3 +259,49 @@ def test_weights_are_frozen_from_the_start():
     backbone = new_backbone("llama")
     assert not any(p.requires_grad for p in backbone.model.parameters())
     assert not backbone.model.training
+
+
+WRONG_PLACES = [
+    ("llama", "on_sublayer", (0, "attention"), r"block 0, 'attention': .* attn, ffn here.*'attn'"),
+    ("gpt2", "on_sublayer", (0, "mlp"), "a gpt2 block has attn, ffn here"),
+    ("gpt_neox", "on_linear", (0, "query"), "a gpt_neox block has q, k, v, o, up, down, qkv, act"),
+    ("llama", "on_linear", (1, "act"), "a llama block has q, k, v, o, gate, up, down here"),
+    ("llama", "on_linear", (5, "q"), "block 5: must be 0 to 4"),
+    ("llama", "on_block", (99,), "block 99: must be 0 to 4"),
+    ("llama", "soft_prompt", (-1,), "block -1: must be 0 to 4"),
+    ("llama", "kv_prefix", (5,), "block 5: must be 0 to 4"),
+]
+
+
+class Calling(Method):
+    """Calls one verb."""
+
+    def __init__(self, verb: str, place: tuple[object, ...]) -> None:
+        super().__init__()
+        self.verb, self.place = verb, place
+
+    def attach(self, backbone):
+        getattr(backbone, self.verb)(*self.place, lambda *given: given[-1])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize(("family", "verb", "place", "message"), WRONG_PLACES)
+def test_a_place_that_there_is_not_is_refused(family: str, verb: str, place, message, shared: bool):
+    backbone = bare(family)
+    attach = (
+        partial(SharedBackbone(backbone).add, "a") if shared else methodcaller("attach", backbone)
+    )
+    with pytest.raises(BackboneError, match=message):
+        attach(Calling(verb, place))
+    backbone.detach()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_place_that_is_allowed_exists(family: str):
+    backbone = bare(family)
+    for layer in range(backbone.dims.num_layers):
+        for site in backbone.dims.outputs:
+            backbone.on_linear(layer, site, lambda x, y: y)
+        for part in PARTS:
+            backbone.on_sublayer(layer, part, lambda x, y: y)
+    backbone.detach()
