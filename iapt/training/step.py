@@ -120,7 +120,7 @@ def weight_step(
     total, tokens = _accumulate(backbone, data, indices, budget, weights)
     penalty = method.penalty()
     if penalty is not None and processes.first():  # it is summed with the rest, so it counts once
-        slopes = torch.autograd.grad(penalty, weights, allow_unused=True)
+        slopes = _slopes(penalty, weights)
         for p, g in zip(weights, slopes, strict=True):
             if g is not None:
                 p.grad = g if p.grad is None else p.grad + g
@@ -156,7 +156,7 @@ def _accumulate(
     def run(group: list[int]) -> None:
         nonlocal total
         out = response(backbone, data.batch(group).to(backbone.device), data.eos_token_id)
-        grads = torch.autograd.grad(out.loss / tokens, parameters, allow_unused=True)
+        grads = _slopes(out.loss / tokens, parameters)
         # All sums before the first assignment: memory may run out among them.
         sums = [
             p.grad if g is None else g if p.grad is None else p.grad + g
@@ -170,6 +170,15 @@ def _accumulate(
     with processes.own_draws(backbone.device):
         Budget.of(budget).each(own, data.sizes, run)
     return total, tokens
+
+
+def _slopes(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor | None]:
+    """Return the gradient of each parameter; None for one that the loss does not use.
+
+    A sum's gradient is one number seen many times over (stride 0), which clipping could not scale in place.
+    """
+    grads = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return [g if g is None or 0 not in g.stride() else g.contiguous() for g in grads]
 
 
 def _of_all(parameters: list[nn.Parameter], total: float) -> float:

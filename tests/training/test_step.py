@@ -229,3 +229,34 @@ def test_weight_decay_shrinks_what_has_no_gradient():
     p.grad = torch.zeros(3)
     optimizer.apply()
     assert p.tolist() == pytest.approx([0.95] * 3)
+
+
+class Summed(LoRA):
+    """LoRA whose outputs and penalty also depend on the sum of a parameter."""
+
+    def __init__(self, dims) -> None:
+        super().__init__(dims)
+        self.shift = nn.Parameter(torch.zeros(8))
+
+    def attach(self, backbone):
+        super().attach(backbone)
+        backbone.on_sublayer(0, "ffn", lambda x, y: y * (1 + self.shift.sum()))
+
+    def penalty(self):
+        return (self.shift + 0.5).sum()
+
+
+@pytest.mark.parametrize("part", ["loss", "penalty"])
+def test_the_gradient_of_a_sum_can_be_clipped(part: str, monkeypatch):
+    backbone, method = attached(Summed(shared_backbone("llama").dims))
+    if part == "loss":
+        monkeypatch.setattr(Summed, "penalty", LoRA.penalty)
+    else:
+        monkeypatch.setattr(Summed, "attach", LoRA.attach)
+        _, method = attached(method)
+    weight_step(backbone, method, data(), ALL, 10**6)
+    optimizer = Optimizer(list(method.named_parameters()), 0.1, HParams("x", clip=1e-3), 10)
+    optimizer.apply()
+    assert method.shift.grad is not None
+    assert method.shift.grad.unique().numel() == 1
+    assert 0 < abs(float(method.shift.grad[0])) < 1e-3
