@@ -365,12 +365,12 @@ class Backbone:
     def _act(self, module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Apply the methods' functions to a module's output."""
         for place, fn in () if self._off else self._actions.get(module, ()):
-            y = place.put(y, fn(x, place.take(y)))
+            y = place.put(y, fn(x, place.take(y)).to(y.dtype))
         return y
 
     def _beside(self, layer: int, h: Tensor, out: Tensor) -> Tensor:
         for fn in [] if self._off else self._block_fns[layer]:
-            out = fn(h, out)
+            out = fn(h, out).to(out.dtype)
         return out
 
 

@@ -230,7 +230,7 @@ class SharedBackbone(Backbone):
             if mine:
                 part, given = _take(y, rows), _take(x, rows)
                 for fn in mine:
-                    part = fn(given, part)
+                    part = fn(given, part).to(y.dtype)
                 if rows is None:
                     out = part
                     break

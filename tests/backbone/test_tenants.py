@@ -294,3 +294,37 @@ def test_mistakes_are_named():
         tenants(ids, mask, nothing)
     with tenants.rows(["news"]), pytest.raises(AdapterError, match=r"2 rows.*named for 1"):
         tenants.prefill(ids, mask)
+
+
+class Wide(Method):
+    """Vectors wider than the backbone's numbers, at one of its places."""
+
+    def __init__(self, dims, verb: str, place: tuple[object, ...]) -> None:
+        super().__init__()
+        self.verb, self.place = verb, place
+        self.gain = torch.nn.Parameter(torch.full((dims.hidden_size,), 0.1, dtype=torch.float64))
+
+    def attach(self, backbone):
+        getattr(backbone, self.verb)(*self.place, lambda x, y: y * (1 + self.gain))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("verb", "place"), [("on_linear", (0, "q")), ("on_sublayer", (0, "ffn")), ("on_block", (0,))]
+)
+def test_what_a_function_returns_gets_the_dtype_of_the_stream(verb: str, place, dtype):
+    backbone = new_backbone("llama", dtype=dtype)
+    ids, mask = padded([t.instruction for t in examples(2)])
+    with torch.no_grad():
+        bare = backbone(ids, mask)
+        method = Wide(backbone.dims, verb, place)
+        method.attach(backbone)
+        alone = backbone(ids, mask)
+        backbone.detach()
+        tenants = SharedBackbone(backbone)
+        tenants.add("wide", method)
+        with tenants.rows(["wide", None]):
+            mixed = tenants(ids, mask)
+    assert alone.dtype == mixed.dtype == dtype
+    assert not torch.equal(alone[0], bare[0])
+    torch.testing.assert_close(mixed, torch.stack([alone[0], bare[1]]), atol=0.05, rtol=0.05)
