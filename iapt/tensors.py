@@ -21,12 +21,12 @@ from iapt.files import replacing
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors, from any device, to one file, atomically.
+    """Write tensors, from any device, to one file, atomically; one with several names is written under each.
 
     Raises:
         StorageError: the file cannot be written.
     """
-    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    plain = _apart({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
     with replacing(path) as temporary, faults_as_os_errors():
         save_file(plain, temporary, dict(metadata))
 
@@ -90,6 +90,17 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give each tensor memory of its own, as the format demands."""
+    taken: set[int] = set()
+    for name, t in tensors.items():
+        memory = t.untyped_storage().data_ptr()
+        if memory in taken:
+            tensors[name] = t.clone()
+        taken.add(memory)
+    return tensors
 
 
 def _seal(tensors: Mapping[str, Tensor], text: str) -> str:

@@ -87,6 +87,15 @@ def test_tensors_and_state_come_back(tmp_path: Path):
     assert all(torch.equal(found[k], v) for k, v in tensors.items())
 
 
+def test_a_tensor_with_several_names_is_written_under_each(tmp_path: Path):
+    file, one = tmp_path / "file.safetensors", torch.arange(6.0)
+    write_sealed(file, {"a": one, "b": one, "part": one[2:]}, {})
+    tensors, _ = read_sealed(file)
+    assert torch.equal(tensors["a"], one)
+    assert torch.equal(tensors["b"], one)
+    assert torch.equal(tensors["part"], one[2:])
+
+
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = tmp_path / "file.safetensors"
     write_sealed(file, {"a": torch.zeros(2)}, {"step": 1})

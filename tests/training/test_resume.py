@@ -7,17 +7,36 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
+from iapt.backbone.base import Backbone
+from iapt.backbone.dims import Dims
 from iapt.errors import TrainingError
+from iapt.methods.base import Method
 from iapt.methods.lora import LoRA
 from iapt.training import state
 from iapt.training.loop import train
 from iapt.training.state import Run
 from tests.training.short_run import Quiet, bits, checkpoint, new_run, small_iapt
 
+
+class OneMap(Method):
+    """y + x A, one trained map in all blocks, listed once for each."""
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        one = nn.Linear(dims.hidden_size, dims.hidden_size)
+        self.maps = nn.ModuleList([one] * dims.num_layers)
+
+    def attach(self, backbone: Backbone) -> None:
+        for layer, one in enumerate(self.maps):
+            backbone.on_sublayer(layer, "ffn", lambda x, y, one=one: y + one(x))
+
+
 METHODS: dict[str, Callable[..., Any]] = {
     "bilevel": small_iapt,
     "dropout": lambda backbone: LoRA(backbone.dims, dropout=0.4),  # needs the random state
+    "one map in all blocks": lambda backbone: OneMap(backbone.dims),
 }
 TIMES = ("train_seconds", "eval_seconds", "search_seconds")
 
