@@ -24,7 +24,7 @@ from iapt.configuration.plugins import Plugins
 from iapt.data.template import check_system_template
 from iapt.entries import Once, build_logger, build_method, build_source, build_task
 from iapt.errors import ConfigError, closest
-from iapt.methods.base import Method
+from iapt.methods.base import Method, trained
 from iapt.methods.searched import pending_search
 from iapt.plan import OUTSIDE, Plan
 from iapt.tasks.base import Fetching, Task
@@ -198,7 +198,7 @@ def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
         max_length=max_length,
         positions=positions,
         device=device,
-        trainable=sum(p.numel() for p in method.parameters()),
+        trainable=sum(p.numel() for p in trained(method).values()),
         passes=_passes(method, hparams),
     )
 
@@ -252,7 +252,7 @@ def _refuse_taken(group: str, entry: Mapping[str, Any]) -> None:
 
 
 def _check_parameters(method: Method, hparams: HParams) -> None:
-    names = [name for name, _ in method.named_parameters()]
+    names = list(trained(method))
     if not names:
         raise ConfigError("method: has no parameters to train; make them in __init__(dims, ...).")
     parts = sorted({part for name in names for part in name.split(".") if not part.isdigit()})

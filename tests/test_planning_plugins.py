@@ -28,6 +28,19 @@ class Scale(Bare):
 """
 
 
+FROZEN = """
+class Part(Scale):
+    def __init__(self, dims):
+        super().__init__(dims)
+        self.fixed = nn.Parameter(torch.zeros(7), requires_grad=False)
+
+class Whole(Scale):
+    def __init__(self, dims):
+        super().__init__(dims)
+        self.requires_grad_(False)
+"""
+
+
 def with_plugin(folder: Path, text: str = PLUGIN, **method: Any) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
     (folder / "toys.py").write_text(text)
@@ -127,3 +140,9 @@ def test_a_name_of_the_packages_may_be_that_of_its_class_with_other_numbers():
 def test_a_method_without_parameters_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"method: has no parameters to train; make them in"):
         make_plan(with_plugin(tmp_path, _target_="toys.Bare"))
+
+
+def test_a_frozen_parameter_is_not_counted_as_trained(tmp_path: Path):
+    assert make_plan(with_plugin(tmp_path, PLUGIN + FROZEN, _target_="toys.Part")).trainable == 32
+    with pytest.raises(ConfigError, match="method: has no parameters to train"):
+        make_plan(with_plugin(tmp_path, PLUGIN + FROZEN, _target_="toys.Whole"))

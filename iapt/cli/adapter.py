@@ -44,6 +44,7 @@ def _attached(saved: "Saved", words: Words) -> "TrainedModel":
 
 
 def _show(words: Words) -> None:
+    from iapt.methods.counts import sizes
     from iapt.methods.searched import serving_state
     from iapt.reporting.render import clean
     from iapt.trained.adapters import find_run
@@ -58,7 +59,7 @@ def _show(words: Words) -> None:
         "method": f"{config.method.get('name')} ({config.method['_target_']})",
         "numbers": ", ".join(f"{k}={v}" for k, v in numbers.items()),
         "size": f"{sum(t.numel() for t in state.values()):,} parameters saved, "
-        f"{sum(p.numel() for p in method.parameters()):,} of them trained",
+        f"{sizes(method).trained:,} of them trained",
         "backbone": f"{saved.backbone.name}, {saved.backbone.quantization or saved.backbone.dtype}, "
         f"revision {config.revision}, fingerprint {config.backbone_fingerprint}",
         "template": repr(saved.backbone.template),

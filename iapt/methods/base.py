@@ -62,6 +62,11 @@ class Method(nn.Module):
         """Run after the weights' optimizer step, while gradients still exist."""
 
 
+def trained(method: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that training changes, by name; those with `requires_grad=False` are only saved."""
+    return {name: p for name, p in method.named_parameters() if p.requires_grad}
+
+
 @runtime_checkable
 class Started(Protocol):
     """A method whose first values depend on the backbone."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from iapt.backbone.dims import Dims
-from iapt.methods.base import Method
+from iapt.methods.base import Method, trained
 from iapt.methods.searched import Structured, serving_state
 from iapt.methods.size_formula import SizeFormula
 
@@ -18,7 +18,7 @@ class Sizes:
     """Numbers of scalars.
 
     Attributes:
-        trained: in the parameters.
+        trained: in the parameters that training changes.
         stored: in a saved adapter, including the structure found.
         active_at_decode: in the parameters that every decoding step uses.
     """
@@ -37,7 +37,7 @@ def sizes(method: Method) -> Sizes:
         if not getattr(module, "decodes", True)
     )
     return Sizes(
-        trained=sum(p.numel() for p in method.parameters()),
+        trained=sum(p.numel() for p in trained(method).values()),
         stored=sum(t.numel() for t in stored.values()),
         active_at_decode=sum(
             stored[name].numel()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from iapt.backbone import processes
 from iapt.backbone.base import Backbone
 from iapt.data.batches import PADDING_ON_CPU, Budget, Sampler
-from iapt.methods.base import Method, Progress
+from iapt.methods.base import Method, Progress, trained
 from iapt.methods.searched import Searched, Structured, adopt
 from iapt.tensors import write_sealed
 from iapt.training import checkpoint
@@ -85,7 +85,7 @@ class Run:
         self.eval_every = min(hparams.eval_every, self.sampler.batches_per_epoch)
         ids = {id(p) for p in arch}
         parts: tuple[list[tuple[str, nn.Parameter]], ...] = ([], [])
-        for name, p in method.named_parameters():
+        for name, p in trained(method).items():
             parts[id(p) in ids].append((name, p))
         self.weights = Optimizer(parts[0], hparams.lr, hparams, self.total_steps)
         steps = -(-self.total_steps // hparams.arch_every)

@@ -18,7 +18,7 @@ from iapt.backbone.base import Backbone
 from iapt.data.batches import Budget
 from iapt.data.encode import IGNORE, Batch, Encoded, collate
 from iapt.errors import TrainingError
-from iapt.methods.base import Method
+from iapt.methods.base import Method, trained
 from iapt.training.hparams import HParams
 
 
@@ -109,7 +109,7 @@ class Optimizer:
 def weight_parameters(method: Method) -> list[nn.Parameter]:
     """All trained parameters of a method but the architecture ones (the paper's Ω)."""
     arch = {id(p) for p in method.arch_parameters()}
-    return [p for p in method.parameters() if id(p) not in arch]
+    return [p for p in trained(method).values() if id(p) not in arch]
 
 
 def weight_step(

@@ -1,5 +1,7 @@
 """Sizes measured on modules, and stated by formulas, against methods trained, saved and loaded."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import yaml
@@ -131,3 +133,12 @@ def test_a_method_that_states_no_size_counts_what_it_trains():
     counts = count(on_meta(entry, dims), dims, entry)
     assert counts["reading"] == ""
     assert counts["trained"] == [counts["counted"]] * 2
+
+
+def test_a_frozen_parameter_is_stored_and_used_but_not_trained():
+    method = build_method(entry_of("lora"), tiny_dims("llama"))
+    before = sizes(method)
+    for name, p in method.named_parameters():
+        p.requires_grad_("lora_A" not in name)
+    frozen = sum(p.numel() for p in method.parameters() if not p.requires_grad)
+    assert sizes(method) == replace(before, trained=before.trained - frozen)

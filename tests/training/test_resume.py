@@ -33,9 +33,19 @@ class OneMap(Method):
             backbone.on_sublayer(layer, "ffn", lambda x, y, one=one: y + one(x))
 
 
+class Frozen(LoRA):
+    """LoRA whose A stays as it was drawn."""
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__(dims)
+        for name, p in self.named_parameters():
+            p.requires_grad_("lora_A" not in name)
+
+
 METHODS: dict[str, Callable[..., Any]] = {
     "bilevel": small_iapt,
     "dropout": lambda backbone: LoRA(backbone.dims, dropout=0.4),  # needs the random state
+    "a frozen half": lambda backbone: Frozen(backbone.dims),
     "one map in all blocks": lambda backbone: OneMap(backbone.dims),
 }
 TIMES = ("train_seconds", "eval_seconds", "search_seconds")
@@ -132,3 +142,13 @@ def test_the_best_weights_so_far_come_back_too(tmp_path: Path, monkeypatch: pyte
         train(stopped, file, "id", Quiet())
     train(fresh(), file, "id", Quiet())
     assert outcome(current[-1]) == outcome(whole)
+
+
+def test_a_frozen_parameter_is_saved_and_never_moves(tmp_path: Path):
+    run = new_run(METHODS["a frozen half"])
+    before = bits(run.method)
+    train(run, checkpoint(tmp_path), "id", Quiet())
+    after = bits(run.method)
+    assert before.keys() == after.keys()
+    moved = {name.rpartition(".")[2] for name in after if after[name] != before[name]}
+    assert moved == {"lora_B"}
