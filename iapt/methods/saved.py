@@ -7,7 +7,7 @@ Nothing is pickled, and nothing in the folder is trusted: every field is checked
 compared with the method's own before any is used.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -117,8 +117,17 @@ def read_config(folder: Path) -> AdapterConfig:
         raise AdapterError("\n".join(found[:SHOWN])) from error
 
 
-def read_finite(file: Path) -> dict[str, Tensor]:
+def with_infinities(method: Method) -> set[str]:
+    """Return the names of the buffers that a freshly built method fills with infinities, such as masks."""
+    return {name for name, buffer in method.named_buffers() if bool(torch.isinf(buffer).any())}
+
+
+def read_finite(file: Path, infinite: Container[str] = ()) -> dict[str, Tensor]:
     """Read an untrusted safetensors file.
+
+    Args:
+        file: the file.
+        infinite: names of tensors that may contain infinities: `with_infinities`.
 
     Raises:
         AdapterError: it is missing or damaged, or contains a value that is not finite or of an unknown dtype.
@@ -133,12 +142,22 @@ def read_finite(file: Path) -> dict[str, Tensor]:
             raise AdapterError(
                 f"{file}: tensor {named(name)} is {dtype_word(tensor.dtype)}; allowed are {allowed}."
             )
-    check_finite(tensors, file)
+    check_finite(tensors, file, infinite)
     return tensors
 
 
-def check_finite(tensors: Mapping[str, Tensor], where: Path) -> None:
+def _expected(values: Tensor, infinities: bool) -> Tensor:
+    """Return which values are finite, or at least no NaN where infinities are allowed."""
+    return ~values.isnan() if infinities else values.isfinite()
+
+
+def check_finite(tensors: Mapping[str, Tensor], where: Path, infinite: Container[str] = ()) -> None:
     """Refuse values that are not finite in float32, in which methods compute.
+
+    Args:
+        tensors: the tensors.
+        where: their file or folder.
+        infinite: names of tensors that may contain infinities.
 
     Raises:
         AdapterError: naming their file or folder, and the first tensors.
@@ -146,7 +165,7 @@ def check_finite(tensors: Mapping[str, Tensor], where: Path) -> None:
     broken = [
         named(name)
         for name, t in tensors.items()
-        if t.is_floating_point() and not bool(torch.isfinite(t.float()).all())
+        if t.is_floating_point() and not bool(_expected(t.float(), name in infinite).all())
     ]
     if broken:
         raise AdapterError(

@@ -37,6 +37,7 @@ from iapt.methods.saved import (
     read_finite,
     save_adapter,
     some,
+    with_infinities,
 )
 from iapt.plan import Plan
 from iapt.planning import Limit
@@ -162,10 +163,10 @@ def read_saved(folder: Path, plugins: Plugins = NO_PLUGINS) -> Saved:
         run = read_json(folder / "config.json")
         _agree(config, run, folder)
         _warn_of_changes(run, plugins)
-    tensors = read_finite(adapter / TENSORS)
     with _blaming(adapter):
         backbone = BackboneConfig.from_mapping(config.backbone)
         method = _build(config.method, backbone.dims, plugins)
+    tensors = read_finite(adapter / TENSORS, with_infinities(method))
     fit(method, tensors, adapter)
     check_digest(config, tensors, adapter)
     return Saved(adapter, config, backbone, run, method.eval(), plugins)

@@ -1,6 +1,7 @@
 """A saved adapter: whole or not at all, checked before it is believed, refused by name where it does not fit."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from iapt.methods.saved import (
     read_config,
     read_finite,
     save_adapter,
+    with_infinities,
 )
 from iapt.methods.searched import pending_search, serving_state
 from iapt.methods.ssp import SSP
@@ -163,6 +165,29 @@ def test_other_floating_point_dtypes_are_read(dtype: torch.dtype, tmp_path: Path
     tensors = {name: t.to(dtype) for name, t in saved(tmp_path).items()}
     save_file(tensors, tmp_path / "adapter.safetensors")
     fit(method(), read_finite(tmp_path / "adapter.safetensors"), tmp_path)
+
+
+class Masked(LoRA):
+    """LoRA with a mask of infinities."""
+
+    def __init__(self, dims) -> None:
+        super().__init__(dims)
+        self.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1))
+        self.register_buffer("mean", torch.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "refused"),
+    [("mask", torch.inf, False), ("mask", torch.nan, True), ("mean", torch.inf, True)],
+)
+def test_a_buffer_that_is_made_with_infinities_keeps_them(name, value, refused, tmp_path: Path):
+    made = Masked(tiny_dims("gpt2"))
+    getattr(made, name).view(-1)[0] = value
+    save_adapter(tmp_path, made, CONFIG)
+    fresh, file = Masked(tiny_dims("gpt2")), tmp_path / "adapter.safetensors"
+    with pytest.raises(AdapterError, match="not finite in float32: ") if refused else nullcontext():
+        fit(fresh, read_finite(file, with_infinities(fresh)), tmp_path)
+        assert torch.equal(fresh.mask, made.mask)
 
 
 def changed(tensors: dict[str, torch.Tensor], ending: str, new: torch.Tensor) -> str:
