@@ -107,7 +107,8 @@ def mergeable(method: Method, quantized: bool) -> Mergeable:
     name = type(method).__name__
     if not isinstance(method, Mergeable):
         raise AdapterError(
-            f"{name} cannot be merged: it does not act by changing the backbone's weights. Keep it attached."
+            f"{name} cannot be merged: its class does not define how it changes the backbone's weights (no fold). "
+            "Keep it attached."
         )
     if quantized:
         raise AdapterError(
