@@ -16,8 +16,8 @@ from pydantic import dataclasses as checked_dataclasses
 from pydantic_core import SchemaError
 
 from iapt.configuration.checking import STRICT, checked, short
-from iapt.configuration.plugins import Plugins
-from iapt.errors import ConfigError, closest
+from iapt.configuration.plugins import Plugins, blamed
+from iapt.errors import ConfigError, IaptError, closest
 
 # Keys that say how Hydra is to build an entry, which it never does here.
 HYDRAS = ("_target_", "_convert_", "_recursive_")
@@ -31,6 +31,7 @@ def build(
     plugins: Plugins,
     *,
     names: tuple[str, ...] = (),
+    apart: tuple[str, ...] = (),
     **extra: Any,
 ) -> Any:
     """Call an entry's `_target_` with its other values.
@@ -41,15 +42,22 @@ def build(
         kind: what the target must be: a base class, or a protocol whose methods it must have.
         plugins: further modules, besides `iapt`, that may contain targets.
         names: keys that describe the entry, passed on only if the target takes them.
+        apart: keys that describe the entry and are never passed on, so the target may not ask for them.
         extra: arguments from outside the configuration, passed on only if the target takes them.
 
     Raises:
         ConfigError: the target is not allowed, does not exist or is of another kind, or does not take
-            some of the values, which the message lists.
+            some of the values, which the message lists; or the user's own class raises an error.
     """
     target = resolve(entry.get("_target_"), where, kind, plugins)
     values = {k: v for k, v in entry.items() if k not in HYDRAS}
+    values = {k: v for k, v in values.items() if k not in apart}
     parameters, hints, own = _signature(target)
+    if lost := [k for k in apart if k in parameters]:
+        raise ConfigError(
+            f"{where}._target_={entry['_target_']}: its __init__ takes {lost[0]!r}, which would never arrive, because "
+            f"an entry's {', '.join(apart)} describe the entry; rename the argument."
+        )
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     values = {k: v for k, v in values.items() if k not in names or k in parameters}
     extra = {k: v for k, v in extra.items() if takes_all or k in parameters}
@@ -69,6 +77,14 @@ def build(
         if lacking := _lacking(error) & set(asked) - set(values):
             checked(_adapter(name, asked, needed | lacking, takes_all), values, where)
         raise ConfigError(f"{where}: {error} (in {entry['_target_']}).") from error
+    except IaptError:
+        raise
+    except Exception as error:
+        if not plugins.hold(entry["_target_"]):
+            raise
+        raise ConfigError(
+            f"{where}: {entry['_target_']} raised {blamed(error, target)}."
+        ) from error
 
 
 def arguments(entry: Mapping[str, Any], where: str, plugins: Plugins) -> list[str]:

@@ -7,6 +7,7 @@ current folder on the module search path during that import only.
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -98,6 +99,17 @@ class Plugins:
         parts = sorted(file.parent.rglob("*.py"))
         lines = [f"{p.relative_to(file.parent).as_posix()} {sha256_of(p)}\n" for p in parts]
         return sha256("".join(lines).encode()).hexdigest()
+
+
+def blamed(error: Exception, kind: type[object]) -> str:
+    """Return an error of the user's class in one line, with its place: `KeyError: 'x' (my_methods.py, line 7)`."""
+    outer = ("iapt.", "torch.", "builtins")
+    own = [c.__module__ for c in kind.__mro__ if not c.__module__.startswith(outer)]
+    files = {getattr(sys.modules.get(name), "__file__", None) for name in own}
+    lines = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in files]
+    place = f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
+    said = (str(error).splitlines() or [""])[0].rstrip(".!")
+    return f"{type(error).__name__}: {said}{place}"
 
 
 def _find(word: str, folders: Sequence[Path]) -> tuple[str, Path]:

@@ -49,6 +49,13 @@ class Refusing(Plain):
     def __init__(self) -> None:
         raise TypeError("not today")
 
+class Failing(Plain):
+    def __init__(self) -> None:
+        {}["key"]
+
+class Inheriting(Failing):
+    pass
+
 class Quiet(Method):
     pass
 
@@ -134,6 +141,22 @@ def test_further_arguments_and_names_go_only_where_they_are_taken(plugins: Plugi
 def test_a_type_error_of_the_class_is_told_with_its_name(plugins: Plugins):
     with pytest.raises(ConfigError, match=r"toy: not today \(in toys\.Refusing\)"):
         made(plugins, "Refusing")
+
+
+@pytest.mark.parametrize("name", ["Failing", "Inheriting"])
+def test_any_other_error_of_the_class_is_told_with_its_line(name: str, plugins: Plugins):
+    with pytest.raises(
+        ConfigError, match=rf"^toy: toys\.{name} raised KeyError: 'key' \(toys\.py, line 32\)\.$"
+    ):
+        made(plugins, name)
+
+
+def test_an_argument_with_the_name_of_a_key_that_never_arrives_is_refused(plugins: Plugins):
+    entry = {"_target_": "toys.Plain", "size": 1}
+    with pytest.raises(ConfigError, match=r"its __init__ takes 'size', which would never arrive"):
+        build(entry, "toy", object, plugins, apart=("name", "size"))
+    entry = {"_target_": "toys.Open", "size": 1, "free": 2}
+    assert build(entry, "toy", object, plugins, apart=("size",)).values == {"free": 2}
 
 
 @pytest.mark.parametrize(
