@@ -13,15 +13,16 @@ from iapt.configuration.building import build
 from iapt.configuration.plugins import Plugins
 from iapt.errors import ConfigError
 from iapt.methods.base import Method
+from iapt.methods.outside import check_built
 from iapt.tasks.base import Source, Task
 from iapt.tasks.row_task import RowTask
 from iapt.training.loggers import RunLogger
 
 T = TypeVar("T")
-GIVEN = (
-    "dims",
-    "modules",
-)  # arguments of methods and tasks that come from elsewhere than their entries
+# Arguments of methods and tasks that come from elsewhere than their entries.
+GIVEN = ("dims", "modules")
+# Keys of a method's entry that its class never gets.
+APART = ("name", "tuned", "size")
 NO_PLUGINS = Plugins()
 
 
@@ -50,8 +51,8 @@ class Once:
 
 def build_method(entry: Mapping[str, Any], dims: Dims, plugins: Plugins = NO_PLUGINS) -> Method:
     """Build a method for a backbone of these sizes; draws from torch's random state."""
-    values = {k: v for k, v in entry.items() if k not in ("name", "tuned", "size")}
-    method: Method = build(values, "method", Method, plugins, dims=dims)
+    method: Method = build(entry, "method", Method, plugins, apart=APART, dims=dims)
+    check_built(method)
     return method
 
 

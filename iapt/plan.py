@@ -51,6 +51,11 @@ class Plan:
     trainable: int
     passes: float
 
+    @property
+    def own_method(self) -> bool:
+        """Whether the method is the user's own, from one of the plugins."""
+        return self.plugins.hold(self.config["method"]["_target_"])
+
     def method(self) -> Method:
         """Return a freshly initialised method, which draws from torch's random state."""
         return build_method(self.config["method"], self.backbone.dims, self.plugins)

@@ -25,6 +25,7 @@ from iapt.data.template import check_system_template
 from iapt.entries import Once, build_logger, build_method, build_source, build_task
 from iapt.errors import ConfigError, closest
 from iapt.methods.base import Method, trained
+from iapt.methods.outside import check_outside
 from iapt.methods.searched import pending_search
 from iapt.plan import OUTSIDE, Plan
 from iapt.tasks.base import Fetching, Task
@@ -131,6 +132,8 @@ def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
             dims = checked(Dims, sizes, "backbone.dims")
             bare = partial(_without_weights, _entry(config, "method"), dims, plugins)
             method = once(bare, *key("method"), dims)
+            if plugins.hold(str(_entry(config, "method").get("_target_"))):
+                once(partial(_check_own, config, dims, plugins), "own", *key("method"), dims)
     if config.get("variant") and any(line.startswith("method.") for line in faults.lines):
         faults.lines.append(
             f"variant={config['variant']}: sets values of the method that it belongs to; is it meant for "
@@ -206,6 +209,12 @@ def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
 def _without_weights(entry: Mapping[str, Any], dims: Dims, plugins: Plugins) -> Method:
     with torch.device("meta"):
         return build_method(entry, dims, plugins)
+
+
+def _check_own(config: Mapping[str, Any], dims: Dims, plugins: Plugins) -> None:
+    """Check the user's own method where the tests of this package check its methods."""
+    entry = config["method"]
+    check_outside(partial(build_method, entry, dims, plugins), dims, str(entry.get("name")))
 
 
 def _entry(config: Mapping[str, Any], group: str) -> Mapping[str, Any]:

@@ -23,6 +23,7 @@ from iapt.evaluation import TRAINING, encode_splits, evaluate
 from iapt.files import remove_partials, write_json
 from iapt.interruption import interruptible
 from iapt.methods.base import Started
+from iapt.methods.outside import attach
 from iapt.methods.saved import save_adapter
 from iapt.plan import Plan
 from iapt.planning import make_plan
@@ -173,7 +174,10 @@ def _run(
     method = plan.method().to(plan.device)
     if isinstance(method, Started):
         method.start(backbone, tokens.plainly)
-    method.attach(backbone)
+    if plan.own_method:
+        attach(method, backbone, f"method={plan.cell['method']}")
+    else:
+        method.attach(backbone)
 
     data = {s: Data(encoded[s], tokenizer.pad_token_id, tokenizer.eos_token_id) for s in TRAINING}
     training = Run(backbone, method, data["train"], data["dev"], plan.hparams, plan.cell["seed"])

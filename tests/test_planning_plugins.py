@@ -19,7 +19,7 @@ from iapt.methods.base import Method
 
 class Bare(Method):
     def attach(self, backbone):
-        pass
+        backbone.on_block(0, lambda h, out: out)
 
 class Scale(Bare):
     def __init__(self, dims, factor: float = 1.0):
@@ -146,3 +146,15 @@ def test_a_frozen_parameter_is_not_counted_as_trained(tmp_path: Path):
     assert make_plan(with_plugin(tmp_path, PLUGIN + FROZEN, _target_="toys.Part")).trainable == 32
     with pytest.raises(ConfigError, match="method: has no parameters to train"):
         make_plan(with_plugin(tmp_path, PLUGIN + FROZEN, _target_="toys.Whole"))
+
+
+IDLE = """
+class Idle(Scale):
+    def attach(self, backbone):
+        pass
+"""
+
+
+def test_a_method_that_attaches_nowhere_is_refused_with_its_name(tmp_path: Path):
+    with pytest.raises(ConfigError, match="method=scale: attach calls none of the backbone's"):
+        make_plan(with_plugin(tmp_path, PLUGIN + IDLE, _target_="toys.Idle"))

@@ -161,6 +161,11 @@ class Backbone:
         self._prompts: list[list[SoftPrompt]] = [[] for _ in layers]
         self._prefixes: list[PrefixFn | None] = [None for _ in layers]
 
+    def idle(self) -> bool:
+        """Return whether no verb has been called."""
+        front = any(self._prompts) or any(fn is not None for fn in self._prefixes)
+        return not (self._actions or any(self._block_fns) or front)
+
     @contextmanager
     def disabled(self) -> Iterator[None]:
         """Run the bare model inside this context; contexts may be nested."""

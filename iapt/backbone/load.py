@@ -13,6 +13,7 @@ import torch
 from iapt.backbone.base import Backbone
 from iapt.backbone.config import BackboneConfig
 from iapt.backbone.device import keep_freed_memory
+from iapt.backbone.dims import Dims
 from iapt.backbone.embedded import digests, embedded_folder, embedded_missing
 from iapt.backbone.family import Family
 from iapt.backbone.quantized import loading_options, reloaded, settled, without_log
@@ -69,6 +70,14 @@ def family_of(model: Any) -> Family:
             f"backbone of type {kind!r} is not supported; supported are {', '.join(families)}.{closest(kind, families)}"
         )
     return families[kind](model)
+
+
+def without_weights(dims: Dims) -> Backbone:
+    """Return a backbone of these sizes on the meta device, to see where a method attaches."""
+    from iapt.backbone.tiny import untrained
+
+    with torch.device("meta"):
+        return Backbone(family_of(untrained(dims)))
 
 
 def check_access(config: BackboneConfig) -> None:

@@ -95,8 +95,7 @@ class Seat(Backbone):
 
     def idle(self) -> bool:
         """Return whether the method has registered nothing."""
-        front = any(self._prompts) or any(fn is not None for fn in self._prefixes)
-        return not (self.steps or front)
+        return not self.actions and super().idle()
 
 
 class SharedBackbone(Backbone):

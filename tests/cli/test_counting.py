@@ -89,3 +89,18 @@ def test_methods_of_the_users_own_are_counted_too(configs: Path, tmp_path: Path)
     counts = count_entries([folder], ["twice"])["small"]
     assert set(counts) == {"lora", "twice"}
     assert counts["twice"]["trained"][0] * 2 == counts["lora"]["trained"][0]
+
+
+def test_a_method_of_the_users_own_that_fails_does_not_hide_the_others(
+    configs: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    (folder / "method").mkdir(parents=True)
+    (folder / "method" / "broken.yaml").write_text("_target_: broken.Broken\n")
+    (folder / "broken.py").write_text(
+        "from iapt.methods.base import Method\n\n\nclass Broken(Method):\n"
+        "    def __init__(self, dims):\n        self.width = dims.width\n"
+    )
+    counts = count_entries([folder], ["broken"])["small"]
+    assert counts["broken"]["refused"].endswith("'width' (broken.py, line 6).")
+    assert counts["lora"]["counted"]
