@@ -17,6 +17,7 @@ from types import ModuleType
 
 from iapt.checksums import sha256_of
 from iapt.configuration.checking import short
+from iapt.configuration.imported_code import code_of
 from iapt.errors import ConfigError, closest
 from iapt.files import expanded
 
@@ -66,10 +67,9 @@ class Plugins:
         """
         name = module.partition(".")[0]
         file = self.files[name]
-        _make_way(name, file, self.digest(name))
-        folder = file.parent.parent if file.name == "__init__.py" else file.parent
+        _make_way(name, file, self.digest(name), code_of(file, _folders(file)))
         try:
-            with _searching(folder, Path.cwd()):
+            with _searching(*_folders(file)):
                 return importlib.import_module(module)
         except ModuleNotFoundError as error:
             if error.name == module:
@@ -92,12 +92,12 @@ class Plugins:
         }
 
     def digest(self, name: str) -> str:
-        """Return the SHA-256 of a module's file, or over all Python files of a package."""
+        """Return the SHA-256 of a module's file, or over all files of a package and those imported from beside it."""
         file = self.files[name]
-        if file.name != "__init__.py":
+        parts = code_of(file, _folders(file))
+        if parts == [file] and file.name != "__init__.py":
             return sha256_of(file)
-        parts = sorted(file.parent.rglob("*.py"))
-        lines = [f"{p.relative_to(file.parent).as_posix()} {sha256_of(p)}\n" for p in parts]
+        lines = [f"{_told(p, file.parent)} {sha256_of(p)}\n" for p in parts]
         return sha256("".join(lines).encode()).hexdigest()
 
 
@@ -110,6 +110,16 @@ def blamed(error: Exception, kind: type[object]) -> str:
     place = f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
     said = (str(error).splitlines() or [""])[0].rstrip(".!")
     return f"{type(error).__name__}: {said}{place}"
+
+
+def _folders(file: Path) -> tuple[Path, Path]:
+    """Return where a module's imports are looked for first: its own folder, and the current one."""
+    return file.parent.parent if file.name == "__init__.py" else file.parent, Path.cwd()
+
+
+def _told(part: Path, folder: Path) -> str:
+    """Return the name of a file relative to a folder, or its bare name if it lies elsewhere."""
+    return part.relative_to(folder).as_posix() if part.is_relative_to(folder) else part.name
 
 
 def _find(word: str, folders: Sequence[Path]) -> tuple[str, Path]:
@@ -140,8 +150,8 @@ def _find(word: str, folders: Sequence[Path]) -> tuple[str, Path]:
     )
 
 
-def _make_way(name: str, file: Path, digest: str) -> None:
-    """Unload an earlier plugin of this name, and refuse to shadow any other module.
+def _make_way(name: str, file: Path, digest: str, code: Sequence[Path]) -> None:
+    """Unload an earlier plugin of this name with all its code, and refuse to shadow any other module.
 
     Raises:
         ConfigError: another module has this name.
@@ -150,8 +160,10 @@ def _make_way(name: str, file: Path, digest: str) -> None:
     if there is None or _LOADED.get(name) == (file, digest):
         pass
     elif name in _LOADED:
-        for key in [k for k in sys.modules if k == name or k.startswith(f"{name}.")]:
-            del sys.modules[key]
+        files = {str(part) for part in code}
+        for key, module in list(sys.modules.items()):
+            if f"{key}.".startswith(f"{name}.") or getattr(module, "__file__", None) in files:
+                del sys.modules[key]
     elif Path(there.__file__ or "").resolve() != file.resolve():
         raise ConfigError(
             f"plugins={name}: {file} has the same name as another module, {there.__file__ or 'built in'}; "

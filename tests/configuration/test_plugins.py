@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from iapt.checksums import sha256_of
 from iapt.configuration.plugins import Plugins
 from iapt.errors import ConfigError
 
@@ -141,3 +142,52 @@ def test_only_modules_that_a_target_lies_in_are_used(tmp_path: Path):
     files = [str(module(tmp_path, "", name)) for name in ("toy_a", "toy_b")]
     used = Plugins.find(files).used_by("toy_a.Method", "iapt.x.Y", None)
     assert set(used) == {"toy_a"}
+
+
+HELPERS = {
+    "a module": ("from toy_near import VALUE", "toy_near.py"),
+    "a module in a function": ("def f():\n    import toy_near\nVALUE = 1", "toy_near.py"),
+    "by way of another": ("import toy_way\nVALUE = 1", "toy_near.py"),
+    "a part of a package": ("from toy_pack.inner import VALUE", "toy_pack/inner.py"),
+    "a package beside the one named": ("import toy_pack\nVALUE = 1", "toy_pack/__init__.py"),
+    "a part of a folder": ("from toy_space import part\nVALUE = 1", "toy_space/part.py"),
+    "a neighbour in that folder": ("import toy_space.part\nVALUE = 1", "toy_space/more.py"),
+}
+
+
+def code_with_helpers(folder: Path, text: str) -> Path:
+    file = module(folder, text + "\n")
+    module(folder, "VALUE = 1\n", "toy_near")
+    module(folder, "import toy_near\n", "toy_way")
+    module(folder / "toy_pack", "", "__init__")
+    module(folder / "toy_pack", "VALUE = 1\n", "inner")
+    module(folder / "toy_space", "from . import more\n", "part")
+    module(folder / "toy_space", "VALUE = 1\n", "more")
+    module(folder, "VALUE = 1\n", "toy_unused")
+    return file
+
+
+@pytest.mark.parametrize("how", HELPERS)
+def test_the_digest_covers_what_a_module_imports_from_beside_it(how: str, tmp_path: Path):
+    text, helper = HELPERS[how]
+    one, two = (code_with_helpers(tmp_path / where, text) for where in "ab")
+    digests = [Plugins.find(str(f)).digest("toy_plugin") for f in (one, two)]
+    assert digests[0] == digests[1]
+    (tmp_path / "b" / "toy_unused.py").write_text("VALUE = 2\n")
+    assert Plugins.find(str(two)).digest("toy_plugin") == digests[0]
+    (tmp_path / "b" / helper).write_text("VALUE = 2\n")
+    assert Plugins.find(str(two)).digest("toy_plugin") != digests[0]
+
+
+def test_without_helpers_the_digest_is_that_of_the_file(tmp_path: Path):
+    file = code_with_helpers(tmp_path, "import torch, iapt\nfrom iapt import Method")
+    assert Plugins.find(str(file)).digest("toy_plugin") == sha256_of(file)
+    installed = code_with_helpers(tmp_path / "site-packages", "import toy_near")
+    assert Plugins.find(str(installed)).digest("toy_plugin") == sha256_of(installed)
+
+
+def test_an_edited_neighbour_is_read_anew(tmp_path: Path):
+    for value in (1, 2):
+        module(tmp_path / "new", f"VALUE = {value}\n", "toy_edited")
+        file = module(tmp_path / "new", "from toy_edited import VALUE\n")
+        assert value == Plugins.find(str(file)).load("toy_plugin").VALUE
