@@ -37,6 +37,7 @@ from iapt.tasks.base import SPLITS, Example, Split
 from iapt.trained.adapters import describe
 from iapt.trained.inspection import inspect
 from iapt.training.loggers import Concluding
+from iapt.training.lookahead import check_lookahead
 from iapt.training.loop import Logger, Silent, train
 from iapt.training.state import Run
 from iapt.training.step import Data
@@ -175,7 +176,9 @@ def _run(
     if isinstance(method, Started):
         method.start(backbone, tokens.plainly)
     if plan.own_method:
-        attach(method, backbone, f"method={plan.cell['method']}")
+        where = f"method={plan.cell['method']}"
+        attach(method, backbone, where)
+        check_lookahead(method, backbone, min(encoded["train"], key=len), where)
     else:
         method.attach(backbone)
 

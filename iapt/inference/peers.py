@@ -16,6 +16,7 @@ from iapt.data.encode import Batch
 from iapt.errors import ConfigError
 from iapt.methods.base import Method
 from iapt.methods.peft_format import save_peft
+from iapt.training.lookahead import nudge
 from iapt.training.step import Data, response
 
 TARGETS = {
@@ -110,10 +111,7 @@ def losses_of_both(backbone: Backbone, method: Method, data: Data) -> tuple[floa
     """
     from peft import PeftModel
 
-    with torch.no_grad():
-        draw = torch.Generator().manual_seed(0)
-        for p in method.parameters():
-            p.add_(0.02 * torch.randn(p.shape, generator=draw).to(p))
+    nudge(method.parameters())
     batch = data.batch(range(len(data.examples))).to(backbone.device)
     backbone.detach()
     method.attach(backbone)
