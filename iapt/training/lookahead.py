@@ -43,7 +43,7 @@ def check_lookahead(method: Method, backbone: Backbone, example: Encoded, where:
     cuda = backbone.device.type == "cuda"
     method.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng([backbone.device] if cuda else []):
+        with torch.random.fork_rng([backbone.device] if cuda else []):
             with backbone.disabled():
                 rounding, largest = _gap(backbone, example)
             nudge(parameters)
@@ -66,7 +66,10 @@ def check_lookahead(method: Method, backbone: Backbone, example: Encoded, where:
 
 
 def _gap(backbone: Backbone, example: Encoded) -> tuple[float, float]:
-    """Return by how much the logits differ at the end of the instruction, and the largest of them."""
+    """Return by how much the logits differ at the end of the instruction, and the largest of them.
+
+    The passes follow gradients, as in training, because some functions fail only then.
+    """
     size = len(example.instruction)
     ids = torch.tensor([example.instruction + example.response], device=backbone.device)
     other = ids.clone()
@@ -75,7 +78,8 @@ def _gap(backbone: Backbone, example: Encoded) -> tuple[float, float]:
 
     def logits(tokens: Tensor) -> Tensor:
         torch.manual_seed(0)  # for functions that draw
-        return backbone(tokens, None, columns < size, select=columns == size - 1).float()
+        made = backbone(tokens, None, columns < size, select=columns == size - 1)
+        return made.detach().float()
 
     one, two = logits(ids), logits(other)
     return float((one - two).abs().max()), float(one.abs().max())

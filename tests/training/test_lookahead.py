@@ -107,6 +107,7 @@ def test_the_methods_of_this_package_pass(name: str, family: str):
     [
         (lambda w, x, y: {}["x"], r"raised KeyError: 'x' \(test_lookahead\.py, line \d+\)\.$"),
         (lambda w, x, y: None, r"raised AttributeError: 'NoneType'"),
+        (lambda w, x, y: y.mul_(1 + w[0]), r"raised RuntimeError: .*test_lookahead\.py, line"),
         (lambda w, x, y: y[:, :-1], r"raised RuntimeError: "),
     ],
 )
