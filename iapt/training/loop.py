@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from iapt.backbone import processes
+from iapt.configuration.plugins import blamed
 from iapt.errors import TrainingError
 from iapt.files import write_json
 from iapt.interruption import Interrupted, deferred
-from iapt.methods.base import Measured
+from iapt.methods.base import Measured, Method
 from iapt.methods.searched import Search, Searched, structure
 from iapt.progress import progress
 from iapt.training.state import History, Run
@@ -90,6 +91,23 @@ def _search(run: Run, method: Searched, plan: Search, checkpoint: Path, identity
     run.history.search_seconds = history.train_seconds + history.eval_seconds
 
 
+def _measured(method: Method) -> dict[str, float]:
+    """Return a method's own measurements for a logger.
+
+    Raises:
+        TrainingError: they are not numbers by name.
+    """
+    if not isinstance(method, Measured):
+        return {}
+    try:
+        return {f"method/{name}": float(value) for name, value in method.measurements().items()}
+    except Exception as error:
+        raise TrainingError(
+            f"{type(method).__name__}: measurements must return numbers by name; it raised "
+            f"{blamed(error, type(method))}."
+        ) from error
+
+
 def _train(run: Run, checkpoint: Path, identity: str, logger: Logger, doing: str) -> History:
     if checkpoint.exists():
         run.resume(checkpoint, identity)
@@ -104,9 +122,7 @@ def _train(run: Run, checkpoint: Path, identity: str, logger: Logger, doing: str
             return
         run.history.eval_seconds += time.perf_counter() - started
         values = {"dev/loss": point["loss"], "dev/accuracy": point["accuracy"]}
-        if isinstance(run.method, Measured):
-            values |= {f"method/{name}": value for name, value in run.method.measurements().items()}
-        logger.log(values, run.history.step)
+        logger.log(values | _measured(run.method), run.history.step)
         bar.set_postfix_str(f"dev loss {point['loss']:.3f}")
         best = "  (best so far)" if run.history.best_step == run.history.step else ""
         bar.write(

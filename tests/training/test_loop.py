@@ -284,3 +284,26 @@ def test_a_search_steps_theta_each_time_on_its_half_of_train_with_its_runs_batch
     assert (len(search.train.examples), len(search.outer.examples)) == (7, 7)
     both = [str(e) for e in search.train.examples + search.outer.examples]
     assert sorted(both) == sorted(str(e) for e in run.full_train.examples), "never the dev set"
+
+
+class Measuring(LoRA):
+    value: object = 1
+
+    def measurements(self):
+        return {"x": self.value}
+
+
+@pytest.mark.parametrize("value", ["wide", None, [1, 2]])
+def test_a_measurement_that_is_no_number_is_told(value: object, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(Measuring, "value", value)
+    with pytest.raises(
+        TrainingError, match=r"^Measuring: measurements must return numbers by name; "
+    ):
+        trained(new_run(lambda backbone: Measuring(backbone.dims), max_steps=2), tmp_path)
+
+
+def test_a_measurement_may_be_a_tensor_of_one_number(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(Measuring, "value", torch.tensor(3.0))
+    logger = Quiet()
+    trained(new_run(lambda backbone: Measuring(backbone.dims), max_steps=2), tmp_path, logger)
+    assert {values["method/x"] for _, values in logger.lines if "method/x" in values} == {3.0}
