@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from iapt.reporting.items import MOST_ITEMS, ItemView, item_view
 from iapt.results.cells import Cell, collect
 from iapt.results.row import Row
@@ -68,6 +70,28 @@ def test_texts_come_from_the_run_folders_and_most_outputs_without_an_answer_are_
     assert (first.id, first.instruction, first.references) == ("e1", "Is it?", ("yes",))
     assert (first.answers[0].state, first.answers[0].output) == ("u", "hm 0")
     assert (second.answers[0].state, second.answers[0].output) == ("r", "")
+
+
+@pytest.mark.parametrize(
+    ("parsed", "state"),
+    [
+        ([None, "no"], "w"),  # half of them is not most of them
+        ([None, None, "no"], "u"),
+        ([None, "no", "no"], "w"),
+    ],
+)
+def test_a_method_is_unparsed_where_more_than_half_of_its_outputs_have_no_answer(
+    tmp_path: Path, parsed: list[str | None], state: str
+) -> None:
+    rows = scored("iapt", *[[0.0]] * len(parsed))
+    for row, found in zip(rows, parsed, strict=True):
+        predict(tmp_path, row, [{"id": "e1", "output": "x", "parsed": found}])
+    (item,) = view(rows, tmp_path).items
+    assert item.answers[0].state == state
+
+
+def test_the_view_tells_the_fewest_and_the_most_seeds_of_a_method() -> None:
+    assert view(scored("iapt", [0.0], [0.0], [0.0]) + scored("lora", [0.0])).seeds == (1, 3)
 
 
 def test_predictions_of_another_number_of_examples_are_not_matched(tmp_path: Path) -> None:

@@ -85,6 +85,24 @@ def test_a_grid_that_would_leave_the_page_breaks_over_pages_and_long_texts_are_p
     )
 
 
+def test_a_grid_too_wide_for_a_long_table_is_cut_into_floats_that_have_each_line_once() -> None:
+    lines = [[f"line {n} of the grid", *["9"] * 12] for n in range(2 * TALL + 3)]
+    wide = Grid(["twenty-letters-a-head"] * 13, lines)
+    text = latex(Document("t", "T", grids=[wide]))
+    assert text.count(r"\begin{table*}") == 3
+    assert re.findall(r"line (\d+) of", text) == [str(n) for n in range(len(lines))]
+
+
+def test_no_two_tables_of_a_document_have_the_same_label() -> None:
+    tall = Grid(["twenty-letters-a-head"] * 13, [["9"] * 13] * (TALL + 1))
+    grids = [Grid(("a",), [["x"]]), tall, Grid(("a",), [["x"]] * (TALL + 1))]
+    shown = Document("s", "Summary", grids=grids, details=grids)
+    labels = re.findall(r"label{(.*?)}", latex(shown) + latex_details(shown))
+    assert len(labels) == 8
+    assert len(set(labels)) == 8
+    assert labels[0] == "tab:s"
+
+
 def documents() -> Iterator[Document]:
     """Every kind of document, with rows of the paper's setting and of a small one, and hostile names."""
     small = {"backbone": "smollm2_135m", "hparams": "tuned", "data": "folder:data"}

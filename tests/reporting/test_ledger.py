@@ -36,6 +36,14 @@ def test_papers_with_the_same_order_agree(monkeypatch: pytest.MonkeyPatch) -> No
     assert line(disagreements(), "BoolQ")[1:] == ["+1.0", "+0.2", "agree"]
 
 
+def test_a_method_is_not_ahead_where_the_two_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    leads = {"IAPT's paper": {"boolq": 0.0, "rte": 0.4}, "MiLoRA": {"boolq": 0.0}}
+    monkeypatch.setattr(module, "_leads", lambda paper: leads.get(paper, {}))
+    grid = disagreements()
+    assert line(grid, "BoolQ")[1:3] == ["+0.0", "+0.0"]
+    assert line(grid, "Tasks on which IAPT is ahead")[1:] == ["1 of 2", "0 of 1", ""]
+
+
 def test_the_papers_own_figures_are_those_of_its_tables() -> None:
     table = load_table("table1")
     own = {(p.method, p.task): p.value for p in printed() if p.paper == "IAPT's paper"}
@@ -60,6 +68,18 @@ def test_figures_that_a_split_cannot_give_are_marked_where_its_size_is_known() -
     assert aqua.endswith("254 test rows: 13.6 (IAPT), 16.6 (LoRA).")
     unknown = [p for p in printed() if p.task == "arc_c"]
     assert [p.possible for p in unknown] == [None, None]
+
+
+@pytest.mark.parametrize(("task", "sizes"), [("copa", [50]), ("rte", [138, 139])])
+def test_the_papers_own_figures_are_marked_where_its_split_cannot_give_them(
+    task: str, sizes: list[int]
+) -> None:
+    own = [p for p in printed() if (p.paper, p.task) == ("IAPT's paper", task)]
+    can_be = {round(100 * right / n, 1) for n in sizes for right in range(n + 1)}
+    assert {p.method for p in own if "†" in p.text} == {
+        p.method for p in own if p.value not in can_be
+    }
+    assert any("†" in p.text for p in own)
 
 
 def test_every_figure_has_its_source_and_setting() -> None:

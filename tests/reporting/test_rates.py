@@ -7,10 +7,13 @@ from iapt.results.row import Row
 from tests.results.example_rows import CONFIG, a_row
 
 
-def tried(method: str, rate: float, loss: float, test: float, seed: int = 0, **more: Any) -> Row:
-    config = CONFIG | {"hparams": {"lr": rate}, "method": {"name": method}}
+def tried(
+    method: str, rate: float, loss: float, test: float, seed: int = 0,
+    *, task: str = "sst2", steps: int = 100, **more: Any,
+) -> Row:  # fmt: skip
+    config = CONFIG | {"hparams": {"lr": rate, "max_steps": steps}, "method": {"name": method}}
     return a_row(
-        "sst2", method, seed, test, config=config,
+        task, method, seed, test, config=config,
         dev={"best_loss": loss, "best_accuracy": 60.0, "curve": []}, **more,
     )  # fmt: skip
 
@@ -39,6 +42,38 @@ def test_a_best_rate_at_an_end_of_what_was_tried_is_named() -> None:
     notes = rates_document(collect(rows)[0]).notes
     assert [n for n in notes if "largest rate tried is the best of ia3;" in n]
     assert [n for n in notes if "smallest rate tried is the best of lora;" in n]
+
+
+def test_a_method_with_one_rate_is_named_at_no_end() -> None:
+    rows = [tried("ia3", 1e-4, 0.5, 50.0)]
+    rows += [
+        tried("lora", rate, loss, 50.0) for rate, loss in ((1e-4, 0.3), (5e-4, 0.1), (2e-3, 0.2))
+    ]
+    document = rates_document(collect(rows)[0])
+    assert [line[0] for line in texts(document.grids)] == ["lora", "ia3"]
+    assert not [note for note in document.notes if "rate tried" in note]
+
+
+def test_rates_of_different_tasks_do_not_compete() -> None:
+    losses = {"sst2": (0.5, 0.2), "boolq": (0.01, 0.03)}
+    rows = [
+        tried("lora", rate, loss, 50.0, task=task)
+        for task, found in losses.items()
+        for rate, loss in zip((1e-4, 5e-4), found, strict=True)
+    ]
+    document = rates_document(collect(rows)[0])
+    assert {r["task"]: r["rate"] for r in document.records if r["best"]} == {
+        "sst2": 5e-4,
+        "boolq": 1e-4,
+    }
+    assert [len(grid.lines) for grid in document.details] == [2, 2]
+
+
+def test_rates_are_compared_where_all_else_is_equal_in_the_largest_such_group() -> None:
+    rows = [tried("lora", rate, 0.5 + rate, 50.0) for rate in (1e-4, 5e-4)]
+    rows += [tried("lora", 2e-3, 0.1, 60.0, steps=900)]
+    document = rates_document(collect(rows)[0])
+    assert [line[1] for line in texts(document.details)] == ["0.0001", "0.0005"]
 
 
 def test_a_rate_with_several_seeds_shows_medians() -> None:

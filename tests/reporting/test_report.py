@@ -10,6 +10,7 @@ from jinja2 import UndefinedError
 
 from iapt.reporting import report
 from iapt.reporting.charts.canvas import COLOURS, INK, PAPER
+from iapt.reporting.charts.lines import Series
 from iapt.reporting.report import Block, Material, Section, html_report
 from iapt.results.cells import collect
 from iapt.results.row import Row
@@ -135,6 +136,43 @@ def test_failed_runs_are_listed_with_their_last_line(tmp_path: Path) -> None:
     assert "a&lt;b&gt;: DataError: &lt;i&gt;no split" in text
 
 
+def test_of_a_long_traceback_the_end_is_shown_which_names_the_error(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    text = f"the first line\n{'x' * 3_000}\nthe call that failed\nDataError: no split\n"
+    (tmp_path / "a" / "failed.txt").write_text(text)
+    page = html_report(Material([], [], runs=tmp_path))
+    assert "the call that failed\nDataError: no split" in page
+    assert "the first line" not in page
+
+
+def test_a_curve_is_the_median_over_seeds_with_their_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, list[Series]] = {}
+
+    def keep(lines: list[Series], *, title: str, **_: str) -> str:
+        drawn[title] = lines
+        return ""
+
+    monkeypatch.setattr(report, "line_chart", keep)
+    rows = five("boolq", "iapt", [50.0, 60.0, 90.0], **QUICK)
+    html_report(Material(rows, collect(rows)[0]))
+    (line,) = drawn["boolq: dev accuracy"]
+    assert line.points == [(0, 40.0), (20, 60.0)]
+    assert line.band == [(0, 40.0, 40.0), (20, 50.0, 90.0)]
+
+
+def test_only_numbers_of_another_setting_are_said_not_to_be_the_papers() -> None:
+    warning = "do not compare these numbers with the paper's tables"
+    for changes, warned in (({}, False), (QUICK, True)):
+        rows = five("boolq", "iapt", [70.0] * 5, **changes)
+        assert (warning in unescape(html_report(Material(rows, collect(rows)[0])))) is warned
+
+
+def test_no_character_that_turns_the_reading_direction_reaches_the_page() -> None:
+    turning = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+    text = html_report(Material([], [], [f"exe.{chr(code)}gpj" for code in turning]))
+    assert text.count("exe.\ufffdgpj") == len(turning)
+
+
 def test_curves_without_a_value_and_no_rows_at_all_do_not_matter() -> None:
     rows = [a_row(dev={"curve": [{"step": 0}, {"step": 1, "loss": None}]}, **QUICK)]
     text = html_report(Material(rows, collect(rows)[0]))
@@ -243,3 +281,13 @@ def test_what_a_method_learned_is_drawn_and_hostile_tokens_are_text(tmp_path: Pa
     (tmp_path / rows[1].run_id / "inspection.json").write_text('{"prompts": 7}')
     text = html_report(Material(rows, collect(rows)[0], runs=tmp_path))
     assert "inspection.json: inspection.prompts" in text
+
+
+def test_of_several_seeds_the_inside_of_the_lowest_is_shown(tmp_path: Path) -> None:
+    rows = five("sst2", "iapt", [70.0, 71.0, 72.0], **QUICK)
+    found = {"prompts": [{"tokens": ["good"], "weights": {"mean": [1.0]}}]}
+    for row in rows[1:]:
+        run_folder(tmp_path, row.run_id, [])
+        (tmp_path / row.run_id / "inspection.json").write_text(json.dumps(found))
+    text = html_report(Material(rows, collect(rows)[0], runs=tmp_path))
+    assert re.findall("Inside: [^<]*", text) == ["Inside: sst2, iapt, seed 1"]

@@ -1,5 +1,7 @@
 from statistics import fmean
 
+import pytest
+
 from iapt.reporting.render import markdown
 from iapt.reporting.summary import NOT_PAPER, sections, summary
 from iapt.results.cells import collect
@@ -52,6 +54,38 @@ def test_all_runs_of_all_tasks_are_aggregated_for_complete_methods_only() -> Non
         ("lora", "10", "82.00"),
         ("iapt", "10", "82.00"),
     ]
+
+
+def test_the_aggregate_leaves_out_the_lowest_and_the_highest_quarter() -> None:
+    rows = []
+    for task, scores in (("sst2", [10.0, 80.0, 82.0, 83.0]), ("boolq", [70.0, 84.0, 85.0, 86.0])):
+        for method in ("lora", "iapt"):
+            rows += five(task, method, scores, **QUICK)
+    overall = summary(rows, collect(rows)[0]).grids[-1]
+    middle = fmean([80.0, 82.0, 83.0, 84.0])
+    assert [line[2] for line in overall.lines] == [f"{middle:.2f}"] * 2
+
+
+def test_a_method_that_cannot_be_compared_on_one_task_has_no_difference_over_all() -> None:
+    rows = []
+    for task in ("sst2", "boolq"):
+        rows += five(task, "lora", [80.0, 81.0, 82.0], **QUICK)
+        facts = {"facts": {"dtype": "float16"}} if task == "boolq" else {}
+        rows += five(task, "iapt", [85.0, 86.5, 84.0], **facts, **QUICK)
+    overall = summary(rows, collect(rows)[0]).grids[-1]
+    lines = {line[0]: line for line in overall.lines}
+    assert lines["iapt"][4:] == ["–", "–"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "paper"), [({"test": None, "dev": None}, True), ({"test": 200, "dev": None}, False)]
+)
+def test_the_csv_says_whether_a_run_is_the_papers_not_only_its_preset(
+    limit: dict[str, int | None], paper: bool
+) -> None:
+    rows = [a_row(config={"limit": limit})]
+    (record,) = summary(rows, collect(rows)[0]).records
+    assert (record["hparams"], record["paper_setting"]) == ("paper", paper)
 
 
 def test_runs_of_all_tasks_are_tested_together_by_flipping_their_signs() -> None:

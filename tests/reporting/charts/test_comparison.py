@@ -37,6 +37,24 @@ def test_the_front_has_a_colour_of_its_own_and_every_method_a_label() -> None:
     assert {"a", "b", "c"} <= set(re.findall(r">([^<>]+)</text>", svg))
 
 
+def test_a_vertical_axis_of_costs_has_its_front_at_the_bottom() -> None:
+    spots = [Spot("a", 1, 50), Spot("b", 2, 40), Spot("c", 3, 60)]
+    svg = tradeoff_chart(spots, title="t", x_label="x", y_label="y", y_up=False)
+    assert sorted(re.findall(r"font-weight: 700[^>]*>([^<>]+)</text>", svg)) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "xs", [(1e3, 1e5, 1e7), (10.0, 20.0, 30.0)], ids=["orders of magnitude", "alike"]
+)
+def test_sizes_over_orders_of_magnitude_stand_apart_and_alike_ones_keep_their_proportions(
+    xs: tuple[float, ...],
+) -> None:
+    svg = tradeoff([Spot(f"m{n}", x, 10.0 * n) for n, x in enumerate(xs)])
+    dots = re.findall(r'<use [^>]*x="([\d.]+)"[^>]*fill: (#[0-9a-f]{6})', svg)
+    left, middle, right = sorted(float(x) for x, fill in dots if fill in COLOURS)
+    assert middle - left == pytest.approx(right - middle, rel=0.01)
+
+
 def test_labels_of_fifteen_crowded_methods_do_not_cover_each_other() -> None:
     spots = [Spot(f"method_{n:02}", 1e6 + 4e4 * (n % 5), 80 + n // 5) for n in range(15)]
     svg = tradeoff(spots)

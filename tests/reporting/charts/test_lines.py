@@ -100,6 +100,12 @@ def test_a_logarithmic_axis_shows_the_values_themselves_where_they_are_few() -> 
     assert {"1", "2", "4", "8", "16", "32"} <= set(found)
 
 
+def test_points_are_joined_from_left_to_right_in_whatever_order_they_come() -> None:
+    ordered = [(0.0, 1.0), (1.0, 4.0), (2.0, 2.0), (3.0, 5.0)]
+    shuffled = [ordered[n] for n in (2, 0, 3, 1)]
+    assert chart(Series("a", shuffled)) == chart(Series("a", ordered))
+
+
 def test_a_band_is_drawn_behind_its_line() -> None:
     band = [(0.0, 1.0, 3.0), (1.0, 2.0, float("nan")), (2.0, 1.0, 2.0)]
     svg = chart(Series("a", [(0.0, 2.0), (2.0, 1.5)], band))
