@@ -184,7 +184,7 @@ def plugin_files(names: Sequence[str], folders: Sequence[Path] = ()) -> list[str
 
 def quoted(text: str) -> str:
     """Return a text as Hydra's grammar accepts it, quoted if needed, also where it would be read as another value."""
-    number_or_such = re.match(r"[\d.+-]|(null|true|false|nan|inf)$", text, re.IGNORECASE)
+    number_or_such = re.match(r"[\d+-]|\.\d|(null|true|false|nan|inf)$", text, re.IGNORECASE)
     if re.fullmatch(r"[\w./:+-]+", text, re.ASCII) and not number_or_such:
         return text
     # A backslash escapes only a quote, so it is doubled only before one.

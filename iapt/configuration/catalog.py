@@ -57,9 +57,10 @@ def entry(group: str, name: str) -> dict[str, Any]:
 def target_of(group: str, name: str) -> str:
     """Return the `_target_` of an entry of the package, perhaps of one that it builds on; empty if there is none."""
     node = read_entry(CONFIG_DIR / group / f"{name}.yaml", f"{group}={name}")[1]
+    if "_target_" in node:
+        return str(node["_target_"])
     bases = [b for b in node.get("defaults", ()) if isinstance(b, str) and b != "_self_"]
-    found = [node.get("_target_"), *(target_of(group, base) for base in bases)]
-    return next(filter(None, found), "")
+    return next(filter(None, (target_of(group, base) for base in bases)), "")
 
 
 def read_entry(file: Path, said: str) -> "tuple[str, DictConfig]":

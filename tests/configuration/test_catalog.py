@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from iapt.configuration.catalog import entry
+from iapt.configuration.catalog import entry, names, target_of
 from iapt.errors import ConfigError
 
 
@@ -31,3 +31,9 @@ def test_what_is_neither_an_entry_nor_a_yaml_file_is_told_with_the_nearest():
         ConfigError, match=r"task=stt2: there is no such task; .*Did you mean 'sst2'"
     ):
         entry("task", "stt2")
+
+
+@pytest.mark.parametrize("group", ["task", "method"])
+def test_the_class_of_an_entry_is_known_without_composing_it(group: str):
+    for name in names(group):
+        assert target_of(group, name) == entry(group, name)["_target_"]
