@@ -108,8 +108,8 @@ def _small_scale(cells: Sequence[Cell]) -> str:
     said = (
         f"{scope.words}, rates from a grid on other rows (`hparams=tuned`), median over seeds 0-4; (k/5) marks "
         f"missing seeds, {DASH} a missing cell. The difference is a mean over seeds and test items "
-        f"with its 95 % interval, not adjusted for the number of comparisons; with one seed it describes that run only; {UNEQUAL}: trained parameters more "
-        f"than 10 % from {baseline().label}'s. {_error(few)} {NOT_SHOWN}"
+        "with its 95 % interval, not adjusted for the number of comparisons; with one seed it describes that run "
+        f"only; {UNEQUAL}: trained parameters more than 10 % from {baseline().label}'s. {_error(few)} {NOT_SHOWN}"
     )
     return f"{said}\n\n{markdown_table(grid)}"
 

@@ -22,7 +22,7 @@ decides whether it learns in few steps (`generator_norm`, `hide_from_first`, sca
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import torch
 from pydantic import Field
@@ -221,8 +221,7 @@ class IAPT(Stackable):
         ]
         soft: Tensor
         # Not with gradients: a checkpointed block is computed again without the first of its group.
-        stacked = self.generators[group].down.dim() == 3 and not torch.is_grad_enabled()
-        keys = self._keys_of(nth) if stacked else None
+        keys = None if torch.is_grad_enabled() else self._keys_of(nth)
         soft, s = self.generators[group](norm(h), mask, self.poolers[nth], activation, keys)
         self.largest[layer] = s.detach().abs().amax()
         return soft
@@ -230,16 +229,19 @@ class IAPT(Stackable):
     def _keys_of(self, nth: int) -> Tensor | None:
         """Return the keys (B,P,D) of a block of a stack, made for all blocks of its group at the first.
 
-        They read each row's D once for the group, which for many tenants is most of what their keys cost.
+        They read each row's D once for the group, which for many tenants is most of what their keys cost.  None if
+        this is no stack, or its poolers have no keys.
         """
         place = nth % self.share_every
         if place == 0:
+            generator = cast(PromptGenerator, self.generators[nth // self.share_every])
             group = self.poolers[nth : nth + self.share_every]
-            if not isinstance(group[0], AttentionPooler):
-                return None
-            queries = torch.cat([pooler.queries for pooler in group], dim=-1)
-            down = self.generators[nth // self.share_every].down
-            self._keys = (queries.mT @ down.mT).split(self.soft_tokens, dim=1)
+            queries: list[Tensor] = [p.queries for p in group if isinstance(p, AttentionPooler)]
+            if generator.down.dim() == 2 or not queries:
+                self._keys = ()
+            else:
+                keys = torch.cat(queries, dim=-1).mT @ generator.down.mT
+                self._keys = keys.split(self.soft_tokens, dim=1)
         return self._keys[place] if self._keys else None
 
     def attach(self, backbone: Backbone) -> None:

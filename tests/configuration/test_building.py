@@ -146,7 +146,7 @@ def test_a_type_error_of_the_class_is_told_with_its_name(plugins: Plugins):
 @pytest.mark.parametrize("name", ["Failing", "Inheriting"])
 def test_any_other_error_of_the_class_is_told_with_its_line(name: str, plugins: Plugins):
     with pytest.raises(
-        ConfigError, match=rf"^toy: toys\.{name} raised KeyError: 'key' \(toys\.py, line 32\)\.$"
+        ConfigError, match=rf"^toy: toys\.{name} raised KeyError: 'key' \(toys\.py, line 40\)\.$"
     ):
         made(plugins, name)
 
