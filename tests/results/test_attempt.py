@@ -224,6 +224,7 @@ def test_only_the_first_of_several_processes_writes_the_status(tmp_path: Path):
 @pytest.mark.parametrize(
     ("host", "pid", "expected"),
     [("elsewhere", DEAD, "running"), (None, os.getpid(), "running"), (None, DEAD, "killed")],
+    ids=["elsewhere", "here", "here no longer"],
 )
 def test_where_the_lock_cannot_be_tried_the_host_and_process_decide(
     host: str | None, pid: int, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
