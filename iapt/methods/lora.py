@@ -206,4 +206,4 @@ def _matches(pattern: str, words: str, module: str) -> bool:
     try:
         return re.match(rf"(.*\.)?({words})$", module) is not None
     except re.error as error:
-        raise AdapterError(f"{where} is not a regular expression ({error}).") from error
+        raise AdapterError(f"{where} is not a regular expression ({error.msg}).") from error

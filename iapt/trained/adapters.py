@@ -201,16 +201,14 @@ def import_peft(
         decoding = _decoding(method, config.dims)
     check_finite(ours, folder)
     fit(method, ours, folder)
+    base = str(peft_config.get("base_model_name_or_path") or "")[:LONGEST_NAME]
     made = AdapterConfig(
         method=described,
         backbone=dict(backbone) | place | {"dtype": loaded.dtype},
         backbone_fingerprint=loaded.fingerprint,
         revision=loaded.revision,
         decoding=decoding,
-        trained={
-            "peft": str(peft_config["peft_type"]),
-            "base_model": str(peft_config.get("base_model_name_or_path") or "")[:LONGEST_NAME],
-        },
+        trained={"peft": peft_config["peft_type"], "base_model": base},
         versions=versions(*config.libraries),
     )
     save_adapter(out, method, made)
