@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from iapt.cli import report, sweep, table, train
+from iapt.configuration.plugins import Plugins
+from iapt.trained.adapters import read_saved
 from tests.composed import composed
 
 EXAMPLE = Path(__file__).parent / "plugins_example"
@@ -126,3 +128,42 @@ def test_a_paper_table_marks_the_method_as_not_the_papers(
     said = capsys.readouterr().out
     assert "Not in the paper" in said
     assert "head_gain" in said.split("Not in the paper")[1]
+
+
+MORE = """
+
+class Masked(HeadGain):
+    def __init__(self, dims) -> None:
+        super().__init__(dims)
+        self.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1))
+        self.fixed = nn.Parameter(torch.randn(3), requires_grad=False)
+
+class Ahead(HeadGain):
+    def scale(self, layer, x, y):
+        return super().scale(layer, x, y.mean(1, keepdim=True))
+"""
+
+
+def own_method(outside: Path, name: str) -> list[str]:
+    """Add a method to the example; returns the arguments of a run with it."""
+    with (outside / "my_methods.py").open("a") as file:
+        file.write(MORE)
+    (outside / "method" / "own.yaml").write_text(f"_target_: my_methods.{name}\n")
+    return [f"--config-dir={outside}", "plugins=my_methods", "method=own", "task=sst2", *SHORT]
+
+
+def test_what_a_run_saves_can_be_loaded(outside: Path):
+    assert train.main(own_method(outside, "Masked")) == 0
+    (row,) = rows()
+    assert row["params"]["trained"] == 4 * 32
+    plugins = Plugins.find("my_methods", [outside])
+    saved = read_saved(Path("runs") / row["run_id"], plugins)
+    assert saved.method.get_buffer("mask").isinf().sum() == 3
+
+
+def test_a_method_that_looks_ahead_is_refused_by_the_run(
+    outside: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert train.main(own_method(outside, "Ahead")) == 1
+    assert "error: method=own: it looks ahead: " in capsys.readouterr().err
+    assert not rows()
