@@ -32,7 +32,7 @@ def row_by_hand(history: History, **backbone: Any) -> Row:
     prompts = Prompts(examples, encoded, {"train": examples["train"][:2], "dev": []})  # type: ignore[arg-type]
     further = [Encoded((1,), (2,), n) for n in (3, 0, 4)]
     evaluation = Evaluation(
-        [], [], [], [], Scores("acc", 62.5, 2, 3, {"f1": 70.0}), (25.0, 100.0), (0, 0), further
+        [], [], [], [], Scores("acc", 62.5, 2, 1, {"f1": 70.0}), (25.0, 100.0), (0, 0), further
     )
     return row_of(
         plan,
@@ -68,7 +68,7 @@ def test_every_number_of_a_run_stands_in_its_own_place_in_the_row():
         "metric": "acc",
         "value": 62.5,
         "n": 2,
-        "n_unparsed": 3,
+        "n_unparsed": 1,
         "details": {"f1": 70.0},
         "items": (25.0, 100.0),
         "clusters": (0, 0),

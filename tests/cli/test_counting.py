@@ -71,7 +71,9 @@ def test_methods_of_any_name_are_counted_and_a_broken_file_is_told_in_its_line(
         "from iapt import Method\n\nclass Failing(Method):\n    def __init__(self, dims):\n        1 / 0\n"
     )
     counts = count_entries([folder], ["failing"])["small"]
-    assert counts.pop("failing") == {"refused": "ZeroDivisionError: division by zero"}
+    assert counts.pop("failing") == {
+        "refused": "method: failing.Failing raised ZeroDivisionError: division by zero (failing.py, line 5)."
+    }
     assert "broken.yaml: not YAML" in counts.pop("broken")["refused"]
     assert set(counts) == {"lora", "v1.2", "null", "my method"}
     assert {tuple(found["trained"]) for found in counts.values()} == {

@@ -81,7 +81,7 @@ def test_a_method_with_nothing_but_attach_is_counted():
     assert counts == {
         "counted": 5,
         "reading": "",
-        "trained": [5, 5, 5],
-        "stored": [5, 5, 5],
-        "active_at_decode": [5, 5, 5],
+        "trained": [5, 5],
+        "stored": [5, 5],
+        "active_at_decode": [5, 5],
     }

@@ -137,11 +137,11 @@ class ConstantPrompt(MeanPrompt):
 
 
 class FullPrecision(Shift):
-    """Turns a bf16 stream into fp32."""
+    """Multiplies a bf16 stream by fp32 weights."""
 
     def attach(self, backbone: Backbone) -> None:
         for layer, vector in enumerate(self.vectors):
-            backbone.on_block(layer, lambda h, out, v=vector: out.float() + v)
+            backbone.on_block(layer, lambda h, out, v=vector: out + (h @ v)[..., None])
 
 
 class WrongCount(MeanPrompt):
