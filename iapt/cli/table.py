@@ -166,12 +166,12 @@ def _build(
 
     shown = [cell for cell in cells if cell.setting.startswith(words["setting"])]
     simple: dict[str, Callable[[], Document]] = {
-        "summary": lambda: summary.summary(rows, cells, messages),
+        "summary": lambda: summary.summary(rows, shown, messages),
         "claims": lambda: verdicts.claims_document(cells, scope),
         "paired": lambda: paired.paired_document(shown, words["detect"]),
         "ledger": ledger.ledger,
-        "open_choices": lambda: choices.choices_document(cells),
-        "rates": lambda: rates.rates_document(cells),
+        "open_choices": lambda: choices.choices_document(shown),
+        "rates": lambda: rates.rates_document(shown),
     }
     if name in simple:
         return simple[name](), {}

@@ -159,6 +159,6 @@ def account() -> bool:
     host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
     if os.environ.get("WANDB_API_KEY"):
         return True
-    with suppress(OSError, NetrcParseError):  # the file may be missing
+    with suppress(OSError, NetrcParseError, UnicodeDecodeError):  # it may be missing, or no netrc
         return netrc(os.environ.get("NETRC")).authenticators(host) is not None
     return False

@@ -228,6 +228,7 @@ CLOUD, OWN = (
         ({"WANDB_BASE_URL": "https://wandb.example:8080"}, OWN, True),
         ({"WANDB_BASE_URL": "https://wandb.example:8080"}, CLOUD, False),
         ({}, "no such word", False),
+        ({}, "machine api.wandb.ai login u password \xe9", False),  # in Latin-1
     ],
 )
 def test_an_account_is_a_key_in_the_environment_or_one_for_the_host_in_netrc(
@@ -241,7 +242,7 @@ def test_an_account_is_a_key_in_the_environment_or_one_for_the_host_in_netrc(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     if file is not None:
-        (tmp_path / "netrc").write_text(file + "\n")
+        (tmp_path / "netrc").write_text(file + "\n", encoding="latin-1")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert loggers.account() is known
