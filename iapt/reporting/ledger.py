@@ -159,7 +159,7 @@ def _leads(paper: str) -> dict[str, float]:
 
 
 def _agreement(leads: Sequence[float | None]) -> str:
-    known = [lead > 0 for lead in leads if lead is not None]
+    known = [(lead > 0) - (lead < 0) for lead in leads if lead is not None]
     if len(known) < 2:
         return "one paper"
     return "disagree" if len(set(known)) > 1 else "agree"

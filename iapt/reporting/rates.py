@@ -4,7 +4,8 @@ The lowest dev loss chooses the rate, never the test score.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from iapt.reporting import measures
@@ -50,12 +51,14 @@ def rates_document(cells: Sequence[Cell]) -> Document:
         for task in section.tasks:
             here = [cell for cell in section.cells if cell.task == task]
             shown, left_out = comparable(here, per_numbers=True)
-            tried = _tried(shown)
+            kept = _alike(shown)
+            tried = _tried(kept)
             if any(len(rates) > 1 for rates in tried.values()):
                 document.grids.append(_best_grid(section, task, tried))
                 document.details.append(_every_grid(section, task, tried))
                 document.records += _records(section, task, tried)
                 document.notes += [*_notes(section, task, tried), *left_out]
+                document.notes += _other_values(cell for cell in shown if cell not in kept)
     if not document.grids:
         document.intro.append("No method has rows at two rates of one setting yet.")
         document.commands.append(
@@ -66,7 +69,7 @@ def rates_document(cells: Sequence[Cell]) -> Document:
 
 def _tried(cells: Sequence[Cell]) -> dict[str, list[Tried]]:
     found: dict[str, list[Tried]] = {}
-    for cell in _alike(cells):
+    for cell in cells:
         rate = number(cell.rows[0].setting("hparams", "lr"))
         loss = cell.typical(lambda row: row.dev.best_loss)
         if rate is not None and loss is not None:
@@ -84,6 +87,13 @@ def _alike(cells: Sequence[Cell]) -> list[Cell]:
         rest = json.dumps([row.setting("method"), others], sort_keys=True)
         groups.setdefault(cell.name, {}).setdefault(rest, []).append(cell)
     return [cell for found in groups.values() for cell in max(found.values(), key=len)]
+
+
+def _other_values(cells: Iterable[Cell]) -> Iterator[str]:
+    for name, count in Counter(cell.name for cell in cells).items():
+        yield (
+            f"Left out: {count} rates of {name}, whose method's values or other hyperparameters are not those of most."
+        )
 
 
 def _best(each: Sequence[Tried]) -> Tried:

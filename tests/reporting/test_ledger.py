@@ -36,6 +36,15 @@ def test_papers_with_the_same_order_agree(monkeypatch: pytest.MonkeyPatch) -> No
     assert line(disagreements(), "BoolQ")[1:] == ["+1.0", "+0.2", "agree"]
 
 
+@pytest.mark.parametrize(("other", "word"), [(0.0, "agree"), (-1.0, "disagree"), (1.0, "disagree")])
+def test_equal_figures_agree_with_equal_figures_alone(
+    other: float, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leads = {"IAPT's paper": {"boolq": 0.0}, "MiLoRA": {"boolq": other}}
+    monkeypatch.setattr(module, "_leads", lambda paper: leads.get(paper, {}))
+    assert line(disagreements(), "BoolQ")[-1] == word
+
+
 def test_a_method_is_not_ahead_where_the_two_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
     leads = {"IAPT's paper": {"boolq": 0.0, "rte": 0.4}, "MiLoRA": {"boolq": 0.0}}
     monkeypatch.setattr(module, "_leads", lambda paper: leads.get(paper, {}))

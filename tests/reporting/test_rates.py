@@ -74,6 +74,7 @@ def test_rates_are_compared_where_all_else_is_equal_in_the_largest_such_group() 
     rows += [tried("lora", 2e-3, 0.1, 60.0, steps=900)]
     document = rates_document(collect(rows)[0])
     assert [line[1] for line in texts(document.details)] == ["0.0001", "0.0005"]
+    assert "1 rates of lora, whose method's values or other" in " ".join(document.notes)
 
 
 def test_a_rate_with_several_seeds_shows_medians() -> None:
