@@ -58,8 +58,14 @@ class Standing:
 
     @cached_property
     def comparison(self) -> Comparison | None:
-        """The comparison with the baseline, if the baseline has a comparable cell."""
-        other = reference(self.cell, self.cells, self.baseline.method)
+        """The comparison with the baseline, if the baseline has a comparable cell.
+
+        Of several, such as LoRA at other ranks, it is the one with the values of the baseline's line, if there is
+        one: rows that are added for a figure change no table.
+        """
+        name, cells = self.baseline.method, self.cells
+        own = [c for c in cells if c.method == name and not self.baseline.strays(c)]
+        other = reference(self.cell, own, name) or reference(self.cell, cells, name)
         return compare(self.cell, other, self.metric, self.most) if other else None
 
     @property

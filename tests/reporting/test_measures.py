@@ -55,6 +55,17 @@ def test_a_difference_between_unequal_budgets_is_marked(trained: int, mark: str)
     assert measures.texts(["minus_baseline"], found) == [f"+1.3{mark}"]
 
 
+@pytest.mark.parametrize("other", [2, 16])
+def test_rows_of_the_baseline_with_other_values_change_no_comparison(other: int) -> None:
+    rows = five("boolq", "lora", LORA, numbers={"rank": 4}) + five("boolq", "iapt", IAPT)
+    alone = standing(rows).comparison
+    further = standing(five("boolq", "lora", [80.0] * 5, numbers={"rank": other}) + rows)
+    assert further.comparison == alone
+    assert alone is not None
+    instead = standing(five("boolq", "lora", LORA, numbers={"rank": other}) + rows[5:])
+    assert instead.comparison == alone, "where there is no better one"
+
+
 def test_without_a_baseline_a_difference_is_a_dash() -> None:
     found = standing(five("boolq", "iapt", IAPT))
     assert set(measures.texts(measures.COMPARED, found)) == {"–"}
