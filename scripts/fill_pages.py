@@ -268,6 +268,7 @@ BLOCKS: Mapping[str, Block] = {
     "open_choices": _open_choices,
     "ablations": partial(_details, "table5"),
     "lengths": partial(_details, "figure3"),
+    "budgets": partial(_details, "figure2"),
     "ledger": _ledger,
     "unattainable": _unattainable,
     "bench": _bench,
