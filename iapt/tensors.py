@@ -92,6 +92,11 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the name of a dtype: "float32"."""
+    return str(dtype).removeprefix("torch.")
+
+
 def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Give each tensor memory of its own, as the format demands."""
     taken: set[int] = set()

@@ -34,6 +34,7 @@ from iapt.backbone.family import Family, Rotary, Site
 from iapt.backbone.quantized import is_quantized
 from iapt.backbone.stream import Prefix, Stream
 from iapt.errors import BackboneError
+from iapt.tensors import dtype_name
 
 PairFn = Callable[[Tensor, Tensor], Tensor]
 PromptFn = Callable[[Tensor, Tensor], Tensor]
@@ -74,7 +75,7 @@ class Backbone:
     @property
     def dtype_name(self) -> str:
         """Name of the weights' dtype, such as "float32"."""
-        return str(self.model.dtype).removeprefix("torch.")
+        return dtype_name(self.model.dtype)
 
     @property
     def quantized(self) -> bool:

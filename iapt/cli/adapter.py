@@ -47,6 +47,7 @@ def _show(words: Words) -> None:
     from iapt.methods.counts import sizes
     from iapt.methods.searched import serving_state
     from iapt.reporting.render import clean
+    from iapt.tensors import dtype_name
     from iapt.trained.adapters import find_run
 
     saved = _read(words)
@@ -71,7 +72,7 @@ def _show(words: Words) -> None:
         print(f"{name:<16} {clean(text)}")  # a file may hold what a terminal obeys
     print("tensors")
     for name, tensor in state.items():
-        kind = str(tensor.dtype).removeprefix("torch.")
+        kind = dtype_name(tensor.dtype)
         print(f"  {name}  {' x '.join(map(str, tensor.shape)) or '1'}  {kind}")
 
 

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -23,6 +23,7 @@ from iapt.plan import Plan
 from iapt.results.row import FileName, Moment
 from iapt.results.row_files import row_path
 
+Read = TypeVar("Read", bound=BaseModel)
 FILE, CELL = "manifest.json", "cell.json"
 
 
@@ -155,23 +156,20 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / FILE
     if not path.is_file():
         raise DataError(f"{folder}: not the folder of a sweep (it has no {FILE}).")
-    try:
-        manifest = Manifest.model_validate(read_json(path)).model_copy(update={"path": folder})
-    except ValidationError as error:
-        said = " ".join(faults(error, model=Manifest)[:3])
-        raise DataError(f"{path}: not a manifest of this version: {said}") from error
+    manifest = _read(path, Manifest, "a manifest").model_copy(update={"path": folder})
     if manifest.complete:
         return manifest
     added = sorted(folder.glob(f"*/{CELL}"), key=lambda p: (len(p.parent.name), p.parent.name))
-    return manifest.model_copy(update={"cells": tuple(map(_added, added))})
+    cells = tuple(_read(path, Entry, "a cell") for path in added)
+    return manifest.model_copy(update={"cells": cells})
 
 
-def _added(path: Path) -> Entry:
+def _read(path: Path, model: type[Read], what: str) -> Read:
     try:
-        return Entry.model_validate(read_json(path))
+        return model.model_validate(read_json(path))
     except ValidationError as error:
-        said = " ".join(faults(error, model=Entry)[:3])
-        raise DataError(f"{path}: not a cell of this version: {said}") from error
+        said = " ".join(faults(error, model=model)[:3])
+        raise DataError(f"{path}: not {what} of this version: {said}") from error
 
 
 def sweeps(out: Path) -> Iterator[Path]:

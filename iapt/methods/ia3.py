@@ -118,12 +118,16 @@ class IA3(Mergeable, peft.PeftCompatible, Stackable):
         dims, names = backbone.dims, peft.module_names(backbone)
         inner = inner_site(dims)
         scaled: dict[tuple[int, str], torch.Tensor] = {}
+
+        def scale(layer: int, site: str, factors: torch.Tensor) -> None:
+            # The inner state may be scaled twice: as the output of up, and as the input of down.
+            scaled[layer, site] = scaled.get((layer, site), 1.0) * factors
+
         for (layer, module), parts in peft.by_place(tensors, (PEFT_L,), backbone).items():
             name, saved = f"{names[layer, module]}.{PEFT_L}", parts[PEFT_L]
             wide, high = dims.in_out(module)
             if module == "down" and saved.shape == (1, wide):  # its input, the inner state
-                factors = peft.expect_shape(name, saved, (1, wide))[0]
-                scaled[layer, inner] = scaled.get((layer, inner), 1.0) * factors
+                scale(layer, inner, peft.expect_shape(name, saved, (1, wide))[0])
                 continue
             factors = peft.expect_shape(name, saved, (high, 1))[:, 0]
             mine = [s for s in ("q", "k", "v", "up") if owner_of(s, dims) == module]
@@ -131,11 +135,8 @@ class IA3(Mergeable, peft.PeftCompatible, Stackable):
                 raise AdapterError(
                     f"tensor {name}: in block {layer}, our IA3 rescales only q, k, v and the inner state."
                 )
-            for (
-                site
-            ) in mine:  # the inner state may be scaled twice: as up's output, as down's input
-                own = backbone.family.site(layer, site).take(factors)
-                scaled[layer, site] = scaled.get((layer, site), 1.0) * own
+            for site in mine:
+                scale(layer, site, backbone.family.site(layer, site).take(factors))
         sites = [site for site in ("q", "k", "v", inner) if any(s == site for _, s in scaled)]
         ours: peft.Tensors = {}
         for layer in range(dims.num_layers):

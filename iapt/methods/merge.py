@@ -18,6 +18,7 @@ from iapt.backbone.base import Backbone
 from iapt.errors import AdapterError
 from iapt.methods.base import Method
 from iapt.methods.searched import pending_search
+from iapt.tensors import dtype_name
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def _fold_one(method: Mergeable, backbone: Backbone, layer: int, site: str) -> O
         if tensor is not None and not bool(torch.isfinite(tensor).all()):
             raise AdapterError(
                 f"{type(method).__name__}: merging block {layer}, {site!r} gives values that are not finite in "
-                f"{str(weight.dtype).removeprefix('torch.')}; the adapter is broken, or too large for this dtype."
+                f"{dtype_name(weight.dtype)}; the adapter is broken, or too large for this dtype."
             )
     module.weight = nn.Parameter(stored, requires_grad=False)
     if folded is not None:

@@ -19,8 +19,8 @@ from iapt.configuration.checking import named, short
 from iapt.errors import AdapterError, DataError
 from iapt.files import read_json, write_json
 from iapt.methods.base import Method
-from iapt.methods.saved import CONFIG, FORMAT, dtype_word, read_finite, some
-from iapt.tensors import write_tensors
+from iapt.methods.saved import CONFIG, FORMAT, read_finite, some
+from iapt.tensors import dtype_name, write_tensors
 
 TENSORS = "adapter_model.safetensors"
 WRAPPED = "base_model.model."
@@ -169,7 +169,7 @@ def expect_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     """
     if tuple(tensor.shape) != shape or not tensor.is_floating_point():
         raise AdapterError(
-            f"tensor {name} is {dtype_word(tensor.dtype)} {tuple(tensor.shape)}; it must be "
+            f"tensor {name} is {dtype_name(tensor.dtype)} {tuple(tensor.shape)}; it must be "
             f"floating point {shape}."
         )
     return tensor.float()

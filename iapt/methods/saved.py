@@ -20,16 +20,12 @@ from iapt.errors import AdapterError, DataError
 from iapt.files import read_json, write_json
 from iapt.methods.base import Method
 from iapt.methods.searched import adopt, serving_state
-from iapt.tensors import digest_of, read_tensors, write_tensors
+from iapt.tensors import digest_of, dtype_name, read_tensors, write_tensors
 
 CONFIG, TENSORS = "adapter_config.json", "adapter.safetensors"
 FORMAT = {"format": "pt"}  # the metadata by which other libraries know torch's tensors
-FLOATS = (
-    torch.float64,
-    torch.float32,
-    torch.float16,
-    torch.bfloat16,
-)  # that a saved tensor may have
+# The dtypes that a saved tensor of floating-point numbers may have.
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 SHOWN = 8  # faults listed in one message
 
 
@@ -138,9 +134,9 @@ def read_finite(file: Path, infinite: Container[str] = ()) -> dict[str, Tensor]:
         raise AdapterError(str(error)) from error
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and tensor.dtype not in FLOATS:
-            allowed = ", ".join(map(dtype_word, FLOATS))
+            allowed = ", ".join(map(dtype_name, FLOATS))
             raise AdapterError(
-                f"{file}: tensor {named(name)} is {dtype_word(tensor.dtype)}; allowed are {allowed}."
+                f"{file}: tensor {named(name)} is {dtype_name(tensor.dtype)}; allowed are {allowed}."
             )
     check_finite(tensors, file, infinite)
     return tensors
@@ -234,12 +230,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 def _kind(t: Tensor) -> str:
     """Describe what must agree before a structure is adopted: the number of axes and the kind of number."""
-    return f"{t.dim()}-dimensional {'floating point' if t.is_floating_point() else dtype_word(t.dtype)}"
-
-
-def dtype_word(dtype: torch.dtype) -> str:
-    """Return the name of a dtype: "float32"."""
-    return str(dtype).removeprefix("torch.")
+    return f"{t.dim()}-dimensional {'floating point' if t.is_floating_point() else dtype_name(t.dtype)}"
 
 
 def some(items: Sequence[str], between: str = ", ") -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from iapt.results.cells import Cell, canonical
+from iapt.results.comparison import MOST
 from iapt.results.statistics import attainable
 
 MAIN_BACKBONE = "llama2_7b"  # section 4.3
@@ -36,7 +37,7 @@ class Column:
     metric: str
     sizes: tuple[int, ...] = ()
     digits: int = 1
-    most: float = 100.0
+    most: float = MOST
 
     @property
     def head(self) -> str:
