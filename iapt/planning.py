@@ -179,7 +179,8 @@ def make_plan(config: dict[str, Any], once: Once | None = None) -> Plan:
         )
     # A plugin's code determines what a run computes; the location of its file does not.
     targets = [config[group].get("_target_") for group in ("task", "method", "data")]
-    used = plugins.used_by(*targets, module_of(config["task"].get("metric")))
+    targets.append(module_of(config["task"].get("metric")))
+    used = once(partial(plugins.used_by, *targets), "code", config.get("plugins"), *targets)
     if used:
         identity["plugins"] = used
     same = distinctive(identity)

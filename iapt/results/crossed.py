@@ -87,8 +87,10 @@ class Estimate:
     @property
     def detectable(self) -> float | None:
         """The smallest true mean that 80 % of such experiments would find at the 5 % level; None if none can be."""
-        size = float("inf") if self.error is None else critical(self.df) * self.error
-        return size if size <= self.bounds.high and size < float("inf") else None
+        if self.error is None:
+            return None
+        size = critical(self.df) * self.error
+        return size if size <= self.bounds.high else None
 
     @property
     def basis(self) -> str:
